@@ -1,0 +1,115 @@
+"""Servers and fixtures that every test may use.
+
+PostgreSQL and Valkey start once per run, before Django reads its settings; workers of pytest-xdist share
+them, each with a database and Valkey databases of its own. The card processor and the identity provider
+start in the process of the first test that asks for them.
+"""
+
+import atexit
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import django
+import httpx
+import pytest
+
+from config.demo import throwaway
+from config.demo.environment import Kept, key_settings
+from config.demo.processes import ChildFailed, spawn, stop
+
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
+
+
+def _start_servers() -> None:
+    started = ExitStack()
+    atexit.register(started.close)
+    os.environ.update(started.enter_context(throwaway.servers(os.environ)))
+
+
+def _take_own_share() -> None:
+    """Give this process addresses and Valkey databases that no other worker uses."""
+    kept = Kept(Path(os.environ["RUN_DIR"]) / f"kept-{WORKER}.json")
+    web = f"127.0.0.1:{kept.port('web')}"
+    number = 2 * int(WORKER.removeprefix("gw")) if WORKER.startswith("gw") else 0
+    server = os.environ["REDIS_URL"].rsplit("/", 1)[0]
+    os.environ.update(
+        key_settings(kept),
+        PUBLIC_URL=f"http://{web}",
+        DJANGO_LIVE_TEST_SERVER_ADDRESS=web,
+        REDIS_URL=f"{server}/{number}",
+        CACHE_URL=f"{server}/{number + 1}",
+        CLOCK_FILE=str(Path(os.environ["RUN_DIR"]) / f"clock-{WORKER}.json"),
+        DJANGO_SETTINGS_MODULE="config.settings",
+        # Playwright's synchronous interface runs an event loop in the thread of the test.
+        DJANGO_ALLOW_ASYNC_UNSAFE="1",
+    )
+
+
+if WORKER == "main":
+    _start_servers()
+_take_own_share()
+django.setup()
+
+
+def _serve(name: str, module: str, url: str, *arguments: str) -> Iterator[str]:
+    """Run a peer module until the fixture ends; `url` is where it will answer."""
+    log = Path(os.environ["RUN_DIR"]) / f"{name}-{WORKER}.log"
+    process = spawn([sys.executable, "-m", module, *arguments], log=log)
+    try:
+        for _ in range(300):
+            if process.poll() is not None:
+                raise ChildFailed(name, f"ended with code {process.returncode}", log)
+            try:
+                httpx.get(url, timeout=5)
+            except httpx.TransportError:
+                time.sleep(0.1)
+            else:
+                break
+        else:
+            raise ChildFailed(name, "did not answer within half a minute", log)
+        yield url
+    finally:
+        stop(process)
+
+
+@pytest.fixture(scope="session")
+def processor() -> Iterator[str]:
+    """The base address of a running card processor, the one the settings name."""
+    from django.conf import settings
+
+    host, port = settings.STRIPE_API_BASE.removeprefix("http://").split(":")
+    yield from _serve(
+        "processor",
+        "config.demo.processor",
+        settings.STRIPE_API_BASE,
+        *("--host", host, "--port", port),
+        *("--state-dir", str(Path(os.environ["RUN_DIR"]) / f"processor-{WORKER}")),
+        *("--webhook-url", f"{settings.PUBLIC_URL}/hooks/stripe/"),
+        *("--webhook-secret", settings.STRIPE_WEBHOOK_SECRETS[0]),
+        *("--clock-file", settings.CLOCK_FILE),
+        *("--secret-key", settings.STRIPE_SECRET_KEY),
+        *("--publishable-key", settings.STRIPE_PUBLISHABLE_KEY),
+    )
+
+
+@pytest.fixture(scope="session")
+def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[str, Any]:
+    """Debian's Chromium, without anything that talks to the outside or needs a graphics card."""
+    return browser_type_launch_args | {
+        "executable_path": "/usr/bin/chromium",
+        "args": [
+            *(["--no-sandbox"] if os.geteuid() == 0 else []),
+            "--disable-gpu",
+            "--disable-quic",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            "--disable-dev-shm-usage",
+        ],
+    }
