@@ -1,6 +1,6 @@
 """The people of the demo (product §17), for the identity provider, the page /demo/ and the demo data.
 
-Pure data. Role names are those of the capability table; who manages or buys what is in the demo data.
+Pure data, in the words of the capability table and the models; what the people buy is in the demo data.
 """
 
 from dataclasses import dataclass, field
@@ -12,8 +12,8 @@ from uuid import NAMESPACE_URL, uuid5
 class Person:
     """One account, at home in the tenant that lists it.
 
-    `roles` are those held at home, `guest_of` the keys of other tenants that invited the account, `source`
-    is "cloud" or "synced" (from an on-premises directory), `status` is "active" or "disabled".
+    `roles` are those held at home, `staff_roles` what a person of the vendor works at, `guest_of` the keys of other tenants that invited the account, `source`
+    is "cloud" or "on_premises" (synced from there), `status` is "active" or "disabled".
     """
 
     name: str
@@ -21,6 +21,7 @@ class Person:
     surname: str
     does: str
     roles: tuple[str, ...] = ()
+    staff_roles: tuple[str, ...] = ()
     source: str = "cloud"
     status: str = "active"
     guest_of: tuple[str, ...] = ()
@@ -28,7 +29,7 @@ class Person:
 
 @dataclass(frozen=True)
 class Tenant:
-    """One organisation with its only domain, which is its e-mail domain; `kind` is the kind of product §2."""
+    """One organization with its only domain, which is its e-mail domain."""
 
     key: str
     name: str
@@ -39,10 +40,11 @@ class Tenant:
     currency: str
     language: str
     people: tuple[Person, ...] = field(repr=False)
+    is_managed: bool = True
 
     @cached_property
     def external_id(self) -> str:
-        """The directory's id of the organisation, Entra's `tid`; stable from run to run."""
+        """The directory's id of the organization, Entra's `tid`; stable from run to run."""
         return str(uuid5(NAMESPACE_URL, f"https://{self.domain}/"))
 
     def person(self, name: str) -> Person:
@@ -79,7 +81,7 @@ TENANTS = (
             Person("uma", "Uma", "Smit", "user admin", ("user_admin",)),
             Person("rhea", "Rhea", "Meijer", "global reader", ("global_reader",)),
             Person("pat", "Pat", "Mulder", "purchaser of Power BI Pro, 10 seats"),
-            Person("sam", "Sam", "de Groot", "synced from on-premises, purchaser of Visio Plan 1", source="synced"),
+            Person("sam", "Sam", "de Groot", "synced from on-premises, purchaser of Visio Plan 1", source="on_premises"),
             Person("mike", "Mike", "Bos", "member"),
             Person("dora", "Dora", "Vos", "disabled, owns Power Apps", status="disabled"),
             Person("erik", "Erik", "Peters", "member who does nothing"),
@@ -175,11 +177,12 @@ TENANTS = (
         key="adatum",
         name="Adatum",
         domain="adatum.example",
-        kind="unmanaged",
-        country="",
-        time_zone="UTC",
-        currency="",
+        kind="commercial",
+        country="NL",
+        time_zone="Europe/Amsterdam",
+        currency="EUR",
         language="en",
+        is_managed=False,
         people=(Person("ann", "Ann", "Becker", "member of an unmanaged tenant"),),
     ),
     Tenant(
@@ -192,8 +195,8 @@ TENANTS = (
         currency="EUR",
         language="en",
         people=(
-            Person("olga", "Olga", "Kuiper", "vendor staff, catalogue", ("vendor_catalogue",)),
-            Person("sven", "Sven", "Larsen", "vendor staff, support", ("vendor_support",)),
+            Person("olga", "Olga", "Kuiper", "vendor staff, catalogue", staff_roles=("catalogue",)),
+            Person("sven", "Sven", "Larsen", "vendor staff, support", staff_roles=("support",)),
         ),
     ),
 )

@@ -1,0 +1,35 @@
+"""The Celery application and what its beat rings, and how often.
+
+PostgreSQL is the queue of record: a task finds its work there, so a lost or repeated message does no harm.
+"""
+
+import os
+from typing import Any
+
+from celery import Celery
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+
+# Name of the entry -> {"task": dotted name, "schedule": seconds or crontab}.
+BEAT_SCHEDULE: dict[str, dict[str, Any]] = {}
+
+app = Celery("seatkeeper")
+app.conf.update(
+    accept_content=["json"],
+    task_serializer="json",
+    result_serializer="json",
+    task_ignore_result=True,
+    task_acks_late=True,
+    task_reject_on_worker_lost=True,
+    worker_prefetch_multiplier=1,
+    task_soft_time_limit=240,
+    task_time_limit=300,
+    # A message whose worker vanished is delivered again after this; longer than any task may run.
+    broker_transport_options={"visibility_timeout": 3600},
+    broker_connection_retry_on_startup=True,
+    timezone="UTC",
+    enable_utc=True,
+    beat_schedule=BEAT_SCHEDULE,
+)
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.autodiscover_tasks()

@@ -1,0 +1,45 @@
+"""What time it is. Interfaces read it once and pass `at` on (architecture §5)."""
+
+import json
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from django.conf import settings
+
+type _Signature = tuple[str, int, int]
+
+_read: tuple[_Signature | None, timedelta] = (None, timedelta(0))
+
+
+def now() -> datetime:
+    """The current instant, aware, UTC. In demo mode the stored offset is added."""
+    at = datetime.now(UTC)
+    return at + offset() if settings.DEMO else at
+
+
+def offset() -> timedelta:
+    """How far the demo's clock is ahead of real time; zero until someone travels.
+
+    The file is read again only when it was replaced.
+    """
+    global _read
+    path = str(settings.CLOCK_FILE)
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:
+        return timedelta(0)
+    signature = (path, status.st_mtime_ns, status.st_ino)
+    if _read[0] != signature:
+        seconds = json.loads(Path(path).read_text())["offset_seconds"]
+        _read = (signature, timedelta(seconds=seconds))
+    return _read[1]
+
+
+def set_offset(seconds: float) -> None:
+    """Store the offset for every process of the demo, in one step."""
+    path = Path(settings.CLOCK_FILE)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.{os.getpid()}")
+    partial.write_text(json.dumps({"offset_seconds": seconds}))
+    partial.replace(path)
