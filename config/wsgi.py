@@ -1,4 +1,4 @@
-"""The WSGI entry point: `gunicorn config.wsgi`."""
+"""The WSGI entry that gunicorn serves."""
 
 import os
 

@@ -1,0 +1,39 @@
+"""What higher apps do after something happened here: registered callbacks, not signals (architecture §2).
+
+A callback runs inside the transaction of what happened, so it either happens with it or not at all.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from commerce.models import Subscription
+from config.kit.actors import Actor
+
+
+@dataclass(frozen=True, slots=True)
+class Activation:
+    """A subscription became active through a purchase. `first_license`: the buyer asked for a seat."""
+
+    subscription: Subscription
+    actor: Actor
+    at: datetime
+    first_license: bool
+
+
+@dataclass(slots=True)
+class Hook[T]:
+    """A list of callbacks, called in the order in which they registered."""
+
+    callbacks: list[Callable[[T], None]] = field(default_factory=list)
+
+    def register(self, callback: Callable[[T], None]) -> Callable[[T], None]:
+        self.callbacks.append(callback)
+        return callback
+
+    def __call__(self, event: T) -> None:
+        for callback in self.callbacks:
+            callback(event)
+
+
+subscription_activated: Hook[Activation] = Hook()

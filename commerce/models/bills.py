@@ -1,0 +1,220 @@
+"""Bills: what is to be paid for one period or change (product §6)."""
+
+from django.contrib.postgres.constraints import ExclusionConstraint
+from django.contrib.postgres.fields import DateTimeRangeField, RangeBoundary, RangeOperators
+from django.db import models
+from django.db.models import Func, Q
+from django.utils.translation import gettext_lazy as _
+
+from config.kit import grants
+from config.kit.actors import Actor
+from config.kit.tenancy import SameTenant, ScopedQuerySet, TenantModel
+from directory.permissions import Capability
+
+
+class BillTo(TenantModel):
+    """Whom a bill is made out to. Immutable: a correction is a new row."""
+
+    name = models.CharField(max_length=200)
+    street = models.CharField(max_length=200)
+    postal_code = models.CharField(max_length=20, blank=True)
+    city = models.CharField(max_length=100)
+    country = models.CharField(max_length=2)
+    vat_number = models.CharField(max_length=20, blank=True)
+    vat_is_verified = models.BooleanField(null=True, help_text=_("Null: not checked against the register."))
+    own_reference = models.CharField(max_length=60, blank=True)
+    email = models.EmailField(max_length=254, blank=True)
+
+    app_grants = grants.APPEND_ONLY
+    worker_grants = grants.APPEND_ONLY
+
+    class Meta(TenantModel.Meta):
+        constraints = [*TenantModel.Meta.constraints]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class BillSeries(models.Model):
+    """The counter of one vendor entity and calendar year; its row is taken in the bill's own statement (I-19)."""
+
+    vendor_entity = models.ForeignKey("commerce.VendorEntity", on_delete=models.PROTECT, related_name="+")
+    year = models.PositiveSmallIntegerField()
+    next_number = models.PositiveIntegerField(default=1)
+
+    app_grants = "SELECT, INSERT, UPDATE"
+    worker_grants = "SELECT, INSERT, UPDATE"
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["vendor_entity", "year"], name="commerce_billseries_once")
+        ]
+
+
+class TsTzRange(Func):
+    function = "TSTZRANGE"
+    output_field = DateTimeRangeField()
+
+
+class BillQuerySet(ScopedQuerySet):
+    def visible_to(self, actor: Actor) -> "BillQuerySet":
+        """Bills that the actor may open: the own ones, the organization's for its admins."""
+        scopes = actor.scopes(Capability.SEE_BILLS)
+        condition = Q(pk__in=[])
+        if "own" in scopes and actor.user_id is not None:
+            condition |= Q(payer_id=actor.user_id)
+        if "org" in scopes or "all" in scopes:
+            condition |= Q(payer__isnull=True)
+        return self.filter(condition, tenant_id=actor.tenant_id)
+
+    def open(self) -> "BillQuerySet":
+        return self.filter(status__in=[Bill.Status.OPEN, Bill.Status.PAST_DUE])
+
+
+PERIOD_TYPES = ["purchase", "renewal", "monthly_charge", "trial_conversion"]
+LIVE_PERIOD_BILL = Q(type__in=PERIOD_TYPES) & ~Q(status__in=["credited", "void"])
+
+
+class Bill(TenantModel):
+    """One bill. Its number, amounts and lines never change; a correction is a credit note.
+
+    `payer` is the person charged, null when the organization pays. Card bills are taken by the charge sweep
+    when `charge_due_at` has come; `leased_until` keeps two workers from the same bill.
+    """
+
+    class Type(models.TextChoices):
+        PURCHASE = "purchase", _("Purchase")
+        RENEWAL = "renewal", _("Renewal")
+        MONTHLY_CHARGE = "monthly_charge", _("Monthly charge")
+
+    class Status(models.TextChoices):
+        OPEN = "open", _("Open")
+        PAID = "paid", _("Paid")
+        PAST_DUE = "past_due", _("Past due")
+        CREDITED = "credited", _("Credited")
+        VOID = "void", _("Void")
+
+    class Collection(models.TextChoices):
+        CARD = "card", _("By card")
+        ON_ACCOUNT = "on_account", _("On account")
+
+    tenant = models.ForeignKey(
+        "directory.Tenant", on_delete=models.PROTECT, db_index=False, db_constraint=False, related_name="+"
+    )
+    number = models.CharField(max_length=30, unique=True)
+    vendor_entity = models.ForeignKey("commerce.VendorEntity", on_delete=models.PROTECT, related_name="+")
+    series_year = models.PositiveSmallIntegerField()
+    series_number = models.PositiveIntegerField()
+    order = models.ForeignKey(
+        "commerce.Order", on_delete=models.PROTECT, related_name="bills", db_constraint=False
+    )
+    subscription = models.ForeignKey(
+        "commerce.Subscription", on_delete=models.PROTECT, related_name="bills", db_constraint=False
+    )
+    bill_to = models.ForeignKey(
+        BillTo, on_delete=models.PROTECT, related_name="+", db_constraint=False, db_index=False
+    )
+    payer = models.ForeignKey(
+        "directory.User",
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="+",
+        db_constraint=False,
+    )
+    type = models.CharField(max_length=20, choices=Type.choices)
+    status = models.CharField(max_length=8, choices=Status.choices)
+    collection = models.CharField(max_length=10, choices=Collection.choices)
+    issued_at = models.DateTimeField()
+    due_at = models.DateTimeField()
+    period_start = models.DateTimeField()
+    period_end = models.DateTimeField()
+    currency = models.CharField(max_length=3)
+    subtotal_minor = models.BigIntegerField()
+    tax_name = models.CharField(max_length=40)
+    tax_rate = models.DecimalField(max_digits=6, decimal_places=3)
+    tax_minor = models.BigIntegerField()
+    total_minor = models.BigIntegerField()
+    paid_minor = models.BigIntegerField(default=0)
+    paid_at = models.DateTimeField(null=True)
+    charge_due_at = models.DateTimeField(null=True)
+    leased_until = models.DateTimeField(null=True)
+    tries = models.PositiveSmallIntegerField(default=0)
+    last_decline = models.CharField(max_length=60, blank=True)
+
+    app_grants = "SELECT, INSERT, UPDATE"
+    worker_grants = "SELECT, INSERT, UPDATE"
+
+    objects = BillQuerySet.as_manager()
+
+    class Meta(TenantModel.Meta):
+        constraints = [
+            *TenantModel.Meta.constraints,
+            SameTenant(field="order", name="commerce_bill_order"),
+            SameTenant(field="subscription", name="commerce_bill_subscription"),
+            SameTenant(field="bill_to", name="commerce_bill_bill_to"),
+            SameTenant(field="payer", name="commerce_bill_payer"),
+            models.UniqueConstraint(
+                fields=["vendor_entity", "series_year", "series_number"], name="commerce_bill_series"
+            ),
+            models.UniqueConstraint(
+                fields=["subscription", "period_start"],
+                condition=LIVE_PERIOD_BILL,
+                name="commerce_bill_period_once",
+            ),
+            ExclusionConstraint(
+                name="commerce_bill_period_overlap",
+                expressions=[
+                    ("subscription_id", RangeOperators.EQUAL),
+                    (TsTzRange("period_start", "period_end", RangeBoundary()), RangeOperators.OVERLAPS),
+                ],
+                condition=LIVE_PERIOD_BILL,
+            ),
+            models.CheckConstraint(
+                condition=Q(total_minor=models.F("subtotal_minor") + models.F("tax_minor")),
+                name="commerce_bill_sum",
+            ),
+            models.CheckConstraint(
+                condition=Q(paid_minor__gte=0) & Q(paid_minor__lte=models.F("total_minor")),
+                name="commerce_bill_paid",
+            ),
+            models.CheckConstraint(
+                condition=~Q(status="paid") | Q(paid_minor=models.F("total_minor")),
+                name="commerce_bill_paid_in_full",
+            ),
+        ]
+        indexes = [
+            models.Index(
+                fields=["charge_due_at", "id"],
+                condition=Q(status__in=["open", "past_due"], collection="card"),
+                name="commerce_bill_charge_due",
+            ),
+            models.Index(fields=["tenant", "payer", "-id"], name="commerce_bill_payer_latest"),
+        ]
+
+    def __str__(self) -> str:
+        return self.number
+
+
+class BillLine(TenantModel):
+    """One line with its service dates, unit price, quantity, tax rate and amount."""
+
+    tenant = models.ForeignKey(
+        "directory.Tenant", on_delete=models.PROTECT, db_index=False, db_constraint=False, related_name="+"
+    )
+    bill = models.ForeignKey(Bill, on_delete=models.PROTECT, related_name="lines", db_constraint=False)
+    description = models.CharField(max_length=300)
+    quantity = models.IntegerField()
+    unit_price_minor = models.BigIntegerField()
+    amount_minor = models.BigIntegerField()
+    service_start = models.DateTimeField()
+    service_end = models.DateTimeField()
+
+    app_grants = grants.APPEND_ONLY
+    worker_grants = grants.APPEND_ONLY
+
+    class Meta(TenantModel.Meta):
+        constraints = [
+            *TenantModel.Meta.constraints,
+            SameTenant(field="bill", name="commerce_billline_bill"),
+        ]

@@ -1,0 +1,155 @@
+"""What is sold, where, and for how much. These tables are the vendor's, not a tenant's."""
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from config.kit import grants
+
+
+class VendorEntity(models.Model):
+    """The seller named on a bill; bill numbers run per entity and year."""
+
+    name = models.CharField(max_length=200, unique=True)
+    bill_series = models.CharField(max_length=10, unique=True)
+
+    app_grants = grants.READ_ONLY
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Market(models.Model):
+    """A country in which the vendor sells: its currency, tax and selling entity."""
+
+    code = models.CharField(max_length=2, primary_key=True)
+    name = models.CharField(max_length=100)
+    currency = models.CharField(max_length=3)
+    tax_name = models.CharField(max_length=40)
+    tax_rate = models.DecimalField(max_digits=6, decimal_places=3, help_text=_("Percent."))
+    vendor_entity = models.ForeignKey(VendorEntity, on_delete=models.PROTECT, related_name="+")
+    self_service = models.BooleanField(default=True)
+
+    app_grants = grants.READ_ONLY
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class ProductQuerySet(models.QuerySet["Product"]):
+    def sold_by_self_service(self) -> "ProductQuerySet":
+        return self.filter(self_service=True)
+
+
+class Product(models.Model):
+    """One product with one service plan. `key` is the current product id on the wire."""
+
+    key = models.CharField(max_length=40, unique=True)
+    slug = models.SlugField(max_length=100, unique=True)
+    name = models.CharField(max_length=200)
+    category = models.CharField(max_length=40)
+    tagline = models.CharField(max_length=200, blank=True)
+    description = models.TextField(blank=True)
+    features = models.JSONField(default=list, help_text=_("What it does, one sentence each."))
+    links = models.JSONField(default=list, help_text=_("Learning path, documentation, samples, community."))
+    self_service = models.BooleanField(default=False)
+    trial_without_card = models.BooleanField(default=False)
+    guests_may_hold = models.BooleanField(default=False)
+    sku_id = models.UUIDField(unique=True)
+    sku_part_number = models.CharField(max_length=80)
+    max_quantity = models.PositiveIntegerField(default=300)
+    expired_days = models.PositiveSmallIntegerField(default=30)
+    disabled_days = models.PositiveSmallIntegerField(default=90)
+
+    app_grants = grants.READ_ONLY
+
+    objects = ProductQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class ProductAlias(models.Model):
+    """A former product id; everything that is said of it is said of the product."""
+
+    former_key = models.CharField(max_length=40, unique=True)
+    product = models.ForeignKey(Product, on_delete=models.CASCADE, related_name="aliases")
+
+    app_grants = grants.READ_ONLY
+
+    def __str__(self) -> str:
+        return self.former_key
+
+
+class MarketExclusion(models.Model):
+    """A category that is not sold by self-service in a market."""
+
+    market = models.ForeignKey(Market, on_delete=models.CASCADE, related_name="exclusions")
+    category = models.CharField(max_length=40)
+
+    app_grants = grants.READ_ONLY
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["market", "category"], name="commerce_marketexclusion_once")
+        ]
+
+
+class Plan(models.Model):
+    """A term one commits to and the period that one bill covers, both in months: 1/1, 12/1 or 12/12."""
+
+    product = models.ForeignKey(Product, on_delete=models.CASCADE, related_name="plans")
+    term_months = models.PositiveSmallIntegerField()
+    billing_months = models.PositiveSmallIntegerField()
+
+    app_grants = grants.READ_ONLY
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["product", "term_months", "billing_months"], name="commerce_plan_once"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(term_months=1, billing_months=1)
+                | models.Q(term_months=12, billing_months__in=[1, 12]),
+                name="commerce_plan_known",
+            ),
+        ]
+
+    @property
+    def code(self) -> str:
+        """`monthly`, `yearly` (paid yearly) or `yearly-monthly` (committed for a year, paid monthly)."""
+        if self.term_months == 1:
+            return "monthly"
+        return "yearly" if self.billing_months == 12 else "yearly-monthly"
+
+    @property
+    def label(self) -> str:
+        labels = {
+            "monthly": _("Monthly"),
+            "yearly": _("Yearly, paid yearly"),
+            "yearly-monthly": _("Yearly, paid monthly"),
+        }
+        return str(labels[self.code])
+
+
+class Price(models.Model):
+    """A list price per seat and billing period, without tax, from a day on."""
+
+    plan = models.ForeignKey(Plan, on_delete=models.CASCADE, related_name="prices")
+    market = models.ForeignKey(Market, on_delete=models.CASCADE, related_name="prices")
+    currency = models.CharField(max_length=3)
+    unit_price_minor = models.BigIntegerField()
+    valid_from = models.DateTimeField()
+
+    app_grants = grants.READ_ONLY
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["plan", "market", "valid_from"], name="commerce_price_once"),
+            models.CheckConstraint(
+                condition=models.Q(unit_price_minor__gte=0), name="commerce_price_positive"
+            ),
+        ]

@@ -1,0 +1,75 @@
+"""Who acts, for which tenant, through which door (architecture §3)."""
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, Self
+
+from config.kit.errors import NotAllowed, NotVisible
+
+type Door = Literal["web", "api", "scim", "cli", "job"]
+type Scope = Literal["own", "org", "all"]
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Built once per request or job and passed to every operation and every `visible_to`.
+
+    `grants` maps a capability to the scopes that the roles give, all columns of product §2 added up.
+    `home_tenant_id` is where the person's account lives; it differs from `tenant_id` only for partners,
+    who then act through `relationship_id`.
+    """
+
+    user_id: int | None
+    tenant_id: int
+    home_tenant_id: int
+    label: str
+    email: str = ""
+    roles: frozenset[str] = frozenset()
+    grants: Mapping[str, frozenset[Scope]] = field(default_factory=dict)
+    relationship_id: int | None = None
+    relationship_label: str = ""
+    is_guest: bool = False
+    is_purchaser: bool = False
+    door: Door = "web"
+    correlation_id: str = ""
+
+    @property
+    def is_partner(self) -> bool:
+        return self.relationship_id is not None
+
+    def scopes(self, capability: str) -> frozenset[Scope]:
+        """The scopes in which the actor holds a capability; empty when not at all."""
+        return self.grants.get(capability, frozenset())
+
+    def may(self, capability: str) -> bool:
+        return bool(self.scopes(capability))
+
+    def reaches(self, capability: str, *, is_own: bool, is_org: bool) -> bool:
+        """Whether the capability covers an object that is the actor's own, the organization's, or neither."""
+        scopes = self.scopes(capability)
+        return "all" in scopes or (is_own and "own" in scopes) or (is_org and "org" in scopes)
+
+    def require(self, capability: str, *, is_own: bool, is_org: bool, sees: str) -> None:
+        """Refuse what the actor may not do to an object.
+
+        :raises NotVisible: the actor does not even hold `sees` over it.
+        :raises NotAllowed: visible, and not theirs to change.
+        """
+        if self.reaches(capability, is_own=is_own, is_org=is_org):
+            return
+        if self.reaches(sees, is_own=is_own, is_org=is_org):
+            raise NotAllowed
+        raise NotVisible
+
+    @classmethod
+    def system(cls, tenant_id: int, *, label: str = "Seatkeeper", door: Door = "job") -> Self:
+        """The installation itself, acting for one tenant in a job."""
+        return cls(
+            user_id=None,
+            tenant_id=tenant_id,
+            home_tenant_id=tenant_id,
+            label=label,
+            door=door,
+            correlation_id=uuid.uuid4().hex,
+        )

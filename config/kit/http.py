@@ -1,0 +1,24 @@
+"""Response headers that no view sets by itself (reliability §7)."""
+
+from collections.abc import Callable
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponseBase
+from django.middleware.csp import ContentSecurityPolicyMiddleware
+
+ADMIN_PREFIXES = ("/admin/", "/operator/")
+
+
+class SecurityPolicyMiddleware(ContentSecurityPolicyMiddleware):
+    """Content-security policy by part of the site, and no shared caching of anything personal."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        super().__init__(get_response)
+
+    def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+        if request.path.startswith(ADMIN_PREFIXES) and not hasattr(response, "_csp_config"):
+            response._csp_config = settings.ADMIN_CSP  # type: ignore[attr-defined]
+        response = super().process_response(request, response)  # type: ignore[arg-type]
+        if not request.path.startswith(settings.STATIC_URL):
+            response.headers.setdefault("Cache-Control", "private, no-store")
+        return response

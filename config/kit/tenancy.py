@@ -1,0 +1,336 @@
+"""The wall between tenants (architecture §4): logins, the tenant setting, constraint classes, introspection.
+
+Three layers keep tenants apart, each without the others: `visible_to(actor)` querysets, composite foreign
+keys (`SameTenant`), and forced row-level security (`TenantWall`).
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, Self, override
+
+from django.conf import settings
+from django.db import connections, models, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.base.schema import BaseDatabaseSchemaEditor
+
+from config.kit.actors import Actor
+
+SETTING = "seatkeeper.tenant_id"
+CURRENT_TENANT = f"nullif(current_setting('{SETTING}', true), '')::bigint"
+
+# Every look-up that crosses the wall: a SECURITY DEFINER function with a pinned search_path that returns ids
+# and what the caller needs, nothing more. A function that is not listed here fails `check_walls`.
+CROSSINGS = frozenset(
+    {
+        "tenant_of_domain",  # e-mail domain -> tenant and its identity provider, before sign-in
+        "identity_provider_of_key",  # provider key in a login or callback address -> its tenant
+        "accounts_of_subject",  # issuer + subject -> the person's account rows
+        "customers_of_partner_user",  # partner's user -> tenants they may act for
+        "tenant_of_payment_intent",  # processor's intent id -> tenant
+        "tenant_of_bill_number",  # not secret: printed on the bill
+        "search_users",  # trigram search inside the caller's own tenant (LIKE is not leakproof)
+        "search_subscriptions",
+    }
+)
+
+# Tables without a tenant_id whose rows are nobody's secret.
+UNWALLED_PREFIXES = ("django_migrations", "django_content_type", "auth_", "account_", "socialaccount_")
+
+_login: ContextVar[str] = ContextVar("seatkeeper_login", default="default")
+
+
+def login_alias() -> str:
+    """The database alias whose login is in use: `default` (the app), `worker`, or `owner`."""
+    return _login.get()
+
+
+@contextmanager
+def use_login(alias: str) -> Iterator[None]:
+    """Send the ORM and `connection()` through another login for the length of the block."""
+    token = _login.set(alias)
+    try:
+        yield
+    finally:
+        _login.reset(token)
+
+
+def connection() -> BaseDatabaseWrapper:
+    """The connection of the login in use."""
+    return connections[login_alias()]
+
+
+@contextmanager
+def atomic() -> Iterator[None]:
+    """`transaction.atomic` on the login in use."""
+    with transaction.atomic(using=login_alias()):
+        yield
+
+
+class LoginRouter:
+    """Routes every query to the login in use; only the owner migrates."""
+
+    def db_for_read(self, model: type[models.Model], **hints: Any) -> str:
+        return login_alias()
+
+    def db_for_write(self, model: type[models.Model], **hints: Any) -> str:
+        return login_alias()
+
+    def allow_relation(self, obj1: models.Model, obj2: models.Model, **hints: Any) -> bool:
+        return True
+
+    def allow_migrate(self, db: str, app_label: str, **hints: Any) -> bool:
+        return db == "owner"
+
+
+@contextmanager
+def tenant_atomic(tenant: Actor | int) -> Iterator[None]:
+    """A transaction in which row-level security shows one tenant's rows.
+
+    Nested blocks may change the tenant; leaving one restores the enclosing block's, because a setting made
+    inside a savepoint survives its release.
+    """
+    tenant_id = tenant.tenant_id if isinstance(tenant, Actor) else tenant
+    conn = connection()
+    outer: str | None = None
+    with transaction.atomic(using=conn.alias):
+        with conn.cursor() as cursor:
+            if len(conn.atomic_blocks) > 1:
+                cursor.execute("SELECT current_setting(%s, true)", [SETTING])
+                outer = cursor.fetchone()[0] or ""
+            cursor.execute("SELECT set_config(%s, %s, true)", [SETTING, str(tenant_id)])
+        yield
+        if outer is not None and not conn.needs_rollback:
+            with conn.cursor() as cursor:
+                cursor.execute("SELECT set_config(%s, %s, true)", [SETTING, outer])
+
+
+# --- Constraint classes: one readable line each in a migration ------------------------------------------
+
+
+class _SqlConstraint(models.BaseConstraint):
+    """A constraint that is only SQL: nothing for a form to validate."""
+
+    @override
+    def validate(self, *args: Any, **kwargs: Any) -> None:
+        """The database alone decides."""
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and self.deconstruct() == other.deconstruct()  # type: ignore[attr-defined]
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def _roles() -> tuple[str, str]:
+    """The names of the owner's and the worker's logins."""
+    return str(settings.DATABASES["owner"]["USER"]), str(settings.DATABASES["worker"]["USER"])
+
+
+class TenantWall(_SqlConstraint):
+    """Row-level security, enabled and forced. `also` names a second column that may hold the tenant."""
+
+    def __init__(self, *, name: str, column: str = "tenant_id", also: str = "") -> None:
+        super().__init__(name=name)
+        self.column = column
+        self.also = also
+
+    def _statement(self, model: type[models.Model], editor: BaseDatabaseSchemaEditor) -> str:
+        q = editor.quote_name
+        table, name = q(model._meta.db_table), q(self.name)
+        operations = q(f"{self.name}_operations")
+        rule = f"{q(self.column)} = {CURRENT_TENANT}"
+        if self.also:
+            rule = f"({rule} OR {q(self.also)} = {CURRENT_TENANT})"
+        owner, worker = (q(role) for role in _roles())
+        return (
+            f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY;"
+            f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY;"
+            f"CREATE POLICY {name} ON {table} USING ({rule}) WITH CHECK ({rule});"
+            f"CREATE POLICY {operations} ON {table} TO {owner}, {worker} USING (true) WITH CHECK (true)"
+        )
+
+    @override
+    def constraint_sql(self, model: type[models.Model], schema_editor: BaseDatabaseSchemaEditor) -> None:  # type: ignore[override]
+        schema_editor.deferred_sql.append(self._statement(model, schema_editor))  # type: ignore[arg-type]
+
+    @override
+    def create_sql(self, model: type[models.Model], schema_editor: BaseDatabaseSchemaEditor) -> str:  # type: ignore[override]
+        return self._statement(model, schema_editor)
+
+    @override
+    def remove_sql(self, model: type[models.Model], schema_editor: BaseDatabaseSchemaEditor) -> str:  # type: ignore[override]
+        q = schema_editor.quote_name
+        table = q(model._meta.db_table)
+        return (
+            f"DROP POLICY {q(f'{self.name}_operations')} ON {table}; DROP POLICY {q(self.name)} ON {table};"
+            f"ALTER TABLE {table} NO FORCE ROW LEVEL SECURITY; ALTER TABLE {table} DISABLE ROW LEVEL SECURITY"
+        )
+
+    @override
+    def deconstruct(self) -> tuple[str, tuple[()], dict[str, Any]]:
+        path, args, kwargs = super().deconstruct()
+        if self.column != "tenant_id":
+            kwargs["column"] = self.column
+        if self.also:
+            kwargs["also"] = self.also
+        return path, args, kwargs  # type: ignore[return-value]
+
+
+class PairKey(_SqlConstraint):
+    """UNIQUE (id, tenant_id): what `SameTenant` keys of other tables point at."""
+
+    def _statement(self, model: type[models.Model], editor: BaseDatabaseSchemaEditor) -> str:
+        q = editor.quote_name
+        return f"ALTER TABLE {q(model._meta.db_table)} ADD CONSTRAINT {q(self.name)} UNIQUE (id, tenant_id)"
+
+    @override
+    def constraint_sql(self, model: type[models.Model], schema_editor: BaseDatabaseSchemaEditor) -> None:  # type: ignore[override]
+        # Before every deferred statement, since keys of the same migration point here.
+        schema_editor.deferred_sql.insert(0, self._statement(model, schema_editor))  # type: ignore[arg-type]
+
+    @override
+    def create_sql(self, model: type[models.Model], schema_editor: BaseDatabaseSchemaEditor) -> str:  # type: ignore[override]
+        return self._statement(model, schema_editor)
+
+    @override
+    def remove_sql(self, model: type[models.Model], schema_editor: BaseDatabaseSchemaEditor) -> str:  # type: ignore[override]
+        q = schema_editor.quote_name
+        return f"ALTER TABLE {q(model._meta.db_table)} DROP CONSTRAINT {q(self.name)} CASCADE"
+
+
+class SameTenant(_SqlConstraint):
+    """A composite foreign key (field, tenant_id) -> (id, tenant_id).
+
+    The field itself is a ForeignKey with `db_constraint=False`. Immediate, so that the error comes at the
+    statement and an operation can translate it by name.
+    """
+
+    def __init__(self, *, field: str, name: str) -> None:
+        super().__init__(name=name)
+        self.field = field
+
+    def _statement(self, model: type[models.Model], editor: BaseDatabaseSchemaEditor) -> str:
+        q = editor.quote_name
+        field = model._meta.get_field(self.field)
+        target = field.related_model._meta.db_table  # type: ignore[union-attr]
+        return (
+            f"ALTER TABLE {q(model._meta.db_table)} ADD CONSTRAINT {q(self.name)} "
+            f"FOREIGN KEY ({q(field.column)}, tenant_id) REFERENCES {q(target)} (id, tenant_id)"  # type: ignore[union-attr]
+        )
+
+    @override
+    def constraint_sql(self, model: type[models.Model], schema_editor: BaseDatabaseSchemaEditor) -> None:  # type: ignore[override]
+        schema_editor.deferred_sql.append(self._statement(model, schema_editor))  # type: ignore[arg-type]
+
+    @override
+    def create_sql(self, model: type[models.Model], schema_editor: BaseDatabaseSchemaEditor) -> None:  # type: ignore[override]
+        # The target's pair key may come later in the same migration.
+        schema_editor.deferred_sql.append(self._statement(model, schema_editor))  # type: ignore[arg-type]
+
+    @override
+    def remove_sql(self, model: type[models.Model], schema_editor: BaseDatabaseSchemaEditor) -> str:  # type: ignore[override]
+        q = schema_editor.quote_name
+        return f"ALTER TABLE {q(model._meta.db_table)} DROP CONSTRAINT {q(self.name)}"
+
+    @override
+    def deconstruct(self) -> tuple[str, tuple[()], dict[str, Any]]:
+        path, args, kwargs = super().deconstruct()
+        kwargs["field"] = self.field
+        return path, args, kwargs  # type: ignore[return-value]
+
+
+class ScopedQuerySet(models.QuerySet[Any]):
+    """Base of every walled model's queryset. Subclasses narrow `visible_to` to what the roles show."""
+
+    def visible_to(self, actor: Actor) -> Self:
+        """The rows of the acting tenant: the first of the three layers."""
+        return self.filter(tenant_id=actor.tenant_id)
+
+
+class TenantModel(models.Model):
+    """A row of one tenant. A child's Meta must repeat `*TenantModel.Meta.constraints`; `check_walls` looks."""
+
+    tenant = models.ForeignKey("directory.Tenant", on_delete=models.PROTECT, db_index=False, related_name="+")
+
+    objects = ScopedQuerySet.as_manager()
+
+    class Meta:
+        abstract = True
+        constraints: list[models.BaseConstraint] = [
+            TenantWall(name="%(app_label)s_%(class)s_wall"),
+            PairKey(name="%(app_label)s_%(class)s_pair"),
+        ]
+
+
+# --- Introspection (I-21) --------------------------------------------------------------------------------
+
+
+def check_walls(using: str = "default") -> list[str]:
+    """What is wrong with the wall, read from the database's own catalogues; empty when it stands.
+
+    Looks at every table with a tenant_id (NOT NULL, row-level security enabled and forced, a policy that names
+    the setting), every foreign key between two such tables (composite), the logins (no superuser, no
+    BYPASSRLS, no membership, the app owns nothing), and every SECURITY DEFINER function (listed, pinned).
+    """
+    problems: list[str] = []
+    app = str(settings.DATABASES["default"]["USER"])
+    logins = [app, *_roles()]
+    with connections[using].cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT c.relname, a.attnotnull, c.relrowsecurity, c.relforcerowsecurity,
+                   EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = c.oid
+                           AND pg_get_expr(p.polqual, c.oid) LIKE %s
+                           AND pg_get_expr(p.polwithcheck, c.oid) LIKE %s)
+            FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = 'public'
+            LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'tenant_id' AND NOT a.attisdropped
+            WHERE c.relkind IN ('r', 'p') AND (a.attname IS NOT NULL OR c.relname IN ('directory_tenant'))
+            """,
+            [f"%{SETTING}%", f"%{SETTING}%"],
+        )
+        for table, not_null, enabled, forced, has_policy in cursor.fetchall():
+            if table != "directory_tenant" and not not_null:
+                problems.append(f"{table}.tenant_id may be null")
+            if not (enabled and forced):
+                problems.append(f"{table} has no forced row-level security")
+            if not has_policy:
+                problems.append(f"{table} has no policy on the tenant setting")
+        cursor.execute(
+            """
+            WITH walled AS (SELECT attrelid FROM pg_attribute WHERE attname = 'tenant_id' AND NOT attisdropped)
+            SELECT k.conrelid::regclass::text, k.conname FROM pg_constraint k
+            WHERE k.contype = 'f' AND k.conrelid IN (TABLE walled) AND k.confrelid IN (TABLE walled)
+              AND cardinality(k.conkey) = 1
+            """
+        )
+        problems += [f"{table}: {name} can point across tenants" for table, name in cursor.fetchall()]
+        cursor.execute(
+            """
+            SELECT r.rolname, r.rolsuper, r.rolbypassrls,
+                   EXISTS (SELECT FROM pg_auth_members m WHERE m.member = r.oid)
+            FROM pg_roles r WHERE r.rolname = ANY(%s)
+            """,
+            [logins],
+        )
+        rows = cursor.fetchall()
+        if len(rows) != 3:
+            problems.append("app, owner and worker must be three different logins")
+        for role, is_super, bypasses, is_member in rows:
+            if is_super or bypasses or is_member:
+                problems.append(
+                    f"login {role} is superuser, bypasses row security, or is a member of another"
+                )
+        cursor.execute("SELECT relname FROM pg_class WHERE relowner = %s::regrole", [app])
+        problems += [f"the app's login owns {name}" for (name,) in cursor.fetchall()]
+        cursor.execute(
+            """
+            SELECT p.proname, p.proconfig FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+            WHERE p.prosecdef AND n.nspname = 'public'
+            """
+        )
+        for name, config in cursor.fetchall():
+            if name not in CROSSINGS:
+                problems.append(f"{name} crosses the wall and is not listed in CROSSINGS")
+            if not any(str(item).startswith("search_path=") for item in config or []):
+                problems.append(f"{name} does not pin its search_path")
+    return problems

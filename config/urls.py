@@ -1,0 +1,26 @@
+"""All addresses (product §16). What an address asks of its caller is declared on its view."""
+
+from django.conf import settings
+from django.urls import URLPattern, URLResolver, include, path
+
+from config import health
+from config.admin_site import portal
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("healthz", health.healthz, name="healthz"),
+    path("readyz", health.readyz, name="readyz"),
+    path("admin/", portal.urls),
+    path("", include("directory.urls")),
+    path("", include("commerce.urls")),
+    path("", include("licensing.urls")),
+]
+
+if settings.DEMO:
+    from config.demo import urls as demo_urls
+
+    urlpatterns.append(path("demo/", include(demo_urls)))
+
+handler400 = "config.errors.bad_request"
+handler403 = "config.errors.forbidden"
+handler404 = "config.errors.not_found"
+handler500 = "config.errors.server_error"

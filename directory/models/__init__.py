@@ -1,0 +1,21 @@
+"""Tenants, people, partners, the audit trail and the outbox."""
+
+from directory.models.audit import AuditEntry
+from directory.models.mail import OutgoingMail
+from directory.models.partners import Relationship, RelationshipAssignment
+from directory.models.people import Group, GroupMembership, RoleAssignment, User
+from directory.models.tenants import Domain, IdentityProvider, Tenant
+
+__all__ = [
+    "AuditEntry",
+    "Domain",
+    "Group",
+    "GroupMembership",
+    "IdentityProvider",
+    "OutgoingMail",
+    "Relationship",
+    "RelationshipAssignment",
+    "RoleAssignment",
+    "Tenant",
+    "User",
+]

@@ -1,0 +1,81 @@
+"""Customer organizations and how their people sign in."""
+
+import uuid
+from typing import ClassVar
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from config.kit.tenancy import TenantModel, TenantWall
+
+
+class Tenant(models.Model):
+    """A customer organization (product §1). Its row is visible to itself alone."""
+
+    class Kind(models.TextChoices):
+        COMMERCIAL = "commercial", _("Commercial")
+        GOVERNMENT = "government", _("Government")
+        EDUCATION = "education", _("Education")
+        NONPROFIT = "nonprofit", _("Non-profit")
+        VENDOR = "vendor", _("Vendor")
+
+    class Standing(models.TextChoices):
+        GOOD = "good", _("Good")
+        SUSPENDED = "suspended", _("Suspended")
+
+    key = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    name = models.CharField(max_length=200)
+    kind = models.CharField(max_length=12, choices=Kind.choices, default=Kind.COMMERCIAL)
+    standing = models.CharField(max_length=10, choices=Standing.choices, default=Standing.GOOD)
+    is_managed = models.BooleanField(default=True)
+    creates_members = models.BooleanField(default=True)
+    country = models.CharField(max_length=2)
+    time_zone = models.CharField(max_length=64, default="UTC")
+    currency = models.CharField(max_length=3)
+    language = models.CharField(max_length=10, default="en")
+    created_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [TenantWall(name="directory_tenant_wall", column="id")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Domain(TenantModel):
+    """An e-mail domain that a tenant has proved to own; it leads sign-in to the tenant (product §3.2)."""
+
+    name = models.CharField(max_length=253, unique=True)
+    verified_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta(TenantModel.Meta):
+        constraints = [*TenantModel.Meta.constraints]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class IdentityProvider(TenantModel):
+    """One OpenID Connect configuration of a tenant. One whose issuer changes is a new row (I-23)."""
+
+    key = models.CharField(max_length=40, unique=True)
+    issuer = models.URLField(max_length=500)
+    client_id = models.CharField(max_length=200)
+    client_secret_encrypted = models.TextField(blank=True)
+    is_active = models.BooleanField(default=True)
+    created_at = models.DateTimeField()
+
+    class Meta(TenantModel.Meta):
+        constraints = [
+            *TenantModel.Meta.constraints,
+            models.UniqueConstraint(
+                fields=["tenant"],
+                condition=models.Q(is_active=True),
+                name="directory_identityprovider_one_active",
+            ),
+        ]
+
+    secret_fields: ClassVar = ("client_secret_encrypted",)
+
+    def __str__(self) -> str:
+        return self.issuer
