@@ -19,7 +19,7 @@ import httpx
 import pytest
 
 from config.demo import throwaway
-from config.demo.environment import Kept, key_settings
+from config.demo.environment import Kept, issuers, key_settings
 from config.demo.processes import ChildFailed, spawn, stop
 
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
@@ -95,6 +95,20 @@ def processor() -> Iterator[str]:
         *("--secret-key", settings.STRIPE_SECRET_KEY),
         *("--publishable-key", settings.STRIPE_PUBLISHABLE_KEY),
     )
+
+
+@pytest.fixture(scope="session")
+def identity_provider() -> Iterator[dict[str, str]]:
+    """The issuer of each demo tenant by its key, all of them running."""
+    addresses = issuers()
+    for _ in _serve(
+        "identity",
+        "config.demo.identity",
+        f"{addresses['contoso']}/jwks",
+        *("--state-dir", str(Path(os.environ["RUN_DIR"]) / f"identity-{WORKER}")),
+        *("--public-url", os.environ["PUBLIC_URL"]),
+    ):
+        yield addresses
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """The settings of an installation whose servers are embedded: what `config.settings` reads from the environment."""
 
 import base64
+import hmac
 import json
 import os
 import secrets
@@ -84,17 +85,33 @@ def key_settings(kept: Kept) -> dict[str, str]:
         "STRIPE_PUBLISHABLE_KEY": kept.get(
             "processor-publishable-key", lambda: f"pk_test_{secrets.token_hex(24)}"
         ),
-        "STRIPE_WEBHOOK_SECRETS": kept.get("processor-webhook-secret", lambda: f"whsec_{secrets.token_hex(24)}"),
+        "STRIPE_WEBHOOK_SECRETS": kept.get(
+            "processor-webhook-secret", lambda: f"whsec_{secrets.token_hex(24)}"
+        ),
         "STRIPE_API_BASE": processor,
         "STRIPE_JS_URL": f"{processor}/v3/",
         "DEMO_CLIENT_SECRET": kept.get("identity-client-secret", lambda: secrets.token_hex(24)),
-        "DEMO_ISSUERS": issuers_setting((tenant.key, kept.port(f"identity-{tenant.key}")) for tenant in TENANTS),
+        "DEMO_ISSUERS": issuers_setting(
+            (tenant.key, kept.port(f"identity-{tenant.key}")) for tenant in TENANTS
+        ),
     }
 
 
 def issuers_setting(ports: Iterable[tuple[str, int]]) -> str:
     """`DEMO_ISSUERS`: each demo tenant with the address of its identity provider, without a final slash."""
     return ",".join(f"{tenant}=http://127.0.0.1:{port}" for tenant, port in ports)
+
+
+def issuers() -> dict[str, str]:
+    """The issuer of each demo tenant by its key, from `DEMO_ISSUERS`; empty outside the demo."""
+    entries = filter(None, os.environ.get("DEMO_ISSUERS", "").split(","))
+    return dict(entry.split("=", 1) for entry in entries)
+
+
+def client_of(tenant: str) -> tuple[str, str]:
+    """Id and secret with which the portal is registered at a demo tenant's issuer."""
+    secret = hmac.new(os.environ["DEMO_CLIENT_SECRET"].encode(), tenant.encode(), "sha256").hexdigest()
+    return f"seatkeeper-{tenant}", secret
 
 
 def new_encryption_key() -> str:

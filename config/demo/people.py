@@ -26,6 +26,10 @@ class Person:
     status: str = "active"
     guest_of: tuple[str, ...] = ()
 
+    @property
+    def full_name(self) -> str:
+        return f"{self.given_name} {self.surname}"
+
 
 @dataclass(frozen=True)
 class Tenant:
@@ -81,7 +85,13 @@ TENANTS = (
             Person("uma", "Uma", "Smit", "user admin", ("user_admin",)),
             Person("rhea", "Rhea", "Meijer", "global reader", ("global_reader",)),
             Person("pat", "Pat", "Mulder", "purchaser of Power BI Pro, 10 seats"),
-            Person("sam", "Sam", "de Groot", "synced from on-premises, purchaser of Visio Plan 1", source="on_premises"),
+            Person(
+                "sam",
+                "Sam",
+                "de Groot",
+                "synced from on-premises, purchaser of Visio Plan 1",
+                source="on_premises",
+            ),
             Person("mike", "Mike", "Bos", "member"),
             Person("dora", "Dora", "Vos", "disabled, owns Power Apps", status="disabled"),
             Person("erik", "Erik", "Peters", "member who does nothing"),

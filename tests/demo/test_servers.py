@@ -1,7 +1,7 @@
 """The embedded servers (config/demo/servers.py)."""
 
-from django.db import connections
 import pytest
+from django.db import connections
 
 
 @pytest.mark.django_db(databases=["default", "owner", "worker"])
