@@ -143,7 +143,8 @@ def serve(addresses: dict[str, str], *, public_url: str, state: Path) -> Callabl
             tenant(key), client_id=client_id, client_secret=client_secret, public_url=public_url, state=state
         )
         at = urlsplit(address)
-        assert at.hostname and at.port, f"{address} lacks host or port"
+        if not at.hostname or not at.port:
+            raise ValueError(f"{address} lacks host or port")
         server = werkzeug.serving.make_server(at.hostname, at.port, issuer, threaded=True)
         threading.Thread(target=server.serve_forever, name=key, daemon=True).start()
         servers.append(server)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-_PR_SET_PDEATHSIG = 1
+PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
@@ -47,7 +47,7 @@ def spawn(
             group=_group_of(account),
             extra_groups=None if account is None else [],
             start_new_session=True,
-            preexec_fn=_die_with_parent(death_signal),
+            preexec_fn=end_with_parent(death_signal),
         )
 
 
@@ -90,22 +90,23 @@ def tail(log: Path, lines: int = 25) -> str:
     return "\n".join(f"    {line}" for line in text) or "    (empty)"
 
 
+def end_with_parent(death_signal: int) -> Callable[[], None] | None:
+    """What a child runs before its program so that it gets `death_signal` when this process ends."""
+    if _libc is None:
+        return None
+    libc, parent = _libc, os.getpid()
+
+    def ask_kernel() -> None:
+        libc.prctl(PR_SET_PDEATHSIG, int(death_signal), 0, 0, 0)
+        if os.getppid() != parent:  # it ended between fork and prctl
+            os._exit(1)
+
+    return ask_kernel
+
+
 def _group_of(account: str | None) -> int | None:
     if account is None:
         return None
     import pwd
 
     return pwd.getpwnam(account).pw_gid
-
-
-def _die_with_parent(death_signal: int) -> Callable[[], None] | None:
-    if _libc is None:
-        return None
-    libc, parent = _libc, os.getpid()
-
-    def ask_kernel() -> None:
-        libc.prctl(_PR_SET_PDEATHSIG, int(death_signal), 0, 0, 0)
-        if os.getppid() != parent:  # it ended between fork and prctl
-            os._exit(1)
-
-    return ask_kernel
