@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +21,17 @@ import pytest
 
 from config.demo import throwaway
 from config.demo.environment import Kept, issuers, key_settings
+from config.demo.migrated import TEST_DATABASE, create_copy
 from config.demo.processes import ChildFailed, spawn, stop
 
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
 
 
 def _start_servers() -> None:
+    os.environ["OWN_POSTGRES"] = "" if os.environ.get("DATABASE_URL") else "yes"
     started = ExitStack()
     atexit.register(started.close)
-    os.environ.update(started.enter_context(throwaway.servers(os.environ)))
+    os.environ.update(started.enter_context(throwaway.servers(os.environ, test_database=True)))
 
 
 def _take_own_share() -> None:
@@ -75,6 +78,27 @@ def _serve(name: str, module: str, url: str, *arguments: str) -> Iterator[str]:
         yield url
     finally:
         stop(process)
+
+
+@pytest.fixture(scope="session")
+def django_db_keepdb(request: pytest.FixtureRequest) -> bool:
+    """The embedded cluster comes with a migrated test database and goes away as a whole."""
+    return bool(os.environ["OWN_POSTGRES"]) or request.config.getvalue("reuse_db")
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: None) -> None:
+    """Give each worker of pytest-xdist its copy of the migrated test database."""
+    if os.environ["OWN_POSTGRES"] and WORKER != "main":
+        create_copy(f"{TEST_DATABASE}_{WORKER}", os.environ["DATABASE_OWNER_URL"])
+
+
+@pytest.fixture
+def at() -> datetime:
+    """The instant at which the rows of `tests.factories` were made."""
+    from tests.factories import AT
+
+    return AT
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -147,10 +148,30 @@ class Postgres:
             made.touch()
 
     def stop(self) -> None:
-        """Shut down without waiting for clients; a durable cluster writes its checkpoint first."""
+        """Shut down without waiting for clients. What was not meant to last is not written to disk."""
+        self._end(signal.SIGINT if self._durable else signal.SIGQUIT)
+
+    def shut_down(self) -> None:
+        """Shut down in good order even if the cluster is a throw-away, so that its files are complete."""
+        self._end(signal.SIGINT)
+
+    def _end(self, by: int) -> None:
         if self._process is not None:
-            stop(self._process, by=signal.SIGINT if self._durable else signal.SIGQUIT, timeout=30)
+            stop(self._process, by=by, timeout=30)
             self._process = None
+
+    def use_passwords(self, passwords: Mapping[str, str]) -> None:
+        """Take over the passwords of a cluster that `restore` brings."""
+        self._passwords = passwords
+
+    def save(self, to: Path) -> None:
+        """Copy the cluster, which must not be running, to the folder `to`; it must not exist."""
+        _copy(self._place(), to)
+
+    def restore(self, saved: Path) -> None:
+        """Begin with a copy of a cluster that `save` wrote; this one must have the same passwords."""
+        self.home.mkdir(parents=True, exist_ok=True)
+        _copy(saved, self._place())
 
     def remove(self) -> None:
         """Delete the cluster, wherever it lies, and all it holds. The server must not be running."""
@@ -338,6 +359,22 @@ class Valkey:
                     return
         self.stop()
         raise ChildFailed("Valkey", "did not answer within half a minute", self.log)
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy data and mark of a cluster with their owners, as cheaply as the file system can."""
+    target.mkdir(parents=True, exist_ok=True)
+    subprocess.run(
+        [
+            "cp",
+            "-a",
+            *(["--reflink=auto"] if sys.platform == "linux" else []),
+            source / "data",
+            source / "made",
+            target,
+        ],
+        check=True,
+    )
 
 
 def _valkey_binary() -> Path:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from config.demo import migrated
 from config.demo.environment import (
     DATABASE_VARIABLES,
     Kept,
@@ -22,12 +23,15 @@ _PREFIX = "seatkeeper-run-"
 
 
 @contextmanager
-def servers(environment: Mapping[str, str], *, durable: bool = False) -> Iterator[dict[str, str]]:
+def servers(
+    environment: Mapping[str, str], *, durable: bool = False, test_database: bool = False
+) -> Iterator[dict[str, str]]:
     """Start PostgreSQL and Valkey and yield the settings of an installation that uses them.
 
     A server that `environment` already gives (all three database addresses, or `REDIS_URL`) is used instead
     of an own one. The ports of card processor and identity provider are chosen; nothing is started on them.
-    `RUN_DIR` in the result is a folder that goes with the servers.
+    `RUN_DIR` in the result is a folder that goes with the servers. With `test_database` an own PostgreSQL has
+    the database `TEST_DATABASE`, migrated; it is copied from a cache as long as migrations stay the same.
 
     :raises LiveKey: `environment` holds a live key of the card processor.
     """
@@ -55,6 +59,8 @@ def servers(environment: Mapping[str, str], *, durable: bool = False) -> Iterato
             if all(environment.get(variable) for variable in DATABASE_VARIABLES):
                 settings |= {variable: environment[variable] for variable in DATABASE_VARIABLES}
             else:
+                if test_database:
+                    migrated.prepare(postgres, kept, settings)
                 postgres.start()
                 settings |= {variable: postgres.url(login) for variable, login in DATABASE_VARIABLES.items()}
             if environment.get("REDIS_URL"):
