@@ -3,7 +3,7 @@
 A callback runs inside the transaction of what happened, so it either happens with it or not at all.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -19,6 +19,14 @@ class Activation:
     actor: Actor
     at: datetime
     first_license: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Deletion:
+    """Subscriptions, of one tenant or of many, became Deleted in one sweep; called under the sweep's login."""
+
+    subscription_ids: Sequence[int]
+    at: datetime
 
 
 @dataclass(slots=True)
@@ -37,3 +45,4 @@ class Hook[T]:
 
 
 subscription_activated: Hook[Activation] = Hook()
+subscriptions_deleted: Hook[Deletion] = Hook()

@@ -1,0 +1,69 @@
+"""How every benchmark compares: interleaved rounds against a reference of the same run, with a control.
+
+On a machine that others use too, times mean nothing and ratios mean little unless both sides alternate. Each
+round measures reference, ours, reference: the two references give the control ratio (1.0 when the machine was
+quiet), their mean is what ours is compared with.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import median
+
+type Measure = Callable[[], float]
+
+ROUNDS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Costs of all rounds, in whatever unit both measures return (seconds for one piece of work)."""
+
+    ours: tuple[float, ...]
+    reference: tuple[float, ...]
+    control: tuple[float, ...]
+
+    @property
+    def ratios(self) -> tuple[float, ...]:
+        """Reference to ours, round by round: above 1 ours is the cheaper."""
+        return tuple(theirs / ours for ours, theirs in zip(self.ours, self.reference, strict=True))
+
+    @property
+    def ratio(self) -> float:
+        return median(self.ratios)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.ratio:.3f} (rounds {_spread(self.ratios)}; control {_spread(self.control)}; "
+            f"ours {1e6 * median(self.ours):,.0f} us, reference {1e6 * median(self.reference):,.0f} us)"
+        )
+
+
+def pairs(ours: Measure, reference: Measure, *, rounds: int = ROUNDS) -> Comparison:
+    """Measure both, interleaved. Each call of a measure returns the cost of one piece of work."""
+    costs, references, control = [], [], []
+    for _ in range(rounds):
+        before = reference()
+        costs.append(ours())
+        after = reference()
+        references.append((before + after) / 2)
+        control.append(before / after)
+    return Comparison(tuple(costs), tuple(references), tuple(control))
+
+
+def report(name: str, comparison: Comparison) -> float:
+    """Print one comparison for people and return its ratio."""
+    print(f"{name}: {comparison}", flush=True)
+    return comparison.ratio
+
+
+def print_figures(**figures: float | int | str) -> None:
+    """The last line of a benchmark: `key=value`, higher is better."""
+    shown = (
+        f"{name}={value:.3f}" if isinstance(value, float) else f"{name}={value}"
+        for name, value in figures.items()
+    )
+    print(" ".join(shown), flush=True)
+
+
+def _spread(values: tuple[float, ...]) -> str:
+    return f"{min(values):.2f} to {max(values):.2f}"
