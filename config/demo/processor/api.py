@@ -286,10 +286,10 @@ class Api:
             kept = self._keys.begin(key, request_hash=request_hash, path=question.path, now=now)
         if kept is not None:
             headers |= {"Idempotent-Replayed": "true", "Original-Request": kept.request_id}
-            time.sleep(seconds)
+            _pause(seconds)
             return Reply(kept.status, kept.body, headers, is_lost=fault is not None)
         try:
-            time.sleep(seconds)
+            _pause(seconds)
             session = Session(
                 store=self.store,
                 now=now,
@@ -447,6 +447,11 @@ for _route_ in ROUTES:
     _shape = _route_.path.split("/")
     if "{}" in _shape:
         _SHAPES.setdefault((_route_.method, len(_shape)), []).append((_route_, _shape))
+
+
+def _pause(seconds: float) -> None:
+    if seconds:
+        time.sleep(seconds)
 
 
 def _unauthorized(message: str, *, code: str | None = None) -> ApiError:

@@ -153,7 +153,7 @@ class Control:
         found = self._api.store.labelled(
             params.get("kind"), params.get("metadata", {}), limit=int(params.get("limit", 1000))
         )
-        return {"data": public(found)}
+        return {"data": [public(body) for body in found]}
 
     def count_charges(self, params: Json) -> Json:
         """Successful charges of a customer, with some metadata, or of all."""
@@ -171,7 +171,7 @@ class Control:
         dispute = self._api.work(
             session, lambda: charges.create_dispute(session, charge, reason=reason, amount=amount)
         )
-        return dict(public(dispute))
+        return public(dispute)
 
     def close_dispute(self, params: Json) -> Json:
         if params["status"] not in ("won", "lost"):
@@ -181,12 +181,12 @@ class Control:
         closed = self._api.work(
             session, lambda: charges.close_dispute(session, dispute, status=params["status"])
         )
-        return dict(public(closed))
+        return public(closed)
 
     def fail_refund(self, params: Json) -> Json:
         session = self._api.session()
         refund = self._api.work(session, lambda: charges.fail_refund(session, params["refund"]))
-        return dict(public(refund))
+        return public(refund)
 
     def hold_settlements(self, params: Json) -> Json:
         """Let the next `count` good charges stay in `processing` until `settle`."""
@@ -200,7 +200,7 @@ class Control:
         intent = self._found(params["payment_intent"], "payment_intent")
         succeeds = params.get("outcome", "succeeded") == "succeeded"
         self._api.work(session, lambda: payment_intents.settle(session, intent, succeeds=succeeds))
-        return dict(public(self._found(intent["id"], "payment_intent")))
+        return public(self._found(intent["id"], "payment_intent"))
 
     def authenticate(self, params: Json) -> Json:
         """Complete or fail an intent's 3-D Secure as a cardholder would, without a browser."""
@@ -208,7 +208,7 @@ class Control:
         if intent is None:
             raise ControlError(f"no such intent: {params['intent']}")
         succeeds = params.get("outcome", "succeeded") == "succeeded"
-        return dict(public(self._api.authenticate(intent["id"], succeeds=succeeds)))
+        return public(self._api.authenticate(intent["id"], succeeds=succeeds))
 
     def _charge(self, params: Json) -> Json:
         if "charge" in params:

@@ -259,7 +259,7 @@ def search(session: Session, params: Json) -> Json:
         "url": "/v1/payment_intents/search",
         "has_more": False,
         "next_page": None,
-        "data": found[: max(limit, 100) if limit >= 100 else limit],
+        "data": [public(intent) for intent in found[: min(limit, 100)]],
     }
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from . import forms
-from .errors import Json, invalid, malformed, missing_object
+from .errors import ApiError, Json, invalid, malformed, missing_object
 from .forms import Spec
 from .store import Store
 
@@ -110,7 +110,8 @@ class Session:
             where={name: value for name, value in (where or {}).items() if value},
             types=types,
         )
-        return {"object": "list", "url": url, "has_more": has_more, "data": found}
+        data = [public(body) for body in found]
+        return {"object": "list", "url": url, "has_more": has_more, "data": data}
 
     def emit(self, type_: str, body: Json, *, previous: Json | None = None) -> None:
         """Write an event with a copy of the object as it is now, and queue its webhook."""
@@ -155,13 +156,9 @@ class Session:
                 self._expand_path([child for child in children if isinstance(child, dict)], rest, path)
 
 
-def public(value: Any) -> Any:
+def public(body: Json) -> Json:
     """The object as it is answered: without what the processor remembers for itself (`_` names)."""
-    if isinstance(value, list):
-        return [public(item) for item in value]
-    if isinstance(value, dict):
-        return {name: public(item) for name, item in value.items() if not name.startswith("_")}
-    return value
+    return {name: value for name, value in body.items() if not name.startswith("_")}
 
 
 def needs_one_of(params: Json, *names: str) -> None:
@@ -171,6 +168,8 @@ def needs_one_of(params: Json, *names: str) -> None:
         raise malformed(f"One of the following params should be provided for this request: {listed}.")
 
 
-def refuse_state(message: str, body: Json, *, code: str, kind: str) -> Exception:
+def refuse_state(message: str, body: Json, *, code: str, kind: str) -> ApiError:
     """400: the object's state does not allow this; the object rides along."""
-    return invalid(message, code=code, **{kind: public(body)})
+    refused = invalid(message, code=code)
+    refused.error[kind] = public(body)
+    return refused

@@ -19,9 +19,9 @@ from .errors import Json
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS objects (
-    id TEXT PRIMARY KEY, kind TEXT NOT NULL, seq INTEGER NOT NULL, created INTEGER NOT NULL,
-    customer TEXT, payment_intent TEXT, charge TEXT, email TEXT, body TEXT NOT NULL) WITHOUT ROWID;
-CREATE UNIQUE INDEX IF NOT EXISTS objects_seq ON objects (kind, seq);
+    seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, kind TEXT NOT NULL, created INTEGER NOT NULL,
+    customer TEXT, payment_intent TEXT, charge TEXT, email TEXT, body TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS objects_kind ON objects (kind, seq);
 CREATE INDEX IF NOT EXISTS objects_customer ON objects (kind, customer, seq) WHERE customer IS NOT NULL;
 CREATE INDEX IF NOT EXISTS objects_intent ON objects (payment_intent, kind, seq)
     WHERE payment_intent IS NOT NULL;
@@ -32,7 +32,7 @@ CREATE TABLE IF NOT EXISTS labels (
 CREATE INDEX IF NOT EXISTS labels_id ON labels (id);
 CREATE TABLE IF NOT EXISTS answers (
     key TEXT PRIMARY KEY, request_hash BLOB NOT NULL, path TEXT NOT NULL, request_id TEXT NOT NULL,
-    status INTEGER NOT NULL, body TEXT NOT NULL, created INTEGER NOT NULL) WITHOUT ROWID;
+    status INTEGER NOT NULL, body TEXT NOT NULL, created INTEGER NOT NULL);
 CREATE INDEX IF NOT EXISTS answers_created ON answers (created);
 CREATE TABLE IF NOT EXISTS deliveries (
     id INTEGER PRIMARY KEY AUTOINCREMENT, event TEXT NOT NULL, attempts INTEGER NOT NULL DEFAULT 0,
@@ -55,8 +55,10 @@ class Store:
         )
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = NORMAL")
+        self._db.execute("PRAGMA wal_autocheckpoint = 8000")
+        self._db.execute("PRAGMA cache_size = -64000")
         self._db.executescript(_TABLES)
-        self._seq = self._db.execute("SELECT coalesce(max(seq), 0) FROM objects").fetchone()[0]
+        self._answers_until_pruning = 0
         self.secret = bytes.fromhex(self._setting("secret", secrets.token_hex(32)))
 
     def _setting(self, name: str, default: str) -> str:
@@ -88,33 +90,27 @@ class Store:
 
     def put(self, body: Json) -> None:
         """Write one object, new or changed; call inside a transaction."""
-        text = json.dumps(body, separators=(",", ":"))
-        changed = self._db.execute(
-            "UPDATE objects SET customer = ?, email = ?, body = ? WHERE id = ?",
-            (_plain(body.get("customer")), body.get("email"), text, body["id"]),
-        ).rowcount
-        if not changed:
-            self._seq += 1
-            self._db.execute(
-                "INSERT INTO objects (id, kind, seq, created, customer, payment_intent, charge, email, body)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    body["id"],
-                    body["object"],
-                    self._seq,
-                    body["created"],
-                    _plain(body.get("customer")),
-                    _plain(body.get("payment_intent")),
-                    _plain(body.get("charge")),
-                    body.get("email"),
-                    text,
-                ),
-            )
-        if changed:
-            self._db.execute("DELETE FROM labels WHERE id = ?", (body["id"],))
-        if body.get("metadata"):
+        self._db.execute(
+            "INSERT INTO objects (id, kind, created, customer, payment_intent, charge, email, body)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE"
+            " SET customer = excluded.customer, email = excluded.email, body = excluded.body",
+            (
+                body["id"],
+                body["object"],
+                body["created"],
+                _plain(body.get("customer")),
+                _plain(body.get("payment_intent")),
+                _plain(body.get("charge")),
+                body.get("email"),
+                json.dumps(body, separators=(",", ":")),
+            ),
+        )
+        if "metadata" not in body:
+            return
+        self._db.execute("DELETE FROM labels WHERE id = ?", (body["id"],))
+        if body["metadata"]:
             self._db.executemany(
-                "INSERT OR REPLACE INTO labels VALUES (?, ?, ?)",
+                "INSERT INTO labels VALUES (?, ?, ?)",
                 [(name, value, body["id"]) for name, value in body["metadata"].items()],
             )
 
@@ -229,8 +225,11 @@ class Store:
         created: int,
         prune_before: int,
     ) -> None:
-        """Remember an answer and forget those older than `prune_before`; call inside a transaction."""
-        self._db.execute("DELETE FROM answers WHERE created < ?", (prune_before,))
+        """Remember an answer and now and then delete those older than `prune_before`; call inside a transaction."""
+        if self._answers_until_pruning <= 0:
+            self._db.execute("DELETE FROM answers WHERE created < ?", (prune_before,))
+            self._answers_until_pruning = 500
+        self._answers_until_pruning -= 1
         self._db.execute(
             "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?, ?)",
             (key, request_hash, path, request_id, status, body, created),
