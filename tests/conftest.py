@@ -18,6 +18,8 @@ from typing import Any
 import django
 import httpx
 import pytest
+from django.apps import apps
+from django.db.models.signals import post_migrate
 
 from config.demo import throwaway
 from config.demo.environment import Kept, issuers, key_settings
@@ -57,6 +59,19 @@ if WORKER == "main":
     _start_servers()
 _take_own_share()
 django.setup()
+
+
+def _load_catalogue(using: str, **_: Any) -> None:
+    """Fill the vendor's tables after the database was migrated and after a transactional test flushed it."""
+    from commerce.operations.catalogue import load_catalogue
+    from config.kit.tenancy import use_login
+
+    if using == "owner":
+        with use_login("owner"):
+            load_catalogue()
+
+
+post_migrate.connect(_load_catalogue, sender=apps.get_app_config("commerce"))
 
 
 def _serve(name: str, module: str, url: str, *arguments: str) -> Iterator[str]:

@@ -5,11 +5,13 @@ module, do not fork it.
 """
 
 import itertools
+import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from commerce.models import Market, Plan, Price, Product
 from config.kit.actors import Actor
-from config.kit.tenancy import connection, tenant_atomic
+from config.kit.tenancy import connection, tenant_atomic, use_login
 from directory.actors import build_actor
 from directory.models import (
     Domain,
@@ -133,3 +135,56 @@ def actor_of(user: User, acting_for: Tenant | None = None, *, at: datetime = AT)
         )
     assert actor is not None, f"{user} may not act for {acting_for}"
     return actor
+
+
+# --- Catalogue: loaded once per database by tests/conftest.py, read-only to the app's login ---------------
+
+
+def product(slug: str = "power-bi-pro") -> Product:
+    """A product of the loaded catalogue."""
+    return Product.objects.get(slug=slug)
+
+
+def plan(slug: str = "power-bi-pro", code: str = "monthly") -> Plan:
+    """A plan of a loaded product: `monthly`, `yearly` or `yearly-monthly`."""
+    term, billing = {"monthly": (1, 1), "yearly": (12, 12), "yearly-monthly": (12, 1)}[code]
+    return Plan.objects.select_related("product").get(
+        product__slug=slug, term_months=term, billing_months=billing
+    )
+
+
+def make_product(**fields: Any) -> Product:
+    """A product that is not in the files, with its three plans, sold nowhere; by the owner's login.
+
+    Committed at once and seen by every test after it, so only for transactional tests, which flush.
+    """
+    number = next(_numbers)
+    values: dict[str, Any] = {
+        "key": f"PRODUCT{number}",
+        "slug": f"product-{number}",
+        "name": f"Product {number}",
+        "category": "Power Platform",
+        "self_service": True,
+        "sku_id": uuid.uuid4(),
+        "sku_part_number": f"PRODUCT_{number}",
+        **fields,
+    }
+    with use_login("owner"):
+        made = Product.objects.create(**values)
+        Plan.objects.bulk_create(
+            Plan(product=made, term_months=term, billing_months=billing)
+            for term, billing in ((1, 1), (12, 1), (12, 12))
+        )
+    return made
+
+
+def make_price(plan: Plan, market: str = "NL", *, unit_price_minor: int, valid_from: datetime = AT) -> Price:
+    """A list price from a day on, by the owner's login; only for transactional tests."""
+    with use_login("owner"):
+        return Price.objects.create(
+            plan=plan,
+            market_id=market,
+            currency=Market.objects.get(pk=market).currency,
+            unit_price_minor=unit_price_minor,
+            valid_from=valid_from,
+        )
