@@ -1,10 +1,102 @@
-"""The admin center at /admin/: Django's admin in unfold's skin, as limited and as full view (product §4, §8)."""
+"""The admin center at /admin/: Django's admin in unfold's skin, as limited and as full view (product §4, §8).
 
+Who may see which page is declared on each view and enforced by `directory.middleware.AccessMiddleware`;
+signing in and out is `directory`'s, so Django's own pages for that are not routed.
+"""
+
+from collections.abc import Callable
+from functools import cached_property, wraps
+from importlib.util import find_spec
+from typing import Any, override
+
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import URLPattern, URLResolver, path
+from django.urls.conf import include
 from unfold.sites import UnfoldAdminSite
+
+from config import navigation
+from config.kit import access
+from config.kit.admin import use_frame
+from config.kit.errors import NotVisible
+
+# Pages of Django's admin that are not routed: other doors (sign-in), or holes (`r/`, reliability §1 fact 1).
+UNROUTED = frozenset(
+    {
+        "index",
+        "login",
+        "logout",
+        "password_change",
+        "password_change_done",
+        "view_on_site",
+        "app_list",
+        "search",
+    }
+)
+# Where each app declares its pages of the admin center, lower apps first.
+PAGES = ("directory.admin_urls", "commerce.admin_urls", "licensing.admin_urls")
 
 
 class PortalSite(UnfoldAdminSite):
     """One site for purchasers, admins and partners; each page checks its own capability."""
 
+    final_catch_all_view = False
+
+    @override
+    def get_urls(self) -> list[URLPattern | URLResolver]:
+        """Own pages first: what comes after the models' patterns is swallowed by `<path:object_id>/`."""
+        pages = [path("", include(name)) for name in PAGES if find_spec(name)]
+        models = super().get_urls() if self._registry else []
+        return [
+            path("", index, name="index"),
+            *pages,
+            *(url for url in models if getattr(url, "name", None) not in UNROUTED),
+        ]
+
+    @override
+    def has_permission(self, request: HttpRequest) -> bool:
+        return navigation.is_open_to(getattr(request, "actor", None))
+
+    @override
+    def admin_view(self, view: Callable[..., Any], cacheable: bool = False) -> Callable[..., Any]:
+        """Not visible to whom the admin center is closed, instead of Django's way to a sign-in page of its own."""
+        guarded = super().admin_view(view, cacheable)
+
+        @wraps(view)
+        def only_if_open(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+            if not self.has_permission(request):
+                raise NotVisible
+            return guarded(request, *args, **kwargs)
+
+        return only_if_open
+
+    @override
+    def each_context(self, request: HttpRequest) -> dict[str, Any]:
+        """What unfold's templates read; only menu, names and permission depend on the request."""
+        request.current_app = self.name  # type: ignore[attr-defined]
+        return self._constants | {
+            "site_subheader": navigation.subheader(request),
+            "sidebar_navigation": navigation.sidebar(request),
+            "has_permission": self.has_permission(request),
+        }
+
+    @cached_property
+    def _constants(self) -> dict[str, Any]:
+        """unfold's settings as its templates want them, computed once: it costs more than a list's queries."""
+        return super().each_context(HttpRequest()) | {
+            "available_apps": [],
+            "log_entries": [],
+            "templates": {"navigation": "admin_center/_navigation.html"},
+        }
+
+
+@access.signed_in
+def index(request: HttpRequest) -> HttpResponse:
+    """The first page that the person may see; nothing is here for those who see none."""
+    address = navigation.first_page(request.actor)  # type: ignore[attr-defined]
+    if not address:
+        raise NotVisible
+    return HttpResponseRedirect(address)
+
 
 portal = PortalSite(name="portal")
+use_frame(portal.each_context)

@@ -1,7 +1,16 @@
-"""The admin center's menu, by capability: what a person may not see is not there."""
+"""The admin center's menu, by capability: what a person may not see is not there (design §1.6)."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from django.http import HttpRequest
 from django.templatetags.static import static
+from django.urls import NoReverseMatch, reverse
+from django.utils.translation import gettext_lazy as _
+
+from config.kit.actors import Actor
+from config.kit.errors import Text
+from directory.permissions import Capability
 
 
 def tokens_css(request: HttpRequest) -> str:
@@ -10,3 +19,83 @@ def tokens_css(request: HttpRequest) -> str:
 
 def seatkeeper_css(request: HttpRequest) -> str:
     return static("seatkeeper.css")
+
+
+def admin_css(request: HttpRequest) -> str:
+    return static("admin.css")
+
+
+def subheader(request: HttpRequest) -> str:
+    """The name under the brand: the organization whose rows are shown."""
+    tenant = getattr(request, "tenant", None)
+    return tenant.name if tenant else ""
+
+
+class Item(NamedTuple):
+    """One page of the menu: its group for admins, its group in the limited view, and who sees it."""
+
+    group: Text
+    limited_group: Text
+    title: Text
+    icon: str
+    url_name: str
+    is_for: Callable[[Actor], bool]
+
+
+def _sees_purchases(actor: Actor) -> bool:
+    return actor.may(Capability.SEE_PURCHASES)
+
+
+def _sees_others_licenses(actor: Actor) -> bool:
+    return actor.is_purchaser or bool(actor.scopes(Capability.SEE_LICENSES) & {"org", "all"})
+
+
+ITEMS = (
+    Item(
+        _("Billing"), _("Billing"), _("Your products"), "inventory_2", "portal:your-products", _sees_purchases
+    ),
+    Item(_("Licenses"), _("Work"), _("Licenses"), "key", "portal:licenses", _sees_others_licenses),
+)
+
+
+def has_full_view(actor: Actor) -> bool:
+    """Whether the person sees more than the own purchases: an admin, a reader, or a partner."""
+    return actor.is_partner or bool(actor.roles)
+
+
+def is_open_to(actor: Actor | None) -> bool:
+    """Whether the admin center has any page for the person; the launcher's Admin tile asks the same."""
+    return actor is not None and any(item.is_for(actor) and _address(item) for item in ITEMS)
+
+
+def first_page(actor: Actor) -> str:
+    """The address of the first page that the person may see; empty when there is none."""
+    return next((_address(item) for item in ITEMS if item.is_for(actor) and _address(item)), "")
+
+
+def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
+    """Groups of links for unfold's side bar."""
+    actor: Actor | None = getattr(request, "actor", None)
+    if actor is None:
+        return []
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for item in ITEMS:
+        address = _address(item)
+        if address and item.is_for(actor):
+            group = item.group if has_full_view(actor) else item.limited_group
+            groups.setdefault(str(group), []).append(
+                {
+                    "title": item.title,
+                    "icon": item.icon,
+                    "link": address,
+                    "active": request.path.startswith(address),
+                }
+            )
+    return [{"title": title, "items": items} for title, items in groups.items()]
+
+
+def _address(item: Item) -> str:
+    try:
+        return reverse(item.url_name)
+    except NoReverseMatch:
+        return ""

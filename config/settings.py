@@ -260,7 +260,11 @@ UNFOLD = {
     "SHOW_VIEW_ON_SITE": False,
     "SHOW_BACK_BUTTON": False,
     "BORDER_RADIUS": "6px",
-    "STYLES": ["config.navigation.tokens_css", "config.navigation.seatkeeper_css"],
+    "STYLES": [
+        "config.navigation.tokens_css",
+        "config.navigation.seatkeeper_css",
+        "config.navigation.admin_css",
+    ],
     "COMMAND": {"search_models": False},
     "COLORS": {
         "primary": {
