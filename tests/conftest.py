@@ -18,8 +18,10 @@ from typing import Any
 import django
 import httpx
 import pytest
+import pytest_django
 from django.apps import apps
 from django.db.models.signals import post_migrate
+from django.test.utils import setup_databases, teardown_databases
 
 from config.demo import throwaway
 from config.demo.environment import Kept, issuers, key_settings
@@ -59,6 +61,8 @@ if WORKER == "main":
     _start_servers()
 _take_own_share()
 django.setup()
+# A worker that inherited the name would read the settings before it has taken its share.
+del os.environ["DJANGO_SETTINGS_MODULE"]
 
 
 def _load_catalogue(using: str, **_: Any) -> None:
@@ -106,6 +110,22 @@ def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: N
     """Give each worker of pytest-xdist its copy of the migrated test database."""
     if os.environ["OWN_POSTGRES"] and WORKER != "main":
         create_copy(f"{TEST_DATABASE}_{WORKER}", os.environ["DATABASE_OWNER_URL"])
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(
+    django_test_environment: None,
+    django_db_blocker: pytest_django.DjangoDbBlocker,
+    django_db_keepdb: bool,
+    django_db_modify_db_settings: None,
+) -> Iterator[None]:
+    """Prepare the databases of all three logins: the app's and the worker's mirror the owner's."""
+    with django_db_blocker.unblock():
+        prepared = setup_databases(verbosity=0, interactive=False, keepdb=django_db_keepdb)
+    yield
+    if not django_db_keepdb:
+        with django_db_blocker.unblock():
+            teardown_databases(prepared, verbosity=0)
 
 
 @pytest.fixture
