@@ -13,6 +13,9 @@ from config.kit.tenancy import connection
 # clock change skips or repeats, PostgreSQL takes the later instant.
 INSTANT_SQL = "((({anchor})::date + make_interval(months => ({months})::int)) AT TIME ZONE ({zone}))"
 
+# The local midnight `days` days after the day on which an instant falls: the end of Expired, of Disabled.
+DAYS_LATER_SQL = "(((({instant}) AT TIME ZONE ({zone}))::date + make_interval(days => ({days})::int)) AT TIME ZONE ({zone}))"
+
 
 def instants(anchor_date: date, months: Sequence[int], time_zone: str) -> list[datetime]:
     """The instants at `anchor_date` + each of `months`, aware, in the order given. One query."""

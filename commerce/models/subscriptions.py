@@ -108,7 +108,9 @@ class Subscription(TenantModel):
     assigned = models.PositiveIntegerField(default=0)
 
     market = models.ForeignKey("commerce.Market", on_delete=models.PROTECT, related_name="+")
-    vendor_entity = models.ForeignKey("commerce.VendorEntity", on_delete=models.PROTECT, related_name="+")
+    vendor_entity = models.ForeignKey(
+        "commerce.VendorEntity", on_delete=models.PROTECT, related_name="+", db_index=False
+    )
     currency = models.CharField(max_length=3)
     unit_price_minor = models.BigIntegerField(help_text=_("Per seat and billing period, without tax."))
     period_price_minor = models.BigIntegerField(help_text=_("quantity * unit price, kept for sorting."))
@@ -166,7 +168,8 @@ class Subscription(TenantModel):
         ]
         indexes = [
             models.Index(
-                fields=["due_at", "id"],
+                # Sweeps walk it entity by entity (architecture §7).
+                fields=["vendor_entity", "due_at", "id"],
                 condition=models.Q(parked_at__isnull=True) & ~models.Q(state="deleted"),
                 name="commerce_subscription_due_idx",
             ),

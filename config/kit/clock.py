@@ -6,8 +6,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from django.conf import settings
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 type _Signature = tuple[str, int, int]
+
+# A machine whose clock differs from the database's by more makes no payment fall due (F-17).
+TOLERANCE = timedelta(minutes=10)
 
 _read: tuple[_Signature | None, timedelta] = (None, timedelta(0))
 
@@ -15,6 +19,30 @@ _read: tuple[_Signature | None, timedelta] = (None, timedelta(0))
 def now() -> datetime:
     """The current instant, aware, UTC. In demo mode the stored offset is added."""
     at = datetime.now(UTC)
+    return at + offset() if settings.DEMO else at
+
+
+class ClockAstray(Exception):
+    """This machine and the database disagree about the time by more than `TOLERANCE`."""
+
+    def __init__(self, difference: timedelta) -> None:
+        self.difference = difference
+        super().__init__(
+            f"This machine's clock differs from the database's by {difference}: nothing was swept."
+        )
+
+
+def database_now(connection: BaseDatabaseWrapper) -> datetime:
+    """`now()` by the database's clock, which alone decides what is due. One query.
+
+    :raises ClockAstray: this machine's clock is more than `TOLERANCE` away from it.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT clock_timestamp()")
+        at: datetime = cursor.fetchone()[0]
+    difference = datetime.now(UTC) - at
+    if abs(difference) > TOLERANCE:
+        raise ClockAstray(difference)
     return at + offset() if settings.DEMO else at
 
 

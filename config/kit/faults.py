@@ -1,0 +1,26 @@
+"""Named points at which a drill kills its own process (reliability §4): R0 take what is due, R1 bill and
+advance, R2 attempt and lease, R3 create the intent, R4 commit its id, R5 confirm it, R6 outcome, R7 lease
+released, R8 mail; each `:before` and `:after`.
+"""
+
+import os
+import signal
+
+VARIABLE = "SEATKEEPER_FAULT"
+
+
+def reached(point: str) -> None:
+    """Die as by `kill -9` when the environment names this point; `R5:after@3` lets the first two pass.
+
+    Nothing sets the variable but a drill, for a process that it starts.
+    """
+    wanted = os.environ.get(VARIABLE, "")
+    if not wanted:
+        return
+    name, _, times = wanted.partition("@")
+    if name != point:
+        return
+    left = int(times or 1) - 1
+    if left == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.environ[VARIABLE] = f"{name}@{left}"
