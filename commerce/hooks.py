@@ -33,9 +33,9 @@ class Deletion:
 class Hook[T]:
     """A list of callbacks, called in the order in which they registered."""
 
-    callbacks: list[Callable[[T], None]] = field(default_factory=list)
+    callbacks: list[Callable[[T], object]] = field(default_factory=list)
 
-    def register(self, callback: Callable[[T], None]) -> Callable[[T], None]:
+    def register(self, callback: Callable[[T], object]) -> Callable[[T], object]:
         self.callbacks.append(callback)
         return callback
 

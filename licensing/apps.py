@@ -3,3 +3,10 @@ from django.apps import AppConfig
 
 class LicensingConfig(AppConfig):
     name = "licensing"
+
+    def ready(self) -> None:
+        from commerce import hooks
+        from licensing.operations import assignments
+
+        hooks.subscription_activated.register(assignments.give_first_license)
+        hooks.subscriptions_deleted.register(assignments.end_assignments)

@@ -8,8 +8,9 @@ import itertools
 import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
-from commerce.models import Market, Plan, Price, Product
+from commerce.models import BillTo, Market, Plan, Price, Product, Subscription
 from config.kit.actors import Actor
 from config.kit.tenancy import connection, tenant_atomic, use_login
 from directory.actors import build_actor
@@ -22,6 +23,7 @@ from directory.models import (
     Tenant,
     User,
 )
+from directory.models.people import fold
 
 AT = datetime(2026, 3, 10, 9, 30, tzinfo=UTC)
 
@@ -187,4 +189,80 @@ def make_price(plan: Plan, market: str = "NL", *, unit_price_minor: int, valid_f
             currency=Market.objects.get(pk=market).currency,
             unit_price_minor=unit_price_minor,
             valid_from=valid_from,
+        )
+
+
+# --- Subscriptions ----------------------------------------------------------------------------------------
+
+
+def _monthly_power_bi() -> Plan:
+    return plan("power-bi-pro", "monthly")
+
+
+def make_subscription(
+    tenant: Tenant, *, owner: User | None = None, plan: Plan | None = None, **fields: Any
+) -> Subscription:
+    """An active subscription of ten seats whose first month began on 1 March 2026, bought by `owner`.
+
+    Without an owner it is central and the organization's. Fields are set as given: `state`, `quantity`,
+    `channel`, `period_end`, `due_at` and so on.
+    """
+    plan = plan or _monthly_power_bi()
+    market = Market.objects.select_related("vendor_entity").get(pk=tenant.country)
+    price = Price.objects.filter(plan=plan, market=market).order_by("-valid_from").first()
+    unit_price_minor = fields.pop("unit_price_minor", price.unit_price_minor if price else 1_000)
+    quantity = fields.pop("quantity", 10)
+    starts_at = datetime(2026, 2, 28, 23, 0, tzinfo=UTC)
+    ends_at = datetime(2026, 3, 31, 22, 0, tzinfo=UTC)
+    values: dict[str, Any] = {
+        "product": plan.product,
+        "channel": "self-service" if owner else "central",
+        "owner_kind": "person" if owner else "organization",
+        "owner_user": owner,
+        "purchaser": owner,
+        "purchaser_name": owner.name if owner else "",
+        "purchaser_sort": owner.sort_name if owner else "",
+        "product_sort": fold(plan.product.name),
+        "search_text": fold(
+            f"{plan.product.name} {owner.name if owner else ''} {owner.email if owner else ''}"
+        ),
+        "currency": market.currency,
+        "tax_name": market.tax_name,
+        "tax_rate": market.tax_rate,
+        "term_months": plan.term_months,
+        "billing_months": plan.billing_months,
+        "time_zone": tenant.time_zone,
+        "anchor_date": starts_at.astimezone(ZoneInfo("Europe/Amsterdam")).date(),
+        "state": "active",
+        "period_start": starts_at,
+        "period_end": ends_at,
+        "term_end": ends_at,
+        "due_at": fields.get("period_end", ends_at),
+        "activated_at": starts_at,
+        "created_at": starts_at,
+        **fields,
+    }
+    with tenant_atomic(tenant.pk):
+        values.setdefault(
+            "bill_to",
+            BillTo.objects.create(
+                tenant=tenant,
+                name=tenant.name,
+                street="Keizersgracht 1",
+                city="Amsterdam",
+                country=tenant.country,
+            ),
+        )
+        if owner and owner.purchaser_since is None:
+            owner.purchaser_since = values["created_at"]
+            owner.save(update_fields=["purchaser_since"])
+        return Subscription.objects.create(
+            tenant=tenant,
+            plan=plan,
+            market=market,
+            vendor_entity=market.vendor_entity,
+            quantity=quantity,
+            unit_price_minor=unit_price_minor,
+            period_price_minor=quantity * unit_price_minor,
+            **values,
         )

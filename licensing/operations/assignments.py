@@ -1,0 +1,320 @@
+"""Giving and taking licenses: the only module that writes `Assignment` rows (I-01 to I-05).
+
+Rows and counter move in one statement, judged under the subscription's row lock; free seats are read from the
+counter, never counted. `licensing_assign` and `licensing_unassign` (migration 0002) hold that statement for one
+person as for a thousand.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from django.utils.translation import gettext_lazy as _
+
+from commerce.hooks import Activation, Deletion
+from config.kit.actors import Actor
+from config.kit.errors import DomainError, Malformed, NotAllowed, NotVisible, Text
+from config.kit.tenancy import connection
+from directory.permissions import Capability
+
+BATCH_LIMIT = 1_000
+SYSTEM = "Seatkeeper"
+
+
+class Outcome(StrEnum):
+    """What became of one person's row; the value is stable."""
+
+    ASSIGNED = "assigned"
+    HOLDS_LICENSE = "holds_license"
+    HOLDS_PRODUCT = "holds_product"
+    GUEST = "guest"
+    DISABLED = "disabled"
+    UNKNOWN = "unknown"
+    NO_SEAT = "no_seat"
+    REPEATED = "repeated"
+    UNASSIGNED = "unassigned"
+    NOT_HELD = "not_held"
+
+    @property
+    def label(self) -> Text:
+        return _LABELS[self]
+
+    @property
+    def is_done(self) -> bool:
+        return self in (Outcome.ASSIGNED, Outcome.UNASSIGNED)
+
+
+_LABELS: dict[Outcome, Text] = {
+    Outcome.ASSIGNED: _("Has a license now"),
+    Outcome.HOLDS_LICENSE: _("Already has a license from here"),
+    Outcome.HOLDS_PRODUCT: _("Already has this product through another purchase"),
+    Outcome.GUEST: _("Guest, this product is for members only"),
+    Outcome.DISABLED: _("Account is disabled"),
+    Outcome.UNKNOWN: _("Nobody here with that name or address"),
+    Outcome.NO_SEAT: _("No license left"),
+    Outcome.REPEATED: _("Named twice"),
+    Outcome.UNASSIGNED: _("No longer has a license"),
+    Outcome.NOT_HELD: _("Has no license from here"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class AssignmentResult:
+    """Per person, in the order asked, what happened; `free` seats are left of the subscription."""
+
+    outcomes: tuple[tuple[int, Outcome], ...]
+    free: int
+
+    @property
+    def done(self) -> int:
+        """How many rows changed."""
+        return sum(outcome.is_done for _user, outcome in self.outcomes)
+
+    def with_outcome(self, *wanted: Outcome) -> tuple[int, ...]:
+        return tuple(user_id for user_id, outcome in self.outcomes if outcome in wanted)
+
+
+class NotAssignable(DomainError):
+    """The subscription is neither Active nor Expired (product §5.1)."""
+
+    code = "not_assignable"
+    message = _("Licenses can be assigned only while the product is active or expired.")
+
+
+class NoSeatLeft(DomainError):
+    code = "no_seat_left"
+    message = _("No license is left. Nothing was assigned. Take one back first, or buy more.")
+
+
+class AlreadyAssigned(DomainError):
+    code = "already_assigned"
+    message = _("This person already has a license from here.")
+
+
+class HoldsProduct(DomainError):
+    """Assigning the product a second time needs a second click (product §7.1)."""
+
+    code = "holds_product"
+    message = _("This person already has this product through another purchase. Assign a second license?")
+
+
+class GuestsExcluded(DomainError):
+    code = "guests_excluded"
+    message = _("This person is a guest, and this product is for members only.")
+
+
+class PersonNotActive(DomainError):
+    code = "person_not_active"
+    message = _("This person's account is disabled.")
+
+
+class PersonUnknown(DomainError):
+    """No such person in this organization."""
+
+    code = "person_unknown"
+    status = 404
+    message = _("Nobody here with that name or address.")
+
+
+class NotHeld(DomainError):
+    code = "not_held"
+    message = _("This person has no license from here.")
+
+
+class TooMany(Malformed):
+    code = "too_many"
+
+    def __init__(self) -> None:
+        super().__init__(
+            _("A list may have up to %(limit)s people.") % {"limit": f"{BATCH_LIMIT:,}"}, field="people"
+        )
+
+
+_REFUSALS: dict[Outcome, type[DomainError]] = {
+    Outcome.HOLDS_LICENSE: AlreadyAssigned,
+    Outcome.HOLDS_PRODUCT: HoldsProduct,
+    Outcome.GUEST: GuestsExcluded,
+    Outcome.DISABLED: PersonNotActive,
+    Outcome.UNKNOWN: PersonUnknown,
+    Outcome.NO_SEAT: NoSeatLeft,
+    Outcome.NOT_HELD: NotHeld,
+}
+_VERDICTS: dict[str, type[DomainError]] = {
+    "not_visible": NotVisible,
+    "not_allowed": NotAllowed,
+    "not_assignable": NotAssignable,
+}
+
+
+def assign_licenses(
+    *,
+    actor: Actor,
+    subscription_key: UUID,
+    user_ids: Sequence[int],
+    at: datetime,
+    confirmed: bool = False,
+) -> AssignmentResult:
+    """Give a license of one subscription to each of up to 1,000 people; who cannot have one leaves the rest.
+
+    When fewer seats are free than asked, the first in the list get them. `confirmed`: also to those who hold
+    the product through another subscription. One statement; holds the subscription's row lock to the end of
+    the transaction.
+
+    :raises NotVisible: no such subscription for the actor.
+    :raises NotAllowed: visible, but not theirs to assign.
+    :raises NotAssignable: neither Active nor Expired.
+    :raises TooMany: more than 1,000 people.
+    """
+    return _change(_ASSIGN, actor, subscription_key, user_ids, confirmed, at, actor.scopes(Capability.ASSIGN))
+
+
+def assign_license(
+    *, actor: Actor, subscription_key: UUID, user_id: int, at: datetime, confirmed: bool = False
+) -> None:
+    """Give one license to one person, in one statement; a refusal changes nothing.
+
+    :raises AlreadyAssigned, HoldsProduct, GuestsExcluded, PersonNotActive, PersonUnknown, NoSeatLeft: as named;
+        and what `assign_licenses` raises.
+    """
+    _one(
+        assign_licenses(
+            actor=actor, subscription_key=subscription_key, user_ids=[user_id], at=at, confirmed=confirmed
+        )
+    )
+
+
+def unassign_licenses(
+    *, actor: Actor, subscription_key: UUID, user_ids: Sequence[int], at: datetime
+) -> AssignmentResult:
+    """Take licenses back from up to 1,000 people, in every state; who holds none is reported as `not_held`.
+
+    :raises NotVisible, NotAllowed, TooMany: as `assign_licenses`.
+    """
+    return _change(_UNASSIGN, actor, subscription_key, user_ids, False, at, actor.scopes(Capability.ASSIGN))
+
+
+def give_back_license(*, actor: Actor, subscription_key: UUID, at: datetime) -> None:
+    """End the actor's own license, which needs no right but holding it (product §4).
+
+    :raises NotVisible: the actor holds none of that subscription.
+    """
+    if actor.user_id is None or actor.is_partner:
+        raise NotVisible
+    result = _change(_UNASSIGN, actor, subscription_key, [actor.user_id], True, at, frozenset())
+    if not result.done:
+        raise NotVisible
+
+
+def give_first_license(activation: Activation) -> None:
+    """The buyer holds the first license, unless unticked or holding one of that product (product §3.5).
+
+    Registered on `commerce.hooks.subscription_activated`; runs in the transaction of the purchase. The buyer's
+    right comes from the purchase itself: the actor was built before there was one.
+    """
+    buyer_id = activation.subscription.owner_user_id
+    if not activation.first_license or buyer_id is None or buyer_id != activation.actor.user_id:
+        return
+    _change(
+        _ASSIGN,
+        activation.actor,
+        activation.subscription.key,
+        [buyer_id],
+        False,
+        activation.at,
+        frozenset({"own"}),
+    )
+
+
+def end_assignments(deletion: Deletion) -> int:
+    """End every live license of deleted subscriptions, whatever their tenants; returns how many.
+
+    Registered on `commerce.hooks.subscriptions_deleted`; one statement, in the sweep's transaction and under
+    its locks. One audit row and one history row for each subscription that had holders.
+    """
+    with connection().cursor() as cursor:
+        cursor.execute(_END, {"ids": list(deletion.subscription_ids), "at": deletion.at, "by": SYSTEM})
+        return int(cursor.fetchone()[0])
+
+
+_ASSIGN = """
+SELECT verdict, outcomes, free FROM licensing_assign(
+    %s, %s, %s::bigint[], %s, %s, %s::text[], %s::text[], %s, %s, %s, %s, %s, %s)
+"""
+_UNASSIGN = """
+SELECT verdict, outcomes, free FROM licensing_unassign(
+    %s, %s, %s::bigint[], %s, %s, %s::text[], %s::text[], %s, %s, %s, %s, %s, %s)
+"""
+_END = """
+WITH rows_ended AS (
+    UPDATE licensing_assignment SET ended_at = %(at)s, ended_by = %(by)s
+     WHERE subscription_id = ANY (%(ids)s::bigint[]) AND ended_at IS NULL
+    RETURNING tenant_id, subscription_id
+), total AS (
+    SELECT tenant_id, subscription_id, count(*)::int AS ended FROM rows_ended GROUP BY 1, 2
+), counter AS (
+    UPDATE commerce_subscription s SET assigned = s.assigned - total.ended
+      FROM total WHERE s.id = total.subscription_id
+    RETURNING s.tenant_id, s.key, s.product_sort, total.ended
+), audited AS (
+    INSERT INTO directory_auditentry
+           (tenant_id, at, code, actor_tenant_id, actor_label, on_behalf_of, door, correlation_id, target_type,
+            target_id, target_label, after)
+    SELECT tenant_id, %(at)s, 'licensing.licenses.ended', tenant_id, %(by)s, '', 'job', '', 'subscription',
+           key::text, product_sort, jsonb_build_object('count', ended)
+      FROM counter
+    RETURNING 1
+), told AS (
+    INSERT INTO commerce_subscriptionevent (tenant_id, subscription_id, at, code, actor_label, facts)
+    SELECT tenant_id, subscription_id, %(at)s, 'licenses_ended', %(by)s, jsonb_build_object('count', ended)
+      FROM total
+    RETURNING 1
+)
+SELECT coalesce(sum(ended), 0) FROM total
+"""
+
+
+def _change(
+    statement: str,
+    actor: Actor,
+    subscription_key: UUID,
+    user_ids: Sequence[int],
+    flag: bool,
+    at: datetime,
+    may: frozenset[str],
+) -> AssignmentResult:
+    """Run one of the two statements; outside a transaction the call is one of its own."""
+    if len(user_ids) > BATCH_LIMIT:
+        raise TooMany
+    if not user_ids:
+        raise Malformed(_("Choose at least one person."), field="people")
+    with connection().cursor() as cursor:
+        cursor.execute(
+            statement,
+            [
+                actor.tenant_id,
+                subscription_key,
+                list(user_ids),
+                flag,
+                at,
+                list(may),
+                list(actor.scopes(Capability.SEE_LICENSES)),
+                actor.user_id,
+                actor.home_tenant_id,
+                actor.label,
+                actor.relationship_label,
+                actor.door,
+                actor.correlation_id,
+            ],
+        )
+        verdict, outcomes, free = cursor.fetchone()
+    if verdict in _VERDICTS:
+        raise _VERDICTS[verdict]
+    return AssignmentResult(tuple(zip(user_ids, map(Outcome, outcomes), strict=True)), free)
+
+
+def _one(result: AssignmentResult) -> None:
+    ((_user, outcome),) = result.outcomes
+    if not outcome.is_done:
+        raise _REFUSALS[outcome]
