@@ -1,0 +1,122 @@
+"""The catalogue as people see it: what is sold where, and for how much."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+
+from django.db.models import Exists, OuterRef, QuerySet
+from django.utils.translation import gettext_lazy as _
+
+from commerce.models import Market, MarketExclusion, Plan, Price, Product, ProductAlias
+from config.kit.errors import NotVisible
+
+# How plans are shown, cheapest commitment first: term, billing period.
+PLAN_ORDER = ((1, 1), (12, 1), (12, 12))
+
+
+class ListPrice(NamedTuple):
+    """One plan of a product with its price in one market at one moment."""
+
+    plan: Plan
+    unit_price_minor: int
+    currency: str
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A product in one market. `prices`: by plan, in `PLAN_ORDER`; empty when it is not sold there.
+
+    `is_open`: it can be bought by self-service there.
+    """
+
+    product: Product
+    prices: tuple[ListPrice, ...]
+    is_open: bool
+
+    @property
+    def is_sold(self) -> bool:
+        return bool(self.prices)
+
+    @property
+    def monthly(self) -> ListPrice | None:
+        """The price of the shortest term, what the catalogue shows."""
+        return self.prices[0] if self.prices else None
+
+    def price_of(self, code: str) -> ListPrice | None:
+        """The price of the plan with that code (`Plan.code`), None when it has none here."""
+        return next((price for price in self.prices if price.plan.code == code), None)
+
+
+class NotSoldHere(NotVisible):
+    """The plan has no price in the market."""
+
+    code = "not_sold_here"
+    message = _("This is not sold in your country.")
+
+
+def market_of(code: str) -> Market | None:
+    """The market of a country, None when the vendor sells nothing there. One query."""
+    return Market.objects.filter(pk=code).first()
+
+
+def markets() -> list[Market]:
+    """All markets by name. One query."""
+    return list(Market.objects.order_by("name"))
+
+
+def product_keys(product: Product) -> list[str]:
+    """The product's current key, then its former ones. One query."""
+    former = ProductAlias.objects.filter(product=product).order_by("former_key")
+    return [product.key, *former.values_list("former_key", flat=True)]
+
+
+def offers(*, products: list[Product], market: Market | None, at: datetime) -> list[Offer]:
+    """Each product with its prices in the market, in the order given. Two queries for any number."""
+    if market is None:
+        return [Offer(product, (), is_open=False) for product in products]
+    closed = set(MarketExclusion.objects.filter(market=market).values_list("category", flat=True))
+    prices: dict[int, dict[tuple[int, int], ListPrice]] = {}
+    for price in prices_at(market=market, at=at).filter(plan__product__in=products):
+        plan = price.plan
+        prices.setdefault(plan.product_id, {})[plan.term_months, plan.billing_months] = ListPrice(
+            plan, price.unit_price_minor, price.currency
+        )
+    return [
+        Offer(
+            product,
+            tuple(prices[product.pk][terms] for terms in PLAN_ORDER if terms in prices[product.pk])
+            if product.pk in prices
+            else (),
+            is_open=product.self_service and market.self_service and product.category not in closed,
+        )
+        for product in products
+    ]
+
+
+def offer(*, product: Product, market: Market | None, at: datetime) -> Offer:
+    """One product with its prices in the market. Two queries."""
+    return offers(products=[product], market=market, at=at)[0]
+
+
+def unit_price(*, plan: Plan, market: Market, at: datetime) -> int:
+    """The list price in force, in minor units of the market's currency. One query.
+
+    :raises NotSoldHere: there is none.
+    """
+    price = prices_at(market=market, at=at).filter(plan=plan).first()
+    if price is None:
+        raise NotSoldHere
+    return int(price.unit_price_minor)
+
+
+def prices_at(*, market: Market, at: datetime) -> QuerySet[Price]:
+    """The prices of a market that are in force at `at`: of each plan the latest that has begun."""
+    later = Price.objects.filter(
+        plan=OuterRef("plan"),
+        market=OuterRef("market"),
+        valid_from__gt=OuterRef("valid_from"),
+        valid_from__lte=at,
+    )
+    return (
+        Price.objects.filter(market=market, valid_from__lte=at).exclude(Exists(later)).select_related("plan")
+    )

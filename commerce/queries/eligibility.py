@@ -1,0 +1,66 @@
+"""May this person buy this product now? The facts for `policies.eligibility` (product §3.3)."""
+
+from datetime import datetime
+
+from babel import Locale
+from django.db.models import Exists, OuterRef
+from django.utils.translation import get_language
+
+from commerce.models import Market, MarketExclusion, Price, Product
+from commerce.queries.catalogue import product_keys
+from config.kit.actors import Actor
+from config.kit.tenancy import tenant_atomic
+from directory.actors import tenant_row
+from directory.models import Tenant, User
+from policies.eligibility import Eligibility, Facts, decide
+from policies.queries.policies import effective_value
+
+
+def eligibility_for(*, actor: Actor, product: Product, at: datetime) -> Eligibility:
+    """The decision for the acting tenant, from rows read now. Six queries at most.
+
+    Inside a transaction it holds as long as that transaction's other reads do.
+    """
+    with tenant_atomic(actor):
+        return decide(facts_for(actor=actor, product=product, at=at))
+
+
+def facts_for(*, actor: Actor, product: Product, at: datetime) -> Facts:
+    """What the decision rests on; inside `tenant_atomic(actor)`."""
+    tenant = tenant_row(actor.tenant_id)
+    user = None if actor.is_partner else User.objects.filter(pk=actor.user_id).first()
+    market = (
+        Market.objects.filter(pk=tenant.country)
+        .annotate(
+            has_price=Exists(
+                Price.objects.filter(market=OuterRef("pk"), plan__product=product, valid_from__lte=at)
+            ),
+            excludes_category=Exists(
+                MarketExclusion.objects.filter(market=OuterRef("pk"), category=product.category)
+            ),
+        )
+        .first()
+    )
+    return Facts(
+        organization=tenant.name,
+        product=product.name,
+        category=product.category,
+        country=country_name(tenant.country),
+        account_is_active=actor.is_partner or (user is not None and user.is_active),
+        is_guest=user is not None and user.kind == User.Kind.GUEST,
+        acts_for_customer=actor.is_partner,
+        tenant_is_managed=tenant.is_managed,
+        tenant_is_in_good_standing=tenant.standing == Tenant.Standing.GOOD,
+        tenant_kind=tenant.kind,
+        has_price=market is not None and market.has_price,
+        market_is_open=market is not None and market.self_service,
+        category_is_open=market is not None and not market.excludes_category,
+        product_is_self_service=product.self_service,
+        policy=effective_value(actor=actor, product_keys=product_keys(product)),
+    )
+
+
+def country_name(code: str) -> str:
+    """The country's name in the language in use; the code itself when unknown."""
+    locale = Locale.parse((get_language() or "en").replace("-", "_"))
+    return str(locale.territories.get(code, code))

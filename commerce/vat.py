@@ -1,0 +1,71 @@
+"""VAT numbers: their format and check digits, by the billing country (product §3.4).
+
+Pure. No register is asked here: a number that passes is well formed, not verified.
+"""
+
+import re
+from dataclasses import dataclass
+
+import stdnum.eu.vat
+from django.utils.translation import gettext as _
+from stdnum import get_cc_module
+from stdnum.exceptions import ValidationError
+
+from config.kit.errors import Malformed
+
+LENGTH = 20
+
+# Greece and Northern Ireland write another code than their country's.
+_PREFIXES = {"GR": "EL", "XI": "XI"}
+_EU = frozenset(code.upper() for code in stdnum.eu.vat.MEMBER_STATES) | {"GR", "XI"}
+_SEPARATORS = re.compile(r"[\s.\-/]+")
+_PLAIN = re.compile(r"[A-Z0-9]{4,20}")
+
+
+@dataclass(frozen=True, slots=True)
+class VatNumber:
+    """A number as it is printed on bills: upper case, without separators, with the country where it has one."""
+
+    value: str
+    is_checked: bool
+
+
+def parse_vat_number(text: str, *, country: str) -> VatNumber | None:
+    """The number as printed, None for an empty field.
+
+    Countries whose numbers have no known check digits take any 4 to 20 letters and digits; `is_checked` tells.
+
+    :raises Malformed: it cannot be a number of that country; `field` is `vat_number`.
+    """
+    compact = _SEPARATORS.sub("", text).upper()
+    if not compact:
+        return None
+    if not _PLAIN.fullmatch(compact):
+        raise _wrong(country)
+    if country in _EU:
+        return VatNumber(_european(compact, country), is_checked=True)
+    module = get_cc_module(country.lower(), "vat")
+    if module is None:
+        return VatNumber(compact, is_checked=False)
+    try:
+        module.validate(compact.removeprefix("GB") if country == "GB" else compact)
+    except ValidationError as error:
+        raise _wrong(country) from error
+    prefix = country if country == "GB" and not compact.startswith(country) else ""
+    return VatNumber(prefix + compact, is_checked=True)
+
+
+def _european(compact: str, country: str) -> str:
+    prefix = _PREFIXES.get(country, country)
+    number = compact if compact.startswith(prefix) else prefix + compact
+    try:
+        return str(stdnum.eu.vat.validate(number))
+    except ValidationError as error:
+        raise _wrong(country) from error
+
+
+def _wrong(country: str) -> Malformed:
+    return Malformed(
+        _("This is not a VAT number of %(country)s. Check it, or leave it empty.") % {"country": country},
+        field="vat_number",
+    )
