@@ -1,0 +1,10 @@
+"""Pages of the admin center that commerce builds; `config.admin_site` puts them under /admin/."""
+
+from django.urls import path
+
+from commerce.views import subscriptions
+
+urlpatterns = [
+    path("billing/your-products/", subscriptions.your_products, name="your-products"),
+    path("billing/your-products/counts/", subscriptions.your_products_counts, name="your-products-counts"),
+]

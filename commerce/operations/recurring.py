@@ -1,0 +1,84 @@
+"""Switching recurring billing (product §5.3, §5.5)."""
+
+import uuid
+from datetime import datetime
+
+from django.utils.translation import gettext_lazy as _
+
+from commerce.models import Subscription, SubscriptionEvent
+from config.kit.actors import Actor
+from config.kit.errors import Conflict, NotVisible
+from config.kit.tenancy import tenant_atomic
+from directory.operations import audit
+from directory.permissions import Capability
+
+SWITCHABLE = frozenset({Subscription.State.SCHEDULED, Subscription.State.ACTIVE})
+
+
+class NothingToRenew(Conflict):
+    """The subscription is past its term: it is renewed by reactivation, not by this switch."""
+
+    code = "nothing_to_renew"
+    message = _(
+        "This subscription has ended. Recurring billing can no longer be switched. Nothing was changed."
+    )
+
+
+def set_recurring_billing(
+    *, actor: Actor, key: uuid.UUID, on: bool, version: int, at: datetime
+) -> Subscription:
+    """Switch recurring billing of one subscription on or off; switching to what it is already does nothing.
+
+    Off: active to the end of the term, then Expired; a yearly term paid monthly goes on being charged until
+    then. On: it renews at the end of the term. `version` is that of the page on which the person decided.
+
+    :raises NotVisible: no such purchase for this person.
+    :raises NotAllowed: visible, and neither the actor's own nor the organization's for its admins.
+    :raises NothingToRenew: Expired, Disabled or Deleted.
+    :raises Conflict: changed since the page was shown.
+    """
+    with tenant_atomic(actor):
+        subscription = (
+            Subscription.objects.visible_to(actor)
+            .select_for_update(of=("self",), no_key=True)
+            .select_related("product")
+            .filter(key=key)
+            .first()
+        )
+        if subscription is None:
+            raise NotVisible
+        actor.require(
+            Capability.MANAGE_PURCHASES,
+            is_own=subscription.is_owned_by(actor),
+            is_org=subscription.is_organizations,
+            sees=Capability.SEE_PURCHASES,
+        )
+        if subscription.state not in SWITCHABLE:
+            raise NothingToRenew
+        if subscription.recurring_billing == on:
+            return subscription
+        if subscription.version != version:
+            raise Conflict
+        subscription.recurring_billing = on
+        subscription.version += 1
+        subscription.save(update_fields=["recurring_billing", "version"])
+        code = "recurring_billing_on" if on else "recurring_billing_off"
+        SubscriptionEvent.objects.create(
+            tenant_id=subscription.tenant_id,
+            subscription=subscription,
+            at=at,
+            code=code,
+            actor_label=actor.label,
+            facts={"on_behalf_of": actor.relationship_label} if actor.is_partner else {},
+        )
+        audit.record(
+            actor,
+            "commerce.recurring_billing.switched_on" if on else "commerce.recurring_billing.switched_off",
+            at=at,
+            target_type="subscription",
+            target_id=subscription.key,
+            target_label=str(subscription),
+            before={"recurring_billing": not on},
+            after={"recurring_billing": on},
+        )
+    return subscription

@@ -1,0 +1,230 @@
+"""Lists of subscriptions (product §8). They page by key and never count past 10,000 (architecture §9)."""
+
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from django.db.models import Q
+from django.utils.dateparse import parse_datetime
+
+from commerce.models import Product, Subscription
+from commerce.models.subscriptions import SubscriptionQuerySet
+from config.kit import keyset
+from config.kit.actors import Actor
+from config.kit.errors import Malformed
+from config.kit.tenancy import connection
+from directory.models.people import fold
+from directory.permissions import Capability
+
+# Up to so many hits of a search are looked up one by one.
+FEW = 1_000
+
+CHANNELS = (Subscription.Channel.CENTRAL, Subscription.Channel.SELF_SERVICE, Subscription.Channel.TRIAL)
+
+# Name in the address -> the indexed column that sorts.
+SORTS: Mapping[str, str] = {
+    "product": "product_sort",
+    "purchaser": "purchaser_sort",
+    "expires": "due_at",
+    "seats": "quantity",
+    "price": "period_price_minor",
+}
+
+_STATES = Subscription.State
+_ACTIVE = Q(state=_STATES.ACTIVE)
+STATUSES: Mapping[str, Q] = {
+    "scheduled": Q(state=_STATES.SCHEDULED),
+    "active": _ACTIVE,
+    "payment-failed": _ACTIVE & Q(payment_failed_at__isnull=False),
+    "renewal-off": _ACTIVE & Q(recurring_billing=False),
+    "expired": Q(state=_STATES.EXPIRED),
+    "disabled": Q(state=_STATES.DISABLED),
+    "deleted": Q(state=_STATES.DELETED),
+}
+
+
+class Row(NamedTuple):
+    """One line of the list: plain values, read without building models."""
+
+    id: int
+    key: uuid.UUID
+    product_id: int
+    channel: str
+    owner_kind: str
+    quantity: int
+    assigned: int
+    currency: str
+    unit_price_minor: int
+    period_price_minor: int
+    term_months: int
+    billing_months: int
+    tax_name: str
+    tax_rate: Any
+    time_zone: str
+    state: str
+    recurring_billing: bool
+    payment_failed_at: datetime | None
+    parked_at: datetime | None
+    due_at: datetime | None
+    term_end: datetime
+    created_at: datetime
+    product_sort: str
+    purchaser_sort: str
+    purchaser_name: str
+    purchaser_email: str | None
+    purchaser_status: str | None
+
+
+_JOINED = {"purchaser_email": "purchaser__email", "purchaser_status": "purchaser__status"}
+_COLUMNS = [_JOINED.get(name, name) for name in Row._fields]
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """What the person asked to see. Empty means everything but Deleted."""
+
+    channels: tuple[str, ...] = ()
+    product_id: int | None = None
+    status: str = ""
+    words: tuple[str, ...] = ()
+    sort: str = "product"
+    descending: bool = False
+
+    @property
+    def is_narrowed(self) -> bool:
+        return bool(self.channels or self.product_id is not None or self.status or self.words)
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many subscriptions each channel button would show; at most 10,001 are read.
+
+    None: more than that in all, so the single channels were not counted.
+    """
+
+    total: int
+    by_channel: Mapping[str, int | None] = field(default_factory=dict)
+
+
+def words_of(text: str) -> tuple[str, ...]:
+    """A search text as folded words, at most eight; every one must match (as in Django's admin)."""
+    return tuple(fold(word) for word in text.replace("\0", "").split()[:8])
+
+
+def rows_for(actor: Actor, chosen: Filter) -> SubscriptionQuerySet:
+    """The subscriptions that the filter leaves, of all channels. One query when there are words to find.
+
+    Few hits come as ids from the crossing's trigram index; words that hit a lot are compared row by row instead,
+    which finds a page's worth soon.
+    """
+    rows = Subscription.objects.visible_to(actor, Capability.SEE_PURCHASES)
+    rows = rows.filter(STATUSES[chosen.status]) if chosen.status else rows.not_deleted()
+    if chosen.product_id is not None:
+        rows = rows.filter(product_id=chosen.product_id)
+    if chosen.words:
+        ids = found_ids(chosen.words)
+        if len(ids) <= FEW:
+            return rows.filter(pk__in=ids)
+        for word in chosen.words:
+            rows = rows.filter(search_text__contains=word)
+    return rows
+
+
+def page_of(rows: SubscriptionQuerySet, chosen: Filter, *, cursor: str) -> keyset.Page[Row]:
+    """One page of 50 rows, of the chosen channels, in the chosen order. One query."""
+    column = SORTS[chosen.sort]
+    if column == "due_at" and chosen.status == "deleted":
+        # Deleted is final: it has no next date to sort by.
+        column = "id"
+    order = [column] if column == "id" else [column, "id"]
+    places = [Row._fields.index(name) for name in order]
+    page = keyset.paginate(
+        in_channels(rows, chosen.channels).values_list(*_COLUMNS),
+        order=[f"-{name}" for name in order] if chosen.descending else order,
+        cursor=_checked(cursor, column),
+        key=lambda row: [row[place] for place in places],
+    )
+    return keyset.Page([Row._make(row) for row in page.rows], page.next, page.back)
+
+
+def counts_of(rows: SubscriptionQuerySet, *, exactly: bool = False) -> Counts:
+    """What the channel buttons say. One query that reads at most 10,001 rows.
+
+    With `exactly`, and more rows than that, one more such query for each channel.
+    """
+    limited = rows.order_by().values("channel")[: keyset.COUNT_LIMIT + 1]
+    sql, params = limited.query.sql_with_params()
+    with connection().cursor() as cursor:
+        cursor.execute(  # Django's own SQL and parameters
+            f"SELECT channel, count(*) FROM ({sql}) AS first GROUP BY channel",  # noqa: S608
+            params,
+        )
+        found = dict(cursor.fetchall())
+    total = sum(found.values())
+    by_channel: dict[str, int | None] = {channel: found.get(channel, 0) for channel in CHANNELS}
+    if total > keyset.COUNT_LIMIT:
+        by_channel = {
+            channel: keyset.count_up_to(rows.filter(channel=channel)) if exactly else None
+            for channel in CHANNELS
+        }
+    return Counts(total, by_channel)
+
+
+def in_channels(rows: SubscriptionQuerySet, channels: tuple[str, ...]) -> SubscriptionQuerySet:
+    """Only those channels; all when none is named."""
+    if not channels:
+        return rows
+    return rows.filter(channel=channels[0]) if len(channels) == 1 else rows.filter(channel__in=channels)
+
+
+def products_by_id() -> dict[int, Product]:
+    """The whole catalogue, a few dozen rows, for names, tiles and the product filter. One query."""
+    return {product.pk: product for product in Product.objects.only("slug", "name", "category")}
+
+
+def found_ids(words: Sequence[str]) -> list[int]:
+    """Ids of the current tenant's subscriptions that hold every word, in no order, at most `FEW` + 1. One query.
+
+    Through the crossing `search_subscriptions`, since row-level security keeps the planner from the trigram
+    index; it reads the tenant from the transaction's setting and gives nothing without one.
+    """
+    with connection().cursor() as cursor:
+        cursor.execute("SELECT id FROM search_subscriptions(%s::text[], %s)", [list(words), FEW + 1])
+        return [row[0] for row in cursor.fetchall()]
+
+
+def _checked(cursor: str, column: str) -> str:
+    """The cursor, when its values fit the columns.
+
+    :raises Malformed: a cursor of another order, or made up.
+    """
+    if cursor:
+        _, values = keyset.decode_cursor(cursor, 1 if column == "id" else 2)
+        kinds: Sequence[Callable[[Any], bool]] = [_FITS[column], _FITS["id"]][-len(values) :]
+        if not all(fits(value) for fits, value in zip(kinds, values, strict=True)):
+            raise Malformed("This page address is not valid.", field="page")
+    return cursor
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int) and abs(value) < 2**63
+
+
+def _is_instant(value: Any) -> bool:
+    try:
+        parsed = parse_datetime(value)
+    except (TypeError, ValueError):
+        return False
+    return parsed is not None and parsed.tzinfo is not None
+
+
+_FITS: Mapping[str, Callable[[Any], bool]] = {
+    "id": _is_number,
+    "quantity": _is_number,
+    "period_price_minor": _is_number,
+    "due_at": _is_instant,
+    "product_sort": lambda value: isinstance(value, str),
+    "purchaser_sort": lambda value: isinstance(value, str),
+}
