@@ -38,6 +38,11 @@ class Actor:
     def is_partner(self) -> bool:
         return self.relationship_id is not None
 
+    @property
+    def is_system(self) -> bool:
+        """The installation itself, which no role limits; never built from a request."""
+        return self.user_id is None and self.door in ("job", "cli")
+
     def scopes(self, capability: str) -> frozenset[Scope]:
         """The scopes in which the actor holds a capability; empty when not at all."""
         return self.grants.get(capability, frozenset())

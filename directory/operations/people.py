@@ -1,0 +1,379 @@
+"""Accounts, roles and groups."""
+
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+from django.db import IntegrityError
+from django.utils.translation import gettext_lazy as _
+
+from config.kit.actors import Actor
+from config.kit.errors import Conflict, DomainError, NotAllowed, NotVisible
+from config.kit.tenancy import atomic, tenant_atomic
+from directory.models import Group, GroupMembership, RoleAssignment, Tenant, User
+from directory.operations.audit import record
+from directory.permissions import ROLES, Capability, Role
+
+
+class AccountExists(Conflict):
+    """The account of that issuer and subject is already in this organization."""
+
+    code = "account_exists"
+    message = _("This person already has an account here.")
+
+
+class LastGlobalAdmin(Conflict):
+    """Somebody must keep the organization's settings (I-25)."""
+
+    code = "last_global_admin"
+    message = _("An organization keeps at least one active global admin. Make somebody else one first.")
+
+
+class AccountUnknown(DomainError):
+    """The organization's identity provider vouches for a person who has no account here and gets none."""
+
+    code = "account_unknown"
+    status = 403
+    message = _("Your organization does not let new people in by themselves. Ask your IT admin for access.")
+
+
+class AccountDisabled(DomainError):
+    """The account exists and is disabled."""
+
+    code = "account_disabled"
+    status = 403
+    message = _("Your account is disabled.")
+
+
+def create_user(
+    *,
+    actor: Actor,
+    name: str,
+    email: str,
+    at: datetime,
+    issuer: str = "",
+    subject: str = "",
+    source: str = User.Source.CLOUD,
+    language: str = "",
+) -> User:
+    """Add a member to the acting tenant.
+
+    :raises NotAllowed: the actor may not manage people.
+    :raises AccountExists: issuer and subject are known here.
+    """
+    return _create(
+        actor,
+        at=at,
+        kind=User.Kind.MEMBER,
+        name=name,
+        email=email,
+        issuer=issuer,
+        subject=subject,
+        source=source,
+        language=language,
+    )
+
+
+def create_guest(
+    *, actor: Actor, name: str, email: str, issuer: str, subject: str, at: datetime, language: str = ""
+) -> User:
+    """Invite a person of another organization: an own row here, with the issuer and subject of their home.
+
+    :raises NotAllowed: the actor may not manage people.
+    :raises AccountExists: issuer and subject are known here.
+    """
+    return _create(
+        actor,
+        at=at,
+        kind=User.Kind.GUEST,
+        name=name,
+        email=email,
+        issuer=issuer,
+        subject=subject,
+        source=User.Source.CLOUD,
+        language=language,
+    )
+
+
+def create_member_at_sign_in(
+    *,
+    tenant_id: int,
+    issuer: str,
+    subject: str,
+    name: str,
+    email: str,
+    at: datetime,
+    is_guest: bool = False,
+    correlation_id: str = "",
+) -> User:
+    """The account of a person whom the tenant's identity provider vouched for just now (product §3.2).
+
+    Known by (tenant, issuer, subject) alone, never by mail. An unknown person becomes a member, or a guest
+    where the provider says so, if the organization lets that happen. Two first sign-ins at once make one row.
+
+    :raises AccountUnknown: not known, or deleted, and the organization creates no members.
+    :raises AccountDisabled: known and disabled.
+    """
+    with tenant_atomic(tenant_id):
+        account = {"tenant_id": tenant_id, "issuer": issuer, "subject": subject}
+        user = User.objects.select_for_update().filter(**account).first()
+        if user is None:
+            if not Tenant.objects.get(pk=tenant_id).creates_members:
+                raise AccountUnknown
+            user, is_new = _insert_once(
+                **account,
+                kind=User.Kind.GUEST if is_guest else User.Kind.MEMBER,
+                name=name,
+                email=email,
+                created_at=at,
+            )
+            if is_new:
+                system = Actor.system(tenant_id, label="Sign-in", door="web")
+                record(
+                    system, "directory.user.created_at_sign_in", at=at, **_target(user), after=_facts(user)
+                )
+        if user.status == User.Status.DELETED:
+            raise AccountUnknown
+        if user.status == User.Status.DISABLED:
+            raise AccountDisabled
+        return user
+
+
+def record_sign_in(*, actor: Actor, user: User, at: datetime) -> None:
+    """Remember when the person signed in last, with an audit row."""
+    with tenant_atomic(actor.home_tenant_id):
+        User.objects.filter(pk=user.pk).update(signed_in_at=at)
+        record(actor, "directory.user.signed_in", at=at, **_target(user))
+
+
+def disable_user(*, actor: Actor, user_id: int, at: datetime) -> None:
+    """End a person's access at once; what they bought stays (product §11).
+
+    Twice is once. Every session of the person ends, also if the account is enabled again.
+
+    :raises NotVisible: nobody of the acting tenant.
+    :raises NotAllowed: the actor may not manage this person.
+    :raises LastGlobalAdmin: nobody else could manage the organization.
+    """
+    with tenant_atomic(actor):
+        user = _lock(actor, user_id)
+        if user.status != User.Status.ACTIVE:
+            return
+        with _last_admin_refused():
+            User.objects.filter(pk=user.pk).update(
+                status=User.Status.DISABLED, disabled_at=at, sessions_valid_from=at
+            )
+        record(
+            actor,
+            "directory.user.disabled",
+            at=at,
+            **_target(user),
+            before={"status": User.Status.ACTIVE.value},
+            after={"status": User.Status.DISABLED.value},
+        )
+
+
+def enable_user(*, actor: Actor, user_id: int, at: datetime) -> None:
+    """Give a disabled person access again; everything is as before. Twice is once.
+
+    :raises NotVisible: nobody of the acting tenant.
+    :raises NotAllowed: the actor may not manage this person.
+    """
+    with tenant_atomic(actor):
+        user = _lock(actor, user_id)
+        if user.status != User.Status.DISABLED:
+            return
+        User.objects.filter(pk=user.pk).update(status=User.Status.ACTIVE, disabled_at=None)
+        record(
+            actor,
+            "directory.user.enabled",
+            at=at,
+            **_target(user),
+            before={"status": User.Status.DISABLED.value},
+            after={"status": User.Status.ACTIVE.value},
+        )
+
+
+def grant_role(*, actor: Actor, user_id: int, role: str, at: datetime) -> None:
+    """Give a member of the acting tenant a role. Twice is once.
+
+    :raises NotVisible: nobody of the acting tenant, or no such role.
+    :raises NotAllowed: the actor may not manage roles, or the person is a guest.
+    """
+    with tenant_atomic(actor):
+        _require(actor, Capability.MANAGE_SETTINGS, sees=Capability.SEE_SETTINGS)
+        user = _lock(actor, user_id, is_checked=True)
+        if role not in ROLES:
+            raise NotVisible
+        _refuse_above_own(actor, role)
+        if user.kind == User.Kind.GUEST:
+            raise NotAllowed(_("A guest has no role here."))
+        _assignment, is_new = RoleAssignment.objects.get_or_create(
+            tenant_id=actor.tenant_id,
+            user=user,
+            role=role,
+            defaults={"granted_at": at, "granted_by": actor.label},
+        )
+        if is_new:
+            record(actor, "directory.role.granted", at=at, **_target(user), after={"role": role})
+
+
+def revoke_role(*, actor: Actor, user_id: int, role: str, at: datetime) -> None:
+    """Take a role back; it ends with the person's next request. Twice is once.
+
+    :raises NotVisible: nobody of the acting tenant.
+    :raises NotAllowed: the actor may not manage roles.
+    :raises LastGlobalAdmin: nobody else could manage the organization.
+    """
+    with tenant_atomic(actor):
+        _require(actor, Capability.MANAGE_SETTINGS, sees=Capability.SEE_SETTINGS)
+        user = _lock(actor, user_id, is_checked=True)
+        _refuse_above_own(actor, role)
+        with _last_admin_refused():
+            gone, _rows = RoleAssignment.objects.filter(
+                tenant_id=actor.tenant_id, user=user, role=role
+            ).delete()
+        if gone:
+            record(actor, "directory.role.revoked", at=at, **_target(user), before={"role": role})
+
+
+def create_group(*, actor: Actor, name: str, at: datetime) -> Group:
+    """Make a group in the acting tenant.
+
+    :raises NotAllowed: the actor may not manage people and groups.
+    :raises Conflict: the name is taken.
+    """
+    with tenant_atomic(actor):
+        _require(actor, Capability.MANAGE_MEMBERS, sees=Capability.SEE_PEOPLE)
+        try:
+            with atomic():
+                group = Group.objects.create(tenant_id=actor.tenant_id, name=name)
+        except IntegrityError as error:
+            if _constraint_of(error) == "directory_group_name":
+                raise Conflict(_("A group of this name exists.")) from error
+            raise
+        record(
+            actor,
+            "directory.group.created",
+            at=at,
+            target_type="group",
+            target_id=group.key,
+            target_label=name,
+        )
+    return group
+
+
+def add_member(*, actor: Actor, group_key: uuid.UUID, user_id: int, at: datetime) -> None:
+    """Put a person of the acting tenant into a group. Twice is once.
+
+    :raises NotVisible: no such group or person in the acting tenant.
+    :raises NotAllowed: the actor may not manage people and groups.
+    """
+    with tenant_atomic(actor):
+        _require(actor, Capability.MANAGE_MEMBERS, sees=Capability.SEE_PEOPLE)
+        group = Group.objects.visible_to(actor).select_for_update().filter(key=group_key).first()
+        if group is None:
+            raise NotVisible
+        user = _lock(actor, user_id, is_checked=True)
+        _membership, is_new = GroupMembership.objects.get_or_create(
+            tenant_id=actor.tenant_id, group=group, user=user
+        )
+        if is_new:
+            record(
+                actor,
+                "directory.group.member_added",
+                at=at,
+                target_type="group",
+                target_id=group.key,
+                target_label=group.name,
+                after={"user": str(user.key)},
+            )
+
+
+def mark_purchaser(user: User, at: datetime) -> None:
+    """Open the limited view for a person who bought something; it stays open (product §4).
+
+    Runs inside the transaction of the purchase, which has the audit row.
+    """
+    User.objects.filter(pk=user.pk, tenant_id=user.tenant_id, purchaser_since=None).update(purchaser_since=at)
+
+
+def _create(actor: Actor, *, at: datetime, **fields: Any) -> User:
+    with tenant_atomic(actor):
+        _require(actor, Capability.MANAGE_MEMBERS, sees=Capability.SEE_PEOPLE)
+        user, is_new = _insert_once(tenant_id=actor.tenant_id, created_at=at, **fields)
+        if not is_new:
+            raise AccountExists
+        record(actor, "directory.user.created", at=at, **_target(user), after=_facts(user))
+    return user
+
+
+def _insert_once(**fields: Any) -> tuple[User, bool]:
+    """The new row, or the one that another transaction inserted first, and whether it is new."""
+    fields["email"] = fields["email"].strip().lower()
+    fields["name"] = fields["name"].strip()[:200] or fields["email"]
+    try:
+        with atomic():
+            return User.objects.create(**fields), True
+    except IntegrityError as error:
+        if _constraint_of(error) != "directory_user_account_key":
+            raise
+    account = {name: fields[name] for name in ("tenant_id", "issuer", "subject")}
+    return User.objects.select_for_update().get(**account), False
+
+
+def _lock(actor: Actor, user_id: int, *, is_checked: bool = False) -> User:
+    """One person of the acting tenant, locked, whom the actor may manage."""
+    user: User | None = (
+        User.objects.visible_to(actor)
+        .select_for_update()
+        .filter(pk=user_id)
+        .exclude(status=User.Status.DELETED)
+        .first()
+    )
+    if user is None:
+        raise NotVisible
+    if not is_checked:
+        is_admin = RoleAssignment.objects.filter(tenant_id=actor.tenant_id, user=user).exists()
+        capability = Capability.MANAGE_ADMINS if is_admin else Capability.MANAGE_MEMBERS
+        _require(actor, capability, sees=Capability.SEE_PEOPLE)
+    return user
+
+
+def _require(actor: Actor, capability: str, *, sees: str) -> None:
+    if not actor.is_system:
+        actor.require(capability, is_own=False, is_org=True, sees=sees)
+
+
+def _refuse_above_own(actor: Actor, role: str) -> None:
+    """I-25: a global admin holds every role's rights; anybody else grants at most what they hold."""
+    if not actor.is_system and Role.GLOBAL_ADMIN not in actor.roles and role not in actor.roles:
+        raise NotAllowed(_("Nobody gives a role above their own."))
+
+
+@contextmanager
+def _last_admin_refused() -> Iterator[None]:
+    """Translates the refusal of the trigger `directory_keep_global_admin`."""
+    try:
+        with atomic():
+            yield
+    except IntegrityError as error:
+        if _constraint_of(error) == "directory_keep_global_admin":
+            raise LastGlobalAdmin from error
+        raise
+
+
+def _target(user: User) -> dict[str, Any]:
+    return {"target_type": "user", "target_id": user.key, "target_label": user.name}
+
+
+def _facts(user: User) -> dict[str, Any]:
+    return {"name": user.name, "email": user.email, "kind": user.kind, "source": user.source}
+
+
+def _constraint_of(error: Exception) -> str | None:
+    cause: Any = error.__cause__
+    name: str | None = cause.diag.constraint_name
+    return name

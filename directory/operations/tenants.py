@@ -1,0 +1,205 @@
+"""Customer organizations, their domains, and how their people sign in."""
+
+import secrets
+from datetime import datetime
+from typing import Any
+
+from django.db import IntegrityError
+from django.utils.translation import gettext_lazy as _
+
+from config.kit.actors import Actor
+from config.kit.errors import Conflict, Malformed
+from config.kit.secrets import encrypt
+from config.kit.tenancy import atomic, connection, tenant_atomic
+from directory.models import Domain, IdentityProvider, Tenant, User
+from directory.operations.audit import record
+from directory.permissions import Capability
+
+
+class DomainTaken(Conflict):
+    """Another organization, or this one, already has the domain."""
+
+    code = "domain_taken"
+    message = _("This domain is already in use.")
+
+
+def create_tenant(
+    *,
+    name: str,
+    kind: str,
+    country: str,
+    time_zone: str,
+    currency: str,
+    at: datetime,
+    language: str = "en",
+    is_managed: bool = True,
+    creates_members: bool = True,
+) -> Tenant:
+    """Set up a customer organization; done by the installation, nobody of the tenant exists yet.
+
+    The id comes from the sequence first, since the row is visible to its own tenant alone.
+    """
+    with connection().cursor() as cursor:
+        cursor.execute("SELECT nextval(pg_get_serial_sequence('directory_tenant', 'id'))")
+        tenant_id = int(cursor.fetchone()[0])
+    with tenant_atomic(tenant_id):
+        tenant = Tenant.objects.create(
+            pk=tenant_id,
+            name=name,
+            kind=kind,
+            country=country,
+            time_zone=time_zone,
+            currency=currency,
+            language=language,
+            is_managed=is_managed,
+            creates_members=creates_members,
+            created_at=at,
+        )
+        record(
+            Actor.system(tenant_id),
+            "directory.tenant.created",
+            at=at,
+            target_type="tenant",
+            target_id=tenant.key,
+            target_label=name,
+            after={"kind": kind, "country": country, "currency": currency, "is_managed": is_managed},
+        )
+    return tenant
+
+
+def add_domain(*, actor: Actor, name: str, at: datetime, is_verified: bool = False) -> Domain:
+    """Add an e-mail domain to the acting tenant. Only the installation may say that it is verified.
+
+    :raises NotAllowed: the actor may not manage the organization's settings.
+    :raises Malformed: not a domain name.
+    :raises DomainTaken: in use.
+    """
+    with tenant_atomic(actor):
+        _require_settings(actor)
+        folded = fold_domain(name)
+        verified_at = at if is_verified and actor.is_system else None
+        try:
+            with atomic():
+                domain = Domain.objects.create(
+                    tenant_id=actor.tenant_id, name=folded, verified_at=verified_at
+                )
+        except IntegrityError as error:
+            if _constraint_of(error) == "directory_domain_name_key":
+                raise DomainTaken(domain=folded) from error
+            raise
+        record(
+            actor,
+            "directory.domain.added",
+            at=at,
+            target_type="domain",
+            target_id=domain.pk,
+            target_label=folded,
+            after={"name": folded, "is_verified": verified_at is not None},
+        )
+    return domain
+
+
+def configure_identity_provider(
+    *, actor: Actor, issuer: str, client_id: str, client_secret: str, at: datetime
+) -> IdentityProvider:
+    """Say where the acting tenant's people sign in.
+
+    Another client at the same issuer changes the row. Another issuer is a new row: the old one stops, its
+    account links no longer lead here, and every session of the tenant's people ends (I-23).
+
+    :raises NotAllowed: the actor may not manage the organization's settings.
+    :raises Malformed: the issuer is no http(s) address without query and fragment.
+    """
+    with tenant_atomic(actor):
+        Tenant.objects.select_for_update().get(pk=actor.tenant_id)
+        _require_settings(actor)
+        _check_issuer(issuer)
+        current = IdentityProvider.objects.filter(tenant_id=actor.tenant_id, is_active=True).first()
+        before = {"issuer": current.issuer, "client_id": current.client_id} if current else None
+        if current and current.issuer == issuer:
+            current.client_id = client_id
+            current.client_secret_encrypted = encrypt(client_secret)
+            current.save(update_fields=["client_id", "client_secret_encrypted"])
+            provider = current
+        else:
+            if current:
+                IdentityProvider.objects.filter(pk=current.pk).update(is_active=False)
+                User.objects.filter(tenant_id=actor.tenant_id).update(sessions_valid_from=at)
+            provider = IdentityProvider.objects.create(
+                tenant_id=actor.tenant_id,
+                key=secrets.token_hex(10),
+                issuer=issuer,
+                client_id=client_id,
+                client_secret_encrypted=encrypt(client_secret),
+                created_at=at,
+            )
+        record(
+            actor,
+            "directory.identity_provider.configured",
+            at=at,
+            target_type="identity_provider",
+            target_id=provider.key,
+            target_label=issuer,
+            before=before,
+            after={"issuer": issuer, "client_id": client_id},
+        )
+    return provider
+
+
+def set_member_creation(*, actor: Actor, is_on: bool, at: datetime) -> None:
+    """Switch on or off that unknown people of the organization become members at first sign-in.
+
+    :raises NotAllowed: the actor may not manage the organization's settings.
+    """
+    with tenant_atomic(actor):
+        tenant = Tenant.objects.select_for_update().get(pk=actor.tenant_id)
+        _require_settings(actor)
+        before = tenant.creates_members
+        Tenant.objects.filter(pk=tenant.pk).update(creates_members=is_on)
+        record(
+            actor,
+            "directory.tenant.member_creation_set",
+            at=at,
+            target_type="tenant",
+            target_id=tenant.key,
+            target_label=tenant.name,
+            before={"creates_members": before},
+            after={"creates_members": is_on},
+        )
+
+
+def fold_domain(name: str) -> str:
+    """A domain as stored: lower case, in its ASCII form, without a final dot.
+
+    :raises Malformed: not a domain name of at least two labels.
+    """
+    text = name.strip().rstrip(".").lower()
+    try:
+        ascii_name = text.encode("idna").decode()
+    except UnicodeError as error:
+        raise Malformed(_("This is not a domain name."), field="name") from error
+    labels = ascii_name.split(".")
+    is_name = len(labels) > 1 and all(
+        label and label.replace("-", "").isalnum() and not label.startswith("-") and not label.endswith("-")
+        for label in labels
+    )
+    if not is_name or len(ascii_name) > 253:
+        raise Malformed(_("This is not a domain name."), field="name")
+    return ascii_name
+
+
+def _require_settings(actor: Actor) -> None:
+    if not actor.is_system:
+        actor.require(Capability.MANAGE_SETTINGS, is_own=False, is_org=True, sees=Capability.SEE_SETTINGS)
+
+
+def _check_issuer(issuer: str) -> None:
+    is_address = issuer.startswith(("https://", "http://")) and not set("?#@\\ \t\r\n") & set(issuer)
+    if not is_address or len(issuer) > 500:
+        raise Malformed(_("Enter the issuer's address, beginning with https://."), field="issuer")
+
+
+def _constraint_of(error: IntegrityError) -> str | None:
+    cause: Any = error.__cause__
+    name: str | None = cause.diag.constraint_name
+    return name
