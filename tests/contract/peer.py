@@ -18,7 +18,9 @@ PUBLISHABLE_KEY = "pk_test_contract"
 class Peer:
     """One running processor: `client` speaks to it as the portal does, `control` throws its switches."""
 
-    def __init__(self, state_dir: Path, *, webhook_url: str = "", webhook_secret: str = "whsec_contract") -> None:
+    def __init__(
+        self, state_dir: Path, *, webhook_url: str = "", webhook_secret: str = "whsec_contract"
+    ) -> None:
         self.state_dir = state_dir
         self.clock_file = state_dir / "clock.json"
         self.webhook_secret = webhook_secret

@@ -5,7 +5,6 @@ import hmac
 import http.client
 import json
 import random
-import sys
 import threading
 import time
 from dataclasses import asdict, dataclass
@@ -22,6 +21,7 @@ type Order = Literal["normal", "reversed", "shuffled"]
 ORDERS = ("normal", "reversed", "shuffled")
 _FIRST_WAIT = 0.5
 _LONGEST_WAIT = 300.0
+_LONGEST_KNOCK = 5.0
 _MOST_ATTEMPTS = 40
 _TIMEOUT = 10.0
 _BATCH = 200
@@ -56,7 +56,7 @@ class Webhooks:
         self._stopped = threading.Event()
         self._connection: http.client.HTTPConnection | None = None
         self._connected_to = ""
-        self.counts = {"delivered": 0, "failed": 0, "dropped": 0, "given_up": 0}
+        self.counts = {"delivered": 0, "refused": 0, "unreachable": 0, "dropped": 0, "given_up": 0}
         self._thread = threading.Thread(target=self._run, name="webhooks", daemon=True)
 
     def start(self) -> None:
@@ -102,15 +102,22 @@ class Webhooks:
         return True
 
     def _run(self) -> None:
+        unreachable = 0
         while not self._stopped.is_set():
             self._wake.clear()
-            if not self.settings.is_paused:
-                self._deliver_due()
-            next_at = None if self.settings.is_paused else self._store.next_delivery_at()
-            pause = 5.0 if next_at is None else min(max(next_at - time.time(), 0.0), 5.0)
-            self._wake.wait(pause)
+            if self.settings.is_paused:
+                self._wake.wait(5.0)
+                continue
+            unreachable = 0 if self._deliver_due() else unreachable + 1
+            if unreachable:
+                # Nobody listens there: keep everything, knock again later.
+                self._stopped.wait(min(_FIRST_WAIT * 2 ** (unreachable - 1), _LONGEST_KNOCK))
+                continue
+            next_at = self._store.next_delivery_at()
+            self._wake.wait(5.0 if next_at is None else min(max(next_at - time.time(), 0.0), 5.0))
 
-    def _deliver_due(self) -> None:
+    def _deliver_due(self) -> bool:
+        """Deliver what is due; False when the receiver cannot be reached."""
         while due := self._store.due_deliveries(limit=_BATCH):
             if self.settings.order == "reversed":
                 due.reverse()
@@ -118,17 +125,25 @@ class Webhooks:
                 random.shuffle(due)
             for delivery_id, event_id, attempts in due:
                 if self._stopped.is_set() or self.settings.is_paused:
-                    return
-                self._deliver(delivery_id, event_id, attempts + 1)
+                    return True
+                try:
+                    self._deliver(delivery_id, event_id, attempts + 1)
+                except (OSError, http.client.HTTPException):
+                    self._disconnect()
+                    self.counts["unreachable"] += 1
+                    return False
+        return True
 
     def _deliver(self, delivery_id: int, event_id: str, attempts: int) -> None:
         event = self._store.get(event_id)
-        if event is None or not self.wants(event["type"]) or self._post(json.dumps(public(event))):
-            if event is not None:
-                self.counts["delivered"] += 1
+        if event is None or not self.wants(event["type"]):
             self._store.finish_delivery(delivery_id)
             return
-        self.counts["failed"] += 1
+        if self._post(json.dumps(public(event))):
+            self.counts["delivered"] += 1
+            self._store.finish_delivery(delivery_id)
+            return
+        self.counts["refused"] += 1
         if attempts >= _MOST_ATTEMPTS:
             self.counts["given_up"] += 1
             self._store.finish_delivery(delivery_id)
@@ -149,15 +164,10 @@ class Webhooks:
             "User-Agent": "Stripe/1.0 (+https://stripe.com/docs/webhooks)",
             "Stripe-Signature": signature(payload, self.settings.secret, at=int(time.time())),
         }
-        try:
-            path = url.path + (f"?{url.query}" if url.query else "")
-            self._connection.request("POST", path or "/", payload.encode(), headers)
-            response = self._connection.getresponse()
-            response.read()
-        except (OSError, http.client.HTTPException) as problem:
-            self._disconnect()
-            print(f"webhook not delivered: {type(problem).__name__}", file=sys.stderr, flush=True)
-            return False
+        path = url.path + (f"?{url.query}" if url.query else "")
+        self._connection.request("POST", path or "/", payload.encode(), headers)
+        response = self._connection.getresponse()
+        response.read()
         if response.will_close:
             self._disconnect()
         return 200 <= response.status < 300
