@@ -10,7 +10,20 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from commerce.models import BillTo, Market, Plan, Price, Product, Subscription
+from commerce.models import (
+    Agreement,
+    AgreementPrice,
+    BillTo,
+    Card,
+    Checkout,
+    Market,
+    Plan,
+    Price,
+    Product,
+    Subscription,
+)
+from commerce.operations.bills import book_payment
+from commerce.operations.orders import place_order, purchase_centrally
 from config.kit.actors import Actor
 from config.kit.tenancy import connection, tenant_atomic, use_login
 from directory.actors import build_actor
@@ -265,4 +278,106 @@ def make_subscription(
             unit_price_minor=unit_price_minor,
             period_price_minor=quantity * unit_price_minor,
             **values,
+        )
+
+
+# --- Purchases, through the operations that make them ------------------------------------------------------
+
+
+def make_bill_to(tenant: Tenant, **fields: Any) -> BillTo:
+    """An address in Amsterdam to bill."""
+    values = {
+        "name": tenant.name,
+        "street": "Keizersgracht 1",
+        "postal_code": "1015 CJ",
+        "city": "Amsterdam",
+        "country": tenant.country,
+        **fields,
+    }
+    with tenant_atomic(tenant.pk):
+        return BillTo.objects.create(tenant=tenant, **values)
+
+
+def make_checkout(user: User, *, plan: Plan | None = None, quantity: int = 10, at: datetime = AT) -> Checkout:
+    """A checkout that the person filled in and agreed to, ready to be paid."""
+    from commerce.operations.checkouts import BillingDetails, save_checkout, start_checkout
+
+    plan = plan or _monthly_power_bi()
+    actor = actor_of(user, at=at)
+    checkout = start_checkout(actor=actor, product=plan.product, plan=plan, quantity=quantity, at=at)
+    return save_checkout(
+        actor=actor,
+        key=checkout.key,
+        plan=plan,
+        quantity=quantity,
+        billing=BillingDetails(
+            name=user.name, street="Keizersgracht 1", postal_code="1015 CJ", city="Amsterdam", country="NL"
+        ),
+        takes_first_license=True,
+        agrees_to_terms=True,
+        seen_total_minor=checkout.total_minor,
+        at=at,
+    )
+
+
+def make_self_service_subscription(
+    user: User, *, plan: Plan | None = None, quantity: int = 10, at: datetime = AT, card: Card | None = None
+) -> Subscription:
+    """A paid self-service purchase: checkout, order, bill, payment and subscription; the processor is not asked.
+
+    The card is one that the processor does not know, unless a `card` of the person is given.
+    """
+    checkout = make_checkout(user, plan=plan, quantity=quantity, at=at)
+    actor = actor_of(user, at=at)
+    number = next(_numbers)
+    with tenant_atomic(user.tenant_id):
+        has_default = Card.objects.filter(user=user, is_default=True, removed_at__isnull=True).exists()
+        card = card or Card.objects.create(
+            tenant_id=user.tenant_id,
+            user=user,
+            processor_id=f"pm_test_{user.tenant_id}_{number}",
+            brand="visa",
+            last4="4242",
+            expires_year=2030,
+            expires_month=12,
+            is_default=not has_default,
+            added_at=at,
+        )
+        placed = place_order(actor=actor, checkout=checkout, card=card, at=at)
+        book_payment(
+            actor=actor, bill=placed.bill, attempt=None, charge_id=f"ch_test_{number}", received_at=at, at=at
+        )
+        Checkout.objects.filter(pk=checkout.pk).update(state=Checkout.State.PAYING)
+        Checkout.objects.filter(pk=checkout.pk).update(state=Checkout.State.PAID, paid_at=at)
+    user.purchaser_since = user.purchaser_since or at
+    return placed.subscription
+
+
+def make_agreement(tenant: Tenant, *, plan: Plan | None = None, unit_price_minor: int = 800) -> Agreement:
+    """The organization's price list with one plan on it, 30 days to pay."""
+    with tenant_atomic(tenant.pk):
+        agreement = Agreement.objects.create(tenant=tenant, name="Framework agreement", payment_days=30)
+        AgreementPrice.objects.create(
+            tenant=tenant,
+            agreement=agreement,
+            plan=plan or _monthly_power_bi(),
+            currency=tenant.currency,
+            unit_price_minor=unit_price_minor,
+        )
+    return agreement
+
+
+def make_central_subscription(
+    buyer: User, *, plan: Plan | None = None, quantity: int = 25, at: datetime = AT
+) -> Subscription:
+    """A central purchase by an admin at the agreement's price, on account; makes the agreement where none is."""
+    plan = plan or _monthly_power_bi()
+    with tenant_atomic(buyer.tenant_id):
+        has_price = AgreementPrice.objects.filter(tenant_id=buyer.tenant_id, plan=plan).exists()
+        tenant = Tenant.objects.get(pk=buyer.tenant_id)
+    if not has_price:
+        make_agreement(tenant, plan=plan)
+    with tenant_atomic(buyer.tenant_id):
+        return purchase_centrally(
+            actor=actor_of(buyer, at=at), product=plan.product, plan=plan, quantity=quantity, at=at
         )

@@ -1,0 +1,178 @@
+"""Issuing bills, with numbers that have no gaps (product §6, I-19), and booking what was paid for them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from commerce.models import Bill, BillLine, BillTo, Order, Payment, PaymentAttempt, Subscription
+from config.kit.actors import Actor
+from config.kit.errors import Conflict
+from config.kit.money import tax_on
+from config.kit.tenancy import atomic, connection
+from directory.models import User
+from directory.operations.audit import record
+
+# The counter's row stays locked until the transaction ends: one issuer at a time per series, and a rolled-back
+# bill gives its number back.
+_TAKE_NUMBER = """
+    INSERT INTO commerce_billseries AS series (vendor_entity_id, year, next_number) VALUES (%s, %s, 2)
+    ON CONFLICT (vendor_entity_id, year) DO UPDATE SET next_number = series.next_number + 1
+    RETURNING next_number - 1
+"""
+
+
+class BillNotOpen(Conflict):
+    """Money cannot be booked on a bill that is paid, credited or void."""
+
+    code = "bill_not_open"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line to bill: what, how many, at what price; the amount is quantity * unit price unless prorated."""
+
+    description: str
+    quantity: int
+    unit_price_minor: int
+    amount_minor: int
+    service_start: datetime
+    service_end: datetime
+
+
+def series_year(at: datetime) -> int:
+    """The calendar year, in UTC, whose series a bill issued at `at` belongs to."""
+    return at.astimezone(UTC).year
+
+
+def bill_number(series: str, year: int, number: int) -> str:
+    """`SK-NL-2026-000941`."""
+    return f"{series}-{year}-{number:06d}"
+
+
+def issue_bill(
+    *,
+    actor: Actor,
+    subscription: Subscription,
+    order: Order,
+    type: str,
+    bill_to: BillTo,
+    payer: User | None,
+    collection: str,
+    lines: Sequence[Line],
+    period_start: datetime,
+    period_end: datetime,
+    at: datetime,
+    due_at: datetime,
+    charge_due_at: datetime | None = None,
+) -> Bill:
+    """Issue one open bill with the next number of its vendor entity and year.
+
+    Call it late in the caller's transaction: the series' row is locked from here to the commit.
+    """
+    vendor_entity = subscription.vendor_entity
+    subtotal_minor = sum(line.amount_minor for line in lines)
+    tax_minor = tax_on(subtotal_minor, subscription.tax_rate)
+    year = series_year(at)
+    with atomic():
+        with connection().cursor() as cursor:
+            cursor.execute(_TAKE_NUMBER, [vendor_entity.pk, year])
+            number: int = cursor.fetchone()[0]
+        bill = Bill.objects.create(
+            tenant_id=subscription.tenant_id,
+            number=bill_number(vendor_entity.bill_series, year, number),
+            vendor_entity=vendor_entity,
+            series_year=year,
+            series_number=number,
+            order=order,
+            subscription=subscription,
+            bill_to=bill_to,
+            payer=payer,
+            type=type,
+            status=Bill.Status.OPEN,
+            collection=collection,
+            issued_at=at,
+            due_at=due_at,
+            period_start=period_start,
+            period_end=period_end,
+            currency=subscription.currency,
+            subtotal_minor=subtotal_minor,
+            tax_name=subscription.tax_name,
+            tax_rate=subscription.tax_rate,
+            tax_minor=tax_minor,
+            total_minor=subtotal_minor + tax_minor,
+            charge_due_at=charge_due_at,
+        )
+        BillLine.objects.bulk_create(
+            BillLine(
+                tenant_id=bill.tenant_id,
+                bill=bill,
+                description=line.description,
+                quantity=line.quantity,
+                unit_price_minor=line.unit_price_minor,
+                amount_minor=line.amount_minor,
+                service_start=line.service_start,
+                service_end=line.service_end,
+            )
+            for line in lines
+        )
+        record(
+            actor,
+            "commerce.bill.issued",
+            at=at,
+            target_type="bill",
+            target_id=bill.pk,
+            target_label=bill.number,
+            after={"total_minor": bill.total_minor, "currency": bill.currency, "type": bill.type},
+        )
+    return bill
+
+
+def book_payment(
+    *,
+    actor: Actor,
+    bill: Bill,
+    attempt: PaymentAttempt | None,
+    charge_id: str,
+    received_at: datetime,
+    at: datetime,
+) -> Payment:
+    """Book one payment of the whole bill and make it paid, both or neither.
+
+    :raises BillNotOpen: it was paid, credited or voided meanwhile; nothing is booked.
+    """
+    with atomic():
+        changed = (
+            Bill.objects.open()
+            .filter(pk=bill.pk)
+            .update(
+                status=Bill.Status.PAID,
+                paid_minor=bill.total_minor,
+                paid_at=received_at,
+                charge_due_at=None,
+                leased_until=None,
+                last_decline="",
+            )
+        )
+        if not changed:
+            raise BillNotOpen
+        payment = Payment.objects.create(
+            tenant_id=bill.tenant_id,
+            bill=bill,
+            attempt=attempt,
+            amount_minor=bill.total_minor,
+            currency=bill.currency,
+            received_at=received_at,
+            processor_charge_id=charge_id,
+        )
+        record(
+            actor,
+            "commerce.bill.paid",
+            at=at,
+            target_type="bill",
+            target_id=bill.pk,
+            target_label=bill.number,
+            before={"status": bill.status},
+            after={"status": Bill.Status.PAID, "paid_minor": bill.total_minor, "charge": charge_id},
+        )
+    bill.refresh_from_db()
+    return payment

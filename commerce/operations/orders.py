@@ -1,0 +1,264 @@
+"""Orders: one act of buying. By card after the charge, or centrally on account (product §3, §8)."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.utils.translation import gettext_lazy as _
+
+from commerce.hooks import Activation, subscription_activated
+from commerce.models import (
+    AgreementPrice,
+    Bill,
+    BillTo,
+    Card,
+    Checkout,
+    Market,
+    Order,
+    OrderLine,
+    Plan,
+    Product,
+    Subscription,
+)
+from commerce.operations.bills import Line, issue_bill
+from commerce.operations.subscriptions import Terms, activate, remember
+from config.kit.actors import Actor
+from config.kit.errors import Conflict, DomainError, Malformed, NotAllowed
+from config.kit.tenancy import atomic, tenant_atomic
+from directory.models import Tenant, User
+from directory.operations.audit import record
+from directory.operations.people import mark_purchaser
+from directory.permissions import Capability
+
+MOST_CENTRAL_SEATS = 1_000_000
+
+
+class NotInAgreement(Conflict):
+    """The organization has no agreed price for this plan."""
+
+    code = "not_in_agreement"
+    message = _("Your organization has no agreed price for this plan.")
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """What an order made; the bill is open."""
+
+    order: Order
+    subscription: Subscription
+    bill: Bill
+
+
+def place_order(*, actor: Actor, checkout: Checkout, card: Card | None, at: datetime) -> Placed:
+    """Make the order of a checkout that was charged: subscription, order line, open bill, first license.
+
+    Runs inside the transaction that records the payment, which then books it on the bill. The amounts are the
+    checkout's snapshot. `actor` is the buyer.
+    """
+    user = checkout.user
+    bill_to = checkout.bill_to
+    if bill_to is None:
+        raise Malformed(_("The billing address is missing."), field="street")
+    terms = Terms(
+        plan=checkout.plan,
+        quantity=checkout.quantity,
+        market=checkout.market,
+        currency=checkout.currency,
+        unit_price_minor=checkout.unit_price_minor,
+        tax_name=checkout.tax_name,
+        tax_rate=checkout.tax_rate,
+    )
+    with atomic():
+        order = _order(actor, Order.Type.PURCHASE, checkout=checkout, at=at)
+        subscription = activate(
+            actor=actor,
+            tenant=checkout.tenant,
+            terms=terms,
+            channel=Subscription.Channel.SELF_SERVICE,
+            owner=user,
+            purchaser=user,
+            bill_to=bill_to,
+            card=card,
+            at=at,
+        )
+        mark_purchaser(user, at)
+        return _complete(
+            actor=actor,
+            order=order,
+            subscription=subscription,
+            payer=user,
+            collection=Bill.Collection.CARD,
+            due_at=at,
+            first_license=checkout.takes_first_license,
+            at=at,
+        )
+
+
+def purchase_centrally(
+    *,
+    actor: Actor,
+    product: Product,
+    plan: Plan,
+    quantity: int,
+    at: datetime,
+    bill_to: BillTo | None = None,
+) -> Subscription:
+    """Buy seats for the organization at the agreement's price, on account.
+
+    `bill_to` defaults to the one of the organization's latest bill, else the organization's name and country.
+
+    :raises NotVisible: the actor may not buy centrally.
+    :raises NotAllowed: the organization is suspended.
+    :raises NotInAgreement: no agreed price for the plan.
+    :raises Malformed: the number of seats, or a plan of another product.
+    Source: product §6, §8.
+    """
+    actor.require(Capability.BUY_CENTRALLY, is_own=False, is_org=True, sees=Capability.BUY_CENTRALLY)
+    if not 1 <= quantity <= MOST_CENTRAL_SEATS:
+        raise Malformed(_("Enter a number of licenses from 1 on."), field="quantity")
+    if plan.product_id != product.pk:
+        raise Malformed(_("This plan belongs to another product."), field="plan")
+    with tenant_atomic(actor):
+        tenant = Tenant.objects.get(pk=actor.tenant_id)
+        if tenant.standing != Tenant.Standing.GOOD:
+            raise NotAllowed(_("Your organization is suspended; nothing can be bought."))
+        agreed = (
+            AgreementPrice.objects.select_related("agreement")
+            .filter(tenant=tenant, plan=plan)
+            .order_by("unit_price_minor", "id")
+            .first()
+        )
+        if agreed is None:
+            raise NotInAgreement
+        market = Market.objects.select_related("vendor_entity").get(pk=tenant.country)
+        order = _order(actor, Order.Type.CENTRAL_PURCHASE, checkout=None, at=at)
+        subscription = activate(
+            actor=actor,
+            tenant=tenant,
+            terms=Terms(
+                plan=plan,
+                quantity=quantity,
+                market=market,
+                currency=agreed.currency,
+                unit_price_minor=agreed.unit_price_minor,
+                tax_name=market.tax_name,
+                tax_rate=market.tax_rate,
+            ),
+            channel=Subscription.Channel.CENTRAL,
+            owner=None,
+            purchaser=None if actor.is_partner else User.objects.filter(pk=actor.user_id).first(),
+            bill_to=bill_to or _organizations_bill_to(tenant),
+            agreement=agreed.agreement,
+            at=at,
+        )
+        placed = _complete(
+            actor=actor,
+            order=order,
+            subscription=subscription,
+            payer=None,
+            collection=Bill.Collection.ON_ACCOUNT,
+            due_at=at + timedelta(days=agreed.agreement.payment_days),
+            first_license=False,
+            at=at,
+        )
+    return placed.subscription
+
+
+def _order(actor: Actor, kind: str, *, checkout: Checkout | None, at: datetime) -> Order:
+    return Order.objects.create(
+        tenant_id=actor.tenant_id,
+        type=kind,
+        checkout=checkout,
+        placed_at=at,
+        actor_user_id=actor.user_id,
+        actor_label=actor.label,
+    )
+
+
+def _complete(
+    *,
+    actor: Actor,
+    order: Order,
+    subscription: Subscription,
+    payer: User | None,
+    collection: str,
+    due_at: datetime,
+    first_license: bool,
+    at: datetime,
+) -> Placed:
+    """The order's line, history, callbacks and, last since its series is locked from then on, the bill."""
+    amount_minor = subscription.quantity * subscription.unit_price_minor
+    OrderLine.objects.create(
+        tenant_id=order.tenant_id,
+        order=order,
+        subscription=subscription,
+        quantity=subscription.quantity,
+        currency=subscription.currency,
+        unit_price_minor=subscription.unit_price_minor,
+        amount_minor=amount_minor,
+    )
+    remember(
+        subscription,
+        "purchased",
+        actor=actor,
+        at=at,
+        order=str(order.key),
+        quantity=subscription.quantity,
+        unit_price_minor=subscription.unit_price_minor,
+        currency=subscription.currency,
+    )
+    record(
+        actor,
+        "commerce.order.placed",
+        at=at,
+        target_type="order",
+        target_id=order.key,
+        target_label=subscription.product.name,
+        after={"type": order.type, "quantity": subscription.quantity, "amount_minor": amount_minor},
+    )
+    _tell_higher_apps(actor, subscription, first_license=first_license, at=at)
+    bill = issue_bill(
+        actor=actor,
+        subscription=subscription,
+        order=order,
+        type=Bill.Type.PURCHASE,
+        bill_to=subscription.bill_to,
+        payer=payer,
+        collection=collection,
+        lines=[
+            Line(
+                description=subscription.product.name,
+                quantity=subscription.quantity,
+                unit_price_minor=subscription.unit_price_minor,
+                amount_minor=amount_minor,
+                service_start=subscription.period_start,
+                service_end=subscription.period_end,
+            )
+        ],
+        period_start=subscription.period_start,
+        period_end=subscription.period_end,
+        at=at,
+        due_at=due_at,
+    )
+    return Placed(order, subscription, bill)
+
+
+def _tell_higher_apps(actor: Actor, subscription: Subscription, *, first_license: bool, at: datetime) -> None:
+    """A first license that cannot be given is remembered; it never undoes an order that was paid."""
+    try:
+        with atomic():
+            subscription_activated(Activation(subscription, actor, at, first_license))
+    except DomainError as refused:
+        remember(subscription, "first_license_refused", actor=actor, at=at, reason=refused.code)
+
+
+def _organizations_bill_to(tenant: Tenant) -> BillTo:
+    latest = (
+        Bill.objects.select_related("bill_to")
+        .filter(tenant=tenant, payer__isnull=True)
+        .order_by("-id")
+        .first()
+    )
+    if latest is not None:
+        bill_to: BillTo = latest.bill_to
+        return bill_to
+    return BillTo.objects.create(tenant=tenant, name=tenant.name, country=tenant.country)

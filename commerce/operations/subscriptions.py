@@ -1,0 +1,112 @@
+"""Making a subscription (product §5.1, §5.2)."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from commerce.models import Agreement, BillTo, Card, Market, Plan, Subscription, SubscriptionEvent
+from commerce.periods import instants, local_date
+from config.kit.actors import Actor
+from directory.models import Tenant, User
+from directory.models.people import fold
+from directory.operations.audit import record
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What was agreed; copied to the subscription, where it stays whatever the catalogue says later."""
+
+    plan: Plan
+    quantity: int
+    market: Market
+    currency: str
+    unit_price_minor: int
+    tax_name: str
+    tax_rate: Decimal
+
+
+def activate(
+    *,
+    actor: Actor,
+    tenant: Tenant,
+    terms: Terms,
+    channel: str,
+    owner: User | None,
+    purchaser: User | None,
+    bill_to: BillTo,
+    at: datetime,
+    agreement: Agreement | None = None,
+    card: Card | None = None,
+) -> Subscription:
+    """Write one subscription that is active from the local day of `at` on, and its first period.
+
+    `owner` None: the organization. Runs inside the transaction that makes the order; that one bills it,
+    records the event and calls the hook. Two queries for the calendar.
+    """
+    product = terms.plan.product
+    anchor_date = local_date(at, tenant.time_zone)
+    period_start, period_end, term_end = instants(
+        anchor_date, [0, terms.plan.billing_months, terms.plan.term_months], tenant.time_zone
+    )
+    purchaser_name = purchaser.name if purchaser else actor.label
+    purchaser_email = purchaser.email if purchaser else actor.email
+    subscription = Subscription.objects.create(
+        tenant=tenant,
+        product=product,
+        plan=terms.plan,
+        channel=channel,
+        owner_kind=Subscription.Owner.PERSON if owner else Subscription.Owner.ORGANIZATION,
+        owner_user=owner,
+        purchaser=purchaser,
+        agreement=agreement,
+        card=card,
+        bill_to=bill_to,
+        product_sort=fold(product.name),
+        purchaser_name=purchaser_name,
+        purchaser_sort=fold(purchaser_name),
+        search_text=" ".join(fold(part) for part in (product.name, purchaser_name, purchaser_email)),
+        quantity=terms.quantity,
+        market=terms.market,
+        vendor_entity=terms.market.vendor_entity,
+        currency=terms.currency,
+        unit_price_minor=terms.unit_price_minor,
+        period_price_minor=terms.quantity * terms.unit_price_minor,
+        tax_name=terms.tax_name,
+        tax_rate=terms.tax_rate,
+        term_months=terms.plan.term_months,
+        billing_months=terms.plan.billing_months,
+        time_zone=tenant.time_zone,
+        anchor_date=anchor_date,
+        state=Subscription.State.ACTIVE,
+        period_start=period_start,
+        period_end=period_end,
+        term_end=term_end,
+        due_at=period_end,
+        activated_at=at,
+        created_at=at,
+    )
+    record(
+        actor,
+        "commerce.subscription.purchased",
+        at=at,
+        target_type="subscription",
+        target_id=subscription.key,
+        target_label=product.name,
+        after={"channel": channel, "quantity": terms.quantity, "unit_price_minor": terms.unit_price_minor},
+    )
+    return subscription
+
+
+def remember(
+    subscription: Subscription, code: str, *, actor: Actor, at: datetime, **facts: object
+) -> SubscriptionEvent:
+    """One row of the subscription's own history, in the transaction of what happened."""
+    label = actor.relationship_label and f"{actor.label} ({actor.relationship_label})"
+    return SubscriptionEvent.objects.create(
+        tenant_id=subscription.tenant_id,
+        subscription=subscription,
+        at=at,
+        code=code,
+        actor_label=(label or actor.label)[:200],
+        facts=facts,
+    )
