@@ -128,6 +128,17 @@ def django_db_setup(
             teardown_databases(prepared, verbosity=0)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _files_as_they_are() -> Iterator[None]:
+    """Static files under their own names: nothing is collected or compressed for a test."""
+    from django.conf import settings
+    from django.test import override_settings
+
+    plain = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
+    with override_settings(STORAGES=settings.STORAGES | {"staticfiles": plain}):
+        yield
+
+
 @pytest.fixture
 def at() -> datetime:
     """The instant at which the rows of `tests.factories` were made."""
