@@ -2,6 +2,8 @@
 PYTHON := .venv/bin/python
 BENCHMARKS := $(filter-out __%,$(patsubst benchmarks/%.py,%,$(wildcard benchmarks/*.py)))
 SHELL := /bin/sh
+# Where it is set, each of the many processes would compile Django and its friends anew.
+unexport PYTHONDONTWRITEBYTECODE
 .DELETE_ON_ERROR:
 .SILENT:
 .PHONY: help setup run test check bench reset drill migrations
@@ -18,7 +20,7 @@ run: setup ## run the demo at http://127.0.0.1:8000/ (PORT=8001 for another port
 
 test: setup ## run all tests, browser tests included (ARGS="tests/commerce -k renew" for some)
 	$(PYTHON) -m config.demo.chromium
-	exec $(PYTHON) -m pytest -n 2 $(ARGS)
+	exec $(PYTHON) -m pytest -n 2 --dist loadgroup $(ARGS)
 
 check: setup ## lint, format, types, layers, migrations, deployment settings
 	exec $(PYTHON) -m config.demo.checks

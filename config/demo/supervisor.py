@@ -8,6 +8,7 @@ to use servers of one's own; SEATKEEPER_VAR, the folder for data and logs (defau
 import argparse
 import ctypes
 import fcntl
+import hashlib
 import http.client
 import os
 import shutil
@@ -178,12 +179,17 @@ class Supervisor:
         }
 
         self._say("Static files and migrations")
-        collecting = self._manage("collectstatic", "--no-input", "--verbosity", "0")
+        static_files, collected = _state_of_static_files(), self.var / "static.collected"
+        collecting = None
+        if not collected.exists() or collected.read_text() != static_files:
+            collecting = self._manage("collectstatic", "--no-input", "--verbosity", "0")
         self._finish(self._manage("migrate", "--database", "owner", "--verbosity", "1"), "migrate")
         if list(CHECKOUT.glob("*/management/commands/load_demo.py")):
             self._say("Demo data")
             self._finish(self._manage("load_demo"), "load_demo")
-        self._finish(collecting, "collectstatic")
+        if collecting:
+            self._finish(collecting, "collectstatic")
+            collected.write_text(static_files)
 
         self._say("Card processor, identity providers, worker, web server")
         self._start_children(settings)
@@ -309,6 +315,15 @@ class Supervisor:
 
     def _say(self, text: str) -> None:
         print(f"{time.monotonic() - self._started_at:6.1f} s  {text}", flush=True)
+
+
+def _state_of_static_files() -> str:
+    """A fingerprint of all that `collectstatic` collects; compressing it anew takes longer than all the rest."""
+    digest = hashlib.sha256((CHECKOUT / "uv.lock").read_bytes())
+    for folder in sorted([CHECKOUT / "static", *CHECKOUT.glob("*/static")]):
+        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+            digest.update(str(path).encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
 
 
 def main() -> int:
