@@ -1,0 +1,12 @@
+"""Renewal, expiry and charging by sweeps over what is due (product §5.1 to §5.3, architecture §7).
+
+Each sweep asks PostgreSQL what is due, takes it in batches and writes each batch in one statement under the
+worker's login. Running one twice, at once or after an outage changes nothing (docs/renewals.md).
+"""
+
+from commerce.operations.renewals.batches import Swept
+from commerce.operations.renewals.expiry import expire_due
+from commerce.operations.renewals.parking import unpark
+from commerce.operations.renewals.renewing import renew_due
+
+__all__ = ["Swept", "expire_due", "renew_due", "unpark"]

@@ -1,0 +1,149 @@
+"""Renewals and the monthly charges inside a term: bill the next period and move the subscription into it."""
+
+import uuid
+from datetime import datetime
+
+from django.conf import settings
+
+from commerce.operations.renewals.batches import Batch, Place, Step, Swept, Take, sweep
+from commerce.operations.renewals.parking import AUDIT_SQL, HISTORY_SQL
+from commerce.periods import INSTANT_SQL
+from config.kit.tenancy import connection
+
+
+def renew_due(*, at: datetime, limit: int | None = None) -> Swept:
+    """Bill every period that has begun by `at`, each once, and advance the subscriptions; in batches of `limit`.
+
+    Inside a term the period costs the term's price, also with recurring billing off (product §5.3). At the end
+    of a term, with recurring billing on, a new term begins at the price valid on its day: the list's, or for
+    central ones the agreement's. Bills are issued at `at` and not charged here. What cannot be billed is parked.
+    """
+    return sweep(STEP, at=at, limit=limit or settings.RENEWAL_BATCH)
+
+
+def _renew(take: Take) -> Batch:
+    with connection().cursor() as cursor:
+        cursor.execute(_RENEW, take.parameters | {"correlation": uuid.uuid4().hex})
+        taken, parked, last_due, last_id = cursor.fetchone()
+    return Batch(taken, parked, Place(last_due, last_id) if taken else None)
+
+
+STEP = Step(
+    condition="s.state = 'active' AND (s.recurring_billing OR s.due_at < s.term_end)",
+    make=_renew,
+)
+
+# n is the period that begins; months counts from the anchor.
+_STARTS = INSTANT_SQL.format(anchor="d.anchor_date", months="d.n * d.billing_months", zone="d.time_zone")
+_ENDS = INSTANT_SQL.format(anchor="d.anchor_date", months="(d.n + 1) * d.billing_months", zone="d.time_zone")
+_TERM_ENDS = INSTANT_SQL.format(
+    anchor="d.anchor_date", months="d.n * d.billing_months + d.term_months", zone="d.time_zone"
+)
+
+# One statement for a whole batch. The counter of the bill series is moved by it once, by as many numbers as
+# there are bills; a statement that fails takes no number with it (I-19). Money: whole minor units, tax rounded
+# half up, as `config.kit.money.tax_on` does.
+_RENEW = f"""
+WITH due AS MATERIALIZED (
+    SELECT s.id, s.tenant_id, s.key, s.due_at, s.period_index, s.period_index + 1 AS n, s.period_end, s.term_end,
+           s.anchor_date, s.time_zone, s.billing_months, s.term_months, s.due_at < s.term_end AS in_term,
+           s.quantity, s.unit_price_minor, s.currency, s.tax_name, s.tax_rate, s.channel, s.owner_kind,
+           s.owner_user_id, s.bill_to_id, s.plan_id, s.product_id, s.market_id, s.agreement_id, s.vendor_entity_id
+    {STEP.due_sql}
+    FOR NO KEY UPDATE OF s SKIP LOCKED
+), priced AS MATERIALIZED (
+    SELECT d.*, {_STARTS} AS starts, {_ENDS} AS ends, product.name AS label, origin.order_id,
+           CASE WHEN d.in_term THEN d.term_end ELSE {_TERM_ENDS} END AS new_term_end,
+           CASE WHEN d.in_term THEN d.unit_price_minor ELSE coalesce(agreed.unit_price_minor, listed.unit_price_minor)
+           END AS unit,
+           CASE WHEN d.in_term THEN d.currency ELSE coalesce(agreed.currency, listed.currency) END AS price_currency,
+           d.owner_kind = 'organization' AND d.agreement_id IS NOT NULL AS on_account,
+           agreement.payment_days
+      FROM due d
+      JOIN commerce_product product ON product.id = d.product_id
+      LEFT JOIN LATERAL (
+           SELECT line.order_id FROM commerce_orderline line
+            WHERE line.subscription_id = d.id ORDER BY line.id DESC LIMIT 1
+      ) origin ON true
+      LEFT JOIN LATERAL (
+           SELECT price.unit_price_minor, price.currency FROM commerce_price price
+            WHERE d.channel <> 'central' AND price.plan_id = d.plan_id AND price.market_id = d.market_id
+              AND price.valid_from <= d.due_at
+            ORDER BY price.valid_from DESC LIMIT 1
+      ) listed ON NOT d.in_term
+      LEFT JOIN commerce_agreementprice agreed
+             ON NOT d.in_term AND d.channel = 'central'
+            AND agreed.agreement_id = d.agreement_id AND agreed.plan_id = d.plan_id
+      LEFT JOIN commerce_agreement agreement ON agreement.id = d.agreement_id
+), judged AS MATERIALIZED (
+    SELECT p.*,
+           CASE WHEN p.order_id IS NULL THEN 'It has no order that a bill could name.'
+                WHEN p.unit IS NULL AND p.channel = 'central' THEN 'The agreement has no price for its plan.'
+                WHEN p.unit IS NULL THEN 'There is no price for its plan in market ' || p.market_id || '.'
+                WHEN p.price_currency <> p.currency
+                THEN 'Its price is in ' || p.price_currency || ', the subscription in ' || p.currency || '.'
+                WHEN p.starts <> p.period_end
+                THEN 'Period ' || p.n || ' would begin at ' || p.starts || ', the one before ends at ' || p.period_end
+                     || ': the rules of time zone ' || p.time_zone || ' have changed.'
+           END AS reason
+      FROM priced p
+), billed AS MATERIALIZED (
+    SELECT j.*, row_number() OVER (ORDER BY j.due_at, j.id) - 1 AS place,
+           nextval('commerce_bill_id_seq') AS bill_id,
+           j.quantity * j.unit AS subtotal, round(j.quantity * j.unit * j.tax_rate / 100)::bigint AS tax,
+           CASE WHEN j.in_term THEN 'monthly_charge' ELSE 'renewal' END AS bill_type,
+           CASE WHEN j.in_term THEN 'charged' ELSE 'renewed' END AS code
+      FROM judged j WHERE j.reason IS NULL
+), series AS (
+    INSERT INTO commerce_billseries AS counter (vendor_entity_id, year, next_number)
+    SELECT vendor_entity_id, extract(year FROM %(at)s AT TIME ZONE 'UTC'), 1 + count(*)
+      FROM billed GROUP BY vendor_entity_id
+    ON CONFLICT (vendor_entity_id, year) DO UPDATE SET next_number = counter.next_number + excluded.next_number - 1
+    RETURNING counter.next_number - (SELECT count(*) FROM billed) AS first, counter.vendor_entity_id, counter.year
+), numbered AS MATERIALIZED (
+    SELECT b.*, series.year, series.first + b.place AS series_number,
+           entity.bill_series || '-' || series.year || '-'
+           || lpad((series.first + b.place)::text, greatest(6, length((series.first + b.place)::text)), '0')
+           AS number
+      FROM billed b
+      JOIN series ON series.vendor_entity_id = b.vendor_entity_id
+      JOIN commerce_vendorentity entity ON entity.id = b.vendor_entity_id
+), bills AS (
+    INSERT INTO commerce_bill
+           (id, tenant_id, number, vendor_entity_id, series_year, series_number, order_id, subscription_id,
+            bill_to_id, payer_id, type, status, collection, issued_at, due_at, period_start, period_end, currency,
+            subtotal_minor, tax_name, tax_rate, tax_minor, total_minor, paid_minor, charge_due_at, tries,
+            last_decline)
+    SELECT bill_id, tenant_id, number, vendor_entity_id, year, series_number, order_id, id,
+           bill_to_id, owner_user_id, bill_type, 'open', CASE WHEN on_account THEN 'on_account' ELSE 'card' END,
+           %(at)s, CASE WHEN on_account THEN %(at)s + make_interval(days => payment_days) ELSE %(at)s END,
+           starts, ends, currency, subtotal, tax_name, tax_rate, tax, subtotal + tax, 0,
+           CASE WHEN NOT on_account THEN %(at)s END, 0, ''
+      FROM numbered
+), lines AS (
+    INSERT INTO commerce_billline
+           (tenant_id, bill_id, description, quantity, unit_price_minor, amount_minor, service_start, service_end)
+    SELECT tenant_id, bill_id, label, quantity, unit, subtotal, starts, ends FROM numbered
+), advanced AS (
+    UPDATE commerce_subscription s
+       SET period_index = b.n, period_start = b.starts, period_end = b.ends, term_end = b.new_term_end,
+           due_at = b.ends, unit_price_minor = b.unit, period_price_minor = b.subtotal, version = s.version + 1
+      FROM numbered b WHERE s.id = b.id
+), set_aside AS (
+    UPDATE commerce_subscription s SET parked_at = %(at)s, parked_reason = j.reason, version = s.version + 1
+      FROM judged j WHERE s.id = j.id AND j.reason IS NOT NULL
+), told AS MATERIALIZED (
+    SELECT tenant_id, id, key, label, code,
+           jsonb_build_object('bill', number, 'period', n, 'period_start', starts, 'period_end', ends,
+                              'quantity', quantity, 'unit_price_minor', unit, 'currency', currency) AS facts,
+           jsonb_build_object('period_end', period_end, 'unit_price_minor', unit_price_minor) AS before,
+           jsonb_build_object('period_end', ends, 'unit_price_minor', unit, 'bill', number) AS after
+      FROM numbered
+    UNION ALL
+    SELECT tenant_id, id, key, label, 'parked', jsonb_build_object('reason', reason), NULL,
+           jsonb_build_object('reason', reason)
+      FROM judged WHERE reason IS NOT NULL
+), history AS ({HISTORY_SQL.format(source="told")}), audit AS ({AUDIT_SQL.format(source="told")})
+SELECT count(*), count(*) FILTER (WHERE reason IS NOT NULL), max(due_at), max(id) FILTER (WHERE is_last)
+  FROM (SELECT reason, due_at, id, row_number() OVER (ORDER BY due_at DESC, id DESC) = 1 AS is_last FROM judged) x
+"""  # noqa: S608
