@@ -1,4 +1,17 @@
-from django.urls import URLPattern
+"""Product pages and buying (product §16)."""
+
+from django.urls import URLPattern, path
+
+from commerce.views import buying, catalogue, market
 
 app_name = "commerce"
-urlpatterns: list[URLPattern] = []
+urlpatterns: list[URLPattern] = [
+    path("products/", catalogue.catalogue, name="catalogue"),
+    path("products/country/", market.choose_market, name="market"),
+    path("products/<slug:slug>/", catalogue.product_page, name="product"),
+    path("buy/<slug:slug>/", buying.buy, name="buy"),
+    path("buy/<slug:slug>/checkout/<uuid:key>/", buying.checkout, name="checkout"),
+    path("buy/<slug:slug>/checkout/<uuid:key>/confirmation/", buying.confirmation, name="confirmation"),
+    path("terms/", catalogue.terms, name="terms"),
+    path("privacy/", catalogue.privacy, name="privacy"),
+]

@@ -56,12 +56,12 @@ class NotSoldHere(NotVisible):
 
 def market_of(code: str) -> Market | None:
     """The market of a country, None when the vendor sells nothing there. One query."""
-    return Market.objects.filter(pk=code).first()
+    return Market.objects.select_related("vendor_entity").filter(pk=code).first()
 
 
 def markets() -> list[Market]:
     """All markets by name. One query."""
-    return list(Market.objects.order_by("name"))
+    return list(Market.objects.select_related("vendor_entity").order_by("name"))
 
 
 def product_keys(product: Product) -> list[str]:

@@ -1,11 +1,12 @@
 """A person's checkouts and what stands beside them."""
 
 import uuid
+from dataclasses import dataclass
 from datetime import datetime
 
 from django.db.models import F, Sum
 
-from commerce.models import BillTo, Checkout, Order, Product, Subscription
+from commerce.models import Bill, BillTo, Checkout, Order, Payment, Product, Subscription
 from config.kit.actors import Actor
 from config.kit.errors import NotVisible
 
@@ -26,10 +27,30 @@ def checkout_of(*, actor: Actor, key: uuid.UUID, slug: str) -> Checkout:
     return found
 
 
-def order_of(*, actor: Actor, checkout: Checkout) -> Order | None:
-    """The order that a checkout became, None while it is none. One query."""
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What a paid checkout became."""
+
+    order: Order
+    subscription: Subscription
+    bill: Bill
+    charged_at: datetime
+
+
+def receipt_of(*, actor: Actor, checkout: Checkout) -> Receipt | None:
+    """Order, subscription (with plan and card) and bill of a checkout, None while it is no order. Three queries."""
     order: Order | None = Order.objects.visible_to(actor).filter(checkout=checkout).first()
-    return order
+    if order is None:
+        return None
+    bill = (
+        Bill.objects.visible_to(actor)
+        .filter(order=order)
+        .select_related("subscription__card", "subscription__plan")
+        .get()
+    )
+    payment = Payment.objects.visible_to(actor).filter(bill=bill).order_by("id").first()
+    charged_at = payment.received_at if payment else bill.issued_at
+    return Receipt(order, bill.subscription, bill, charged_at)
 
 
 def last_bill_to(*, actor: Actor, at: datetime) -> BillTo | None:

@@ -10,12 +10,24 @@ from commerce.queries.catalogue import unit_price
 from commerce.quotes import Quote, make_quote
 
 
-def quote_for(*, plan: Plan, quantity: int, market: Market, time_zone: str, at: datetime) -> Quote:
-    """The quote at today's list price, for a charge made at `at`. Three queries.
+def quote_for(
+    *,
+    plan: Plan,
+    quantity: int,
+    market: Market,
+    time_zone: str,
+    at: datetime,
+    unit_price_minor: int | None = None,
+) -> Quote:
+    """The quote at today's list price, for a charge made at `at`.
+
+    Three queries; two when the price is given, which the caller has read at the same `at`.
 
     :raises NotSoldHere: the plan has no price in the market.
     """
-    price = unit_price(plan=plan, market=market, at=at)
+    price = unit_price_minor
+    if price is None:
+        price = unit_price(plan=plan, market=market, at=at)
     next_charge_at, term_ends_at = periods.instants(
         periods.local_date(at, time_zone), [plan.billing_months, plan.term_months], time_zone
     )

@@ -1,6 +1,6 @@
 """Filters and tags that every template may use (registered as built-ins)."""
 
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -34,6 +34,12 @@ def day(value: datetime | date | None, zone: str = "UTC") -> str:
     if isinstance(value, datetime):
         value = value.astimezone(ZoneInfo(zone))
     return format_date(value, "d MMM y", locale=_locale())
+
+
+@register.filter
+def last_day(end: datetime, zone: str = "UTC") -> str:
+    """The last day of a period that ends at `end`: people read periods with that day included."""
+    return day(end - timedelta(microseconds=1), zone)
 
 
 @register.filter

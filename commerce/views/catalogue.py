@@ -1,0 +1,128 @@
+"""The public product pages (product §3.1)."""
+
+from collections import Counter
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.utils.translation import gettext as _
+
+from commerce.models import Product
+from commerce.queries.catalogue import ListPrice, Offer, offer, offers
+from commerce.views.market import shown_market
+from config.kit import access
+from config.kit.clock import now
+from config.kit.errors import NotVisible
+from config.kit.money import format_money, tax_on
+from directory.models.people import fold
+
+
+@access.public
+def catalogue(request: HttpRequest) -> HttpResponse:
+    return catalogue_page(request)
+
+
+def catalogue_page(request: HttpRequest) -> HttpResponse:
+    """What is sold by self-service, and on request the rest; also the start page of who is not signed in."""
+    at = now()
+    shown = shown_market(request)
+    products = list(Product.objects.all())
+    everything = "all" in request.GET
+    listed = [product for product in products if everything or product.self_service]
+    category, words = request.GET.get("category", ""), request.GET.get("q", "").strip()[:100]
+    counts = Counter(product.category for product in listed)
+    chosen = [
+        product
+        for product in listed
+        if (not category or product.category == category) and _matches(product, words)
+    ]
+    context = {
+        "section": "products",
+        "shown": shown,
+        "offers": _in_order(offers(products=chosen, market=shown.market, at=at)),
+        "categories": sorted(counts.items(), key=lambda item: (-item[1], item[0])),
+        "category": category,
+        "q": words,
+        "everything": everything,
+        "listed": len(listed),
+        "total": len(products),
+        "others": len(products) - len(listed),
+    }
+    return render(request, "commerce/catalogue.html", context)
+
+
+def _matches(product: Product, words: str) -> bool:
+    text = fold(f"{product.name} {product.tagline} {product.category}")
+    return all(word in text for word in fold(words).split())
+
+
+def _in_order(found: list[Offer]) -> list[Offer]:
+    """What can be bought here first, the most common family first, then by name."""
+    families = {"Power Platform": 0, "Project": 1, "Visio": 2}
+    return sorted(
+        found,
+        key=lambda o: (
+            not o.is_open,
+            families.get(o.product.category, 9),
+            o.product.category,
+            o.product.name,
+        ),
+    )
+
+
+@access.public
+def product_page(request: HttpRequest, slug: str) -> HttpResponse:
+    at = now()
+    product = Product.objects.filter(slug=slug).first()
+    if product is None:
+        raise NotVisible
+    shown = shown_market(request)
+    found = offer(product=product, market=shown.market, at=at)
+    context = {
+        "section": "products",
+        "shown": shown,
+        "product": product,
+        "offer": found,
+        "plans": plan_cards(found),
+        "first": found.monthly,
+        "with_tax_minor": _with_tax(found, shown.market),
+    }
+    return render(request, "commerce/product.html", context)
+
+
+def plan_cards(found: Offer) -> list[dict[str, Any]]:
+    """The three terms for the choice cards: what is billed when, and the price a month."""
+    return [_plan_card(price) for price in found.prices]
+
+
+def _plan_card(price: ListPrice) -> dict[str, Any]:
+    plan = price.plan
+    if plan.billing_months == 12:
+        at_once = format_money(price.unit_price_minor, price.currency)
+        note = _("Billed yearly, %(amount)s at once") % {"amount": at_once}
+        monthly = (price.unit_price_minor * 2 + 12) // 24  # a twelfth, rounded half up
+    else:
+        note, monthly = _("Billed monthly"), price.unit_price_minor
+    return {
+        "code": plan.code,
+        "title": _("1 month") if plan.term_months == 1 else _("1 year"),
+        "note": note,
+        "monthly_minor": monthly,
+        "currency": price.currency,
+    }
+
+
+def _with_tax(found: Offer, market: Any) -> int:
+    if market is None or found.monthly is None:
+        return 0
+    return found.monthly.unit_price_minor + tax_on(found.monthly.unit_price_minor, market.tax_rate)
+
+
+@access.public
+def terms(request: HttpRequest) -> HttpResponse:
+    return render(request, "commerce/terms.html")
+
+
+@access.public
+def privacy(request: HttpRequest) -> HttpResponse:
+    return render(request, "commerce/privacy.html")

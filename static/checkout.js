@@ -1,0 +1,155 @@
+/* The checkout page: card fields, one payment, the bank's window (ecosystem: Payment Element, ConfirmationToken,
+ * handleNextAction). Every answer of the server is a page of the same address; this script takes over the parts
+ * that changed and leaves the card fields as they are. Without it, and after a reload, the same pages stand alone. */
+
+const PARTS = ["problem", "what", "billing", "agree", "summary"];
+const form = document.getElementById("pay");
+const bank = document.getElementById("bank");
+
+const isDark = () => matchMedia("(prefers-color-scheme: dark)").matches;
+
+const appearance = () => ({
+  theme: isDark() ? "night" : "stripe",
+  variables: {
+    fontFamily: getComputedStyle(document.body).fontFamily,
+    fontSizeBase: "16px",
+    borderRadius: "6px",
+  },
+});
+
+/** Go where an answer of the server leads. */
+async function follow(stripe, response) {
+  const page = new DOMParser().parseFromString(await response.text(), "text/html");
+  const url = new URL(response.url);
+  if (url.pathname !== location.pathname) return location.assign(url);
+  const asked = page.getElementById("bank");
+  if (asked) {
+    const button = document.getElementById("pay-button");
+    if (button) button.textContent = button.dataset.waiting;
+    await stripe.handleNextAction({ clientSecret: asked.dataset.clientSecret });
+    return follow(stripe, await fetch(location.pathname));
+  }
+  if (!form || !page.getElementById("pay")) return location.reload();
+  takeOver(page);
+  return undefined;
+}
+
+/** Show the parts of another answer in place, and the problem first. */
+function takeOver(page) {
+  for (const id of PARTS) {
+    const fresh = page.getElementById(id);
+    if (fresh) {
+      document.getElementById(id).replaceWith(document.adoptNode(fresh));
+      window.htmx.process(document.getElementById(id));
+    }
+  }
+  document.title = page.title;
+  document.querySelector("#problem [role=alert]")?.focus();
+}
+
+function startPaying(stripe) {
+  const total = () => Number(document.getElementById("summary").dataset.total);
+  const elements = stripe.elements({
+    mode: "payment",
+    amount: total(),
+    currency: form.dataset.currency,
+    setupFutureUsage: "off_session",
+    paymentMethodTypes: ["card"],
+    appearance: appearance(),
+    locale: document.documentElement.lang,
+  });
+  const card = elements.create("payment", { fields: { billingDetails: { address: "never" } } });
+  card.mount("#card");
+  card.on("loaderror", () => complain(form.dataset.failed));
+  document.addEventListener("htmx:afterSettle", () => elements.update({ amount: total() }));
+
+  let isBusy = false;
+
+  form.addEventListener("submit", async (event) => {
+    const button = event.submitter;
+    if (!button || button.name !== "action" || button.value !== "pay") return;
+    event.preventDefault();
+    if (isBusy) return;
+    isBusy = true;
+    const label = button.textContent;
+    button.setAttribute("aria-busy", "true");
+    button.setAttribute("aria-disabled", "true");
+    button.textContent = button.dataset.busy;
+    complain("");
+    try {
+      await pay(stripe, elements);
+    } catch {
+      // The answer got lost: the page itself knows how the payment stands.
+      complain(form.dataset.lost);
+      location.reload();
+      return;
+    }
+    isBusy = false;
+    const now = document.getElementById("pay-button");
+    now.removeAttribute("aria-busy");
+    now.removeAttribute("aria-disabled");
+    if (now === button) now.textContent = label;
+  });
+}
+
+/** Check the form, make a token of the card, pay with it. Nothing is charged before the last step. */
+async function pay(stripe, elements) {
+  const { error: incomplete } = await elements.submit();
+  if (incomplete) return complain(incomplete.message);
+  const checked = await post("check");
+  if (checked.status !== 204) return follow(stripe, checked);
+  const { error, confirmationToken } = await stripe.createConfirmationToken({
+    elements,
+    params: {
+      return_url: location.href,
+      payment_method_data: { billing_details: billingDetails() },
+    },
+  });
+  if (error) return complain(error.message);
+  return follow(stripe, await post("pay", confirmationToken.id));
+}
+
+function post(action, confirmationToken = "") {
+  const body = new FormData(form);
+  body.set("action", action);
+  body.set("confirmation_token", confirmationToken);
+  return fetch(form.action, { method: "POST", body: new URLSearchParams(body) });
+}
+
+function billingDetails() {
+  const value = (name) => form.elements[name].value.trim();
+  return {
+    name: value("name"),
+    address: {
+      line1: value("street"),
+      line2: "",
+      city: value("city"),
+      state: "",
+      postal_code: value("postal_code"),
+      country: value("country"),
+    },
+  };
+}
+
+function complain(message) {
+  const place = document.getElementById("card-error");
+  place.textContent = message || "";
+  place.className = message ? "sk-error" : "";
+}
+
+// Counting anew happens by itself; the button is for pages without this script.
+for (const button of document.querySelectorAll("[data-noscript]")) button.hidden = true;
+document.addEventListener("htmx:afterSettle", () => {
+  for (const button of document.querySelectorAll("[data-noscript]")) button.hidden = true;
+});
+
+if (window.Stripe && form) startPaying(window.Stripe(form.dataset.key));
+else if (form) complain(form.dataset.failed);
+if (window.Stripe && bank) {
+  const stripe = window.Stripe(bank.dataset.key, { locale: document.documentElement.lang });
+  stripe
+    .handleNextAction({ clientSecret: bank.dataset.clientSecret })
+    .then(() => fetch(location.pathname))
+    .then((response) => follow(stripe, response))
+    .catch(() => location.reload());
+}
