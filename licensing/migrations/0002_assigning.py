@@ -23,13 +23,12 @@ CREATE FUNCTION licensing_assign(
 DECLARE
     caller text := coalesce(current_setting('seatkeeper.tenant_id', true), '');
     s record;
+    chosen bigint[];
     given integer;
-    counted integer;
 BEGIN
     PERFORM set_config('seatkeeper.tenant_id', p_tenant::text, true);
     <<work>> BEGIN
-
-        -- The lock first, then the judgement: what a competitor committed before it is seen, what comes after waits.
+        -- The lock first, then the judgement: what a competitor committed before is seen, what comes after waits.
         SELECT u.id, u.product_id, u.state, u.owner_kind, u.owner_user_id, u.quantity - u.assigned AS free,
                p.guests_may_hold, p.name
           INTO s
@@ -57,72 +56,64 @@ BEGIN
         END IF;
         verdict := 'judged';
 
-        WITH asked AS MATERIALIZED (
-            SELECT a.id, a.n, row_number() OVER (PARTITION BY a.id ORDER BY a.n) AS time
-              FROM unnest(p_users) WITH ORDINALITY AS a(id, n)
-        ), judged AS MATERIALIZED (
-            SELECT a.n, a.id, u.name, CASE
-                WHEN a.time > 1 THEN 'repeated'
-                WHEN u.id IS NULL OR u.status = 'deleted' THEN 'unknown'
-                WHEN u.status <> 'active' THEN 'disabled'
-                WHEN u.kind = 'guest' AND NOT s.guests_may_hold THEN 'guest'
-                WHEN EXISTS (SELECT FROM licensing_assignment l
-                              WHERE l.subscription_id = s.id AND l.user_id = a.id AND l.ended_at IS NULL)
-                    THEN 'holds_license'
-                WHEN NOT p_confirmed AND EXISTS (
-                        SELECT FROM licensing_assignment l JOIN commerce_subscription o ON o.id = l.subscription_id
+        -- A holder is found by person and product, the one index that fits however the table has grown.
+        SELECT array_agg(j.outcome ORDER BY j.n), array_agg(j.id ORDER BY j.n) FILTER (WHERE j.outcome = 'assigned')
+          INTO outcomes, chosen
+          FROM (SELECT a.n, a.id, CASE
+                    WHEN a.n > array_position(p_users, a.id) THEN 'repeated'
+                    WHEN u.id IS NULL OR u.status = 'deleted' THEN 'unknown'
+                    WHEN u.status <> 'active' THEN 'disabled'
+                    WHEN u.kind = 'guest' AND NOT s.guests_may_hold THEN 'guest'
+                    ELSE coalesce((
+                        SELECT CASE WHEN bool_or(l.subscription_id = s.id) THEN 'holds_license'
+                                    WHEN NOT p_confirmed AND bool_or((
+                                        SELECT o.state IN ('active', 'expired') FROM commerce_subscription o
+                                         WHERE o.id = l.subscription_id)) THEN 'holds_product' END
+                          FROM licensing_assignment l
                          WHERE l.user_id = a.id AND l.product_id = s.product_id AND l.ended_at IS NULL
-                           AND o.state IN ('active', 'expired'))
-                    THEN 'holds_product'
-                ELSE 'assigned' END AS outcome
-              FROM asked a LEFT JOIN directory_user u ON u.id = a.id AND u.tenant_id = p_tenant
-        ), seated AS MATERIALIZED (
-            SELECT n, id, name, CASE
-                WHEN outcome = 'assigned' AND row_number() OVER (PARTITION BY outcome ORDER BY n) > s.free
-                    THEN 'no_seat'
-                ELSE outcome END AS outcome
-              FROM judged
-        ), rows_given AS (
-            INSERT INTO licensing_assignment
-                   (tenant_id, subscription_id, user_id, product_id, assigned_at, assigned_by_id, assigned_by,
-                    ended_by)
-            SELECT p_tenant, s.id, id, s.product_id, p_at, p_actor, p_label, ''
-              FROM seated WHERE outcome = 'assigned' ORDER BY n
-            RETURNING id, user_id
-        ), total AS (
-            SELECT count(*)::int AS given FROM rows_given
-        ), counter AS (
-            UPDATE commerce_subscription u SET assigned = u.assigned + total.given
-              FROM total
-             WHERE u.id = s.id AND total.given > 0 AND u.assigned + total.given <= u.quantity
-            RETURNING u.id
-        ), audited AS (
-            INSERT INTO directory_auditentry
-                   (tenant_id, at, code, actor_user_id, actor_tenant_id, actor_label, on_behalf_of, door,
-                    correlation_id, target_type, target_id, target_label, before, after)
-            SELECT p_tenant, p_at, 'licensing.license.assigned', p_actor, p_home, p_label, p_behalf, p_door,
-                   p_correlation, 'subscription', p_subscription::text, left(s.name, 200), NULL,
-                   jsonb_build_object('user_id', r.user_id, 'user', w.name, 'assignment_id', r.id)
-              FROM rows_given r JOIN seated w ON w.id = r.user_id AND w.outcome = 'assigned'
-            RETURNING 1
-        ), told AS (
-            INSERT INTO commerce_subscriptionevent (tenant_id, subscription_id, at, code, actor_label, facts)
-            SELECT p_tenant, s.id, p_at, 'license_assigned', p_label,
-                   jsonb_build_object('count', total.given, 'user_ids',
-                       (SELECT jsonb_agg(x.user_id) FROM (SELECT user_id FROM rows_given ORDER BY id LIMIT 5) x))
-              FROM total WHERE total.given > 0
-            RETURNING 1
-        )
-        SELECT array_agg(w.outcome ORDER BY w.n), (SELECT total.given FROM total),
-               (SELECT count(*) FROM counter)
-          INTO outcomes, given, counted
-          FROM seated w;
+                    ), 'assigned') END AS outcome
+                  FROM unnest(p_users) WITH ORDINALITY AS a(id, n)
+                  LEFT JOIN directory_user u ON u.id = a.id AND u.tenant_id = p_tenant) j;
 
-        -- The rows stand although the counter refused them: take both back.
-        IF given > 0 AND counted = 0 THEN
+        given := cardinality(chosen);
+        IF given > s.free THEN
+            SELECT array_agg(CASE WHEN o.outcome = 'assigned' AND o.place > s.free THEN 'no_seat' ELSE o.outcome END
+                             ORDER BY o.n)
+              INTO outcomes
+              FROM (SELECT outcome, n, row_number() OVER (PARTITION BY outcome ORDER BY n) AS place
+                      FROM unnest(outcomes) WITH ORDINALITY AS x(outcome, n)) o;
+            chosen := chosen[1:s.free];
+            given := cardinality(chosen);
+        END IF;
+        IF given IS NULL OR given = 0 THEN
+            EXIT work;
+        END IF;
+
+        UPDATE commerce_subscription SET assigned = assigned + given
+         WHERE id = s.id AND assigned + given <= quantity;
+        IF NOT FOUND THEN
             RAISE EXCEPTION 'no seat left' USING ERRCODE = 'check_violation',
                 CONSTRAINT = 'commerce_subscription_seats';
         END IF;
+        WITH rows_given AS (
+            INSERT INTO licensing_assignment
+                   (tenant_id, subscription_id, user_id, product_id, assigned_at, assigned_by_id, assigned_by,
+                    ended_by)
+            SELECT p_tenant, s.id, c.id, s.product_id, p_at, p_actor, p_label, ''
+              FROM unnest(chosen) WITH ORDINALITY AS c(id, n) ORDER BY c.n
+            RETURNING id, user_id
+        )
+        INSERT INTO directory_auditentry
+               (tenant_id, at, code, actor_user_id, actor_tenant_id, actor_label, on_behalf_of, door,
+                correlation_id, target_type, target_id, target_label, before, after)
+        SELECT p_tenant, p_at, 'licensing.license.assigned', p_actor, p_home, p_label, p_behalf, p_door,
+               p_correlation, 'subscription', p_subscription::text, left(s.name, 200), NULL,
+               jsonb_build_object('user_id', r.user_id, 'assignment_id', r.id,
+                                  'user', (SELECT u.name FROM directory_user u WHERE u.id = r.user_id))
+          FROM rows_given r;
+        INSERT INTO commerce_subscriptionevent (tenant_id, subscription_id, at, code, actor_label, facts)
+        VALUES (p_tenant, s.id, p_at, 'license_assigned', p_label,
+                jsonb_build_object('count', given, 'user_ids', to_jsonb(chosen[1:5])));
         free := s.free - given;
     END work;
     PERFORM set_config('seatkeeper.tenant_id', caller, true);
@@ -143,8 +134,7 @@ DECLARE
 BEGIN
     PERFORM set_config('seatkeeper.tenant_id', p_tenant::text, true);
     <<work>> BEGIN
-
-        SELECT u.id, u.owner_kind, u.owner_user_id, u.quantity - u.assigned AS free, p.name
+        SELECT u.id, u.product_id, u.owner_kind, u.owner_user_id, u.quantity - u.assigned AS free, p.name
           INTO s
           FROM commerce_subscription u JOIN commerce_product p ON p.id = u.product_id
          WHERE u.key = p_subscription AND u.tenant_id = p_tenant
@@ -170,9 +160,11 @@ BEGIN
         END IF;
         verdict := 'judged';
 
+        -- By person and product, as above; `+ 0` keeps the planner from walking all of the subscription's rows.
         WITH rows_ended AS (
             UPDATE licensing_assignment l SET ended_at = p_at, ended_by_id = p_actor, ended_by = p_label
-             WHERE l.subscription_id = s.id AND l.user_id = ANY (p_users) AND l.ended_at IS NULL
+             WHERE l.user_id = ANY (p_users) AND l.product_id = s.product_id AND l.ended_at IS NULL
+               AND l.subscription_id + 0 = s.id
             RETURNING l.id, l.user_id
         ), total AS (
             SELECT count(*)::int AS taken FROM rows_ended
@@ -185,7 +177,8 @@ BEGIN
                    (tenant_id, at, code, actor_user_id, actor_tenant_id, actor_label, on_behalf_of, door,
                     correlation_id, target_type, target_id, target_label, before, after)
             SELECT p_tenant, p_at,
-                   CASE WHEN p_gives_back THEN 'licensing.license.given_back' ELSE 'licensing.license.unassigned' END,
+                   CASE WHEN p_gives_back THEN 'licensing.license.given_back'
+                        ELSE 'licensing.license.unassigned' END,
                    p_actor, p_home, p_label, p_behalf, p_door, p_correlation, 'subscription', p_subscription::text,
                    left(s.name, 200),
                    jsonb_build_object('user_id', r.user_id, 'user', u.name, 'assignment_id', r.id), NULL
