@@ -54,7 +54,7 @@ function startPaying(stripe) {
     amount: total(),
     currency: form.dataset.currency,
     setupFutureUsage: "off_session",
-    paymentMethodTypes: ["card"],
+    allowedPaymentMethodTypes: ["card"],
     appearance: appearance(),
     locale: document.documentElement.lang,
   });

@@ -159,12 +159,27 @@ def save_checkout(
     with tenant_atomic(actor):
         checkout = _lock_open(actor, key, at)
         _require_eligible(actor, checkout.product, at)
+        before = (
+            checkout.bill_to_id,
+            checkout.terms_version,
+            checkout.plan_id,
+            checkout.quantity,
+            checkout.total_minor,
+        )
         quote = _put(checkout, plan, quantity, at)
         if not agrees_to_terms:
             raise TermsNotAccepted
         if seen_total_minor != quote.total_minor:
             raise PriceChanged(quote)
-        checkout.bill_to = _bill_to(actor, checkout.bill_to, billing)
+        bill_to = _bill_to(actor, checkout.bill_to, billing)
+        agreed = (bill_to.pk, settings.TERMS_VERSION, plan.pk, quantity, quote.total_minor)
+        if checkout.consented_at is not None and agreed == before:
+            # The same again: the page checks before it makes a token of the card, then pays.
+            checkout.takes_first_license = takes_first_license
+            checkout.last_error = ""
+            checkout.save()
+            return checkout
+        checkout.bill_to = bill_to
         checkout.takes_first_license = takes_first_license
         checkout.terms_version = settings.TERMS_VERSION
         checkout.consented_at = at
