@@ -1,5 +1,5 @@
 # Every target does its own set-up. `make` alone lists them.
-PYTHON := .venv/bin/python
+VENV_PYTHON := .venv/bin/python
 BENCHMARKS := $(filter-out __%,$(patsubst benchmarks/%.py,%,$(wildcard benchmarks/*.py)))
 SHELL := /bin/sh
 # Where it is set, each of the many processes would compile Django and its friends anew.
@@ -16,26 +16,26 @@ setup:
 	./bootstrap
 
 run: setup ## run the demo at http://127.0.0.1:8000/ (PORT=8001 for another port)
-	exec $(PYTHON) -m config.demo.supervisor --end-with-parent
+	exec $(VENV_PYTHON) -m config.demo.supervisor --end-with-parent
 
 test: setup ## run all tests, browser tests included (ARGS="tests/commerce -k renew" for some)
-	$(PYTHON) -m config.demo.chromium
-	exec $(PYTHON) -m pytest -n 2 --dist loadgroup $(ARGS)
+	$(VENV_PYTHON) -m config.demo.chromium
+	exec $(VENV_PYTHON) -m pytest -n 2 --dist loadgroup $(ARGS)
 
 check: setup ## lint, format, types, layers, migrations, deployment settings
-	exec $(PYTHON) -m config.demo.checks
+	exec $(VENV_PYTHON) -m config.demo.checks
 
 bench: setup ## measure against the budgets (NAME=renewals for one)
 	for name in $(or $(NAME),$(BENCHMARKS)); do \
 		echo "== $$name"; \
-		$(PYTHON) -m config.demo.run_with_servers --durable --migrate -- -m benchmarks.$$name $(ARGS) || exit 1; \
+		$(VENV_PYTHON) -m config.demo.run_with_servers --durable --migrate -- -m benchmarks.$$name $(ARGS) || exit 1; \
 	done
 
 reset: setup ## forget the demo's data, keys and ports
-	$(PYTHON) -m config.demo.supervisor reset
+	$(VENV_PYTHON) -m config.demo.supervisor reset
 
 drill: setup ## back up, restore elsewhere, compare
-	exec $(PYTHON) -m config.demo.drill
+	exec $(VENV_PYTHON) -m config.demo.drill
 
 migrations: setup ## write the migrations that changed models need (ARGS="--name ...")
-	exec $(PYTHON) -m config.demo.run_with_servers -- manage.py makemigrations $(ARGS)
+	exec $(VENV_PYTHON) -m config.demo.run_with_servers -- manage.py makemigrations $(ARGS)

@@ -37,7 +37,7 @@ _PAGES = Path(__file__).with_name("identity_pages")
 _AUTHORIZE = "/oauth2/authorize"
 
 
-class PortalClient(Client):
+class PortalClient(Client):  # type: ignore[misc]  # the package has no types
     """The portal as registered with one issuer; it may be sent back to any of its own addresses."""
 
     @override

@@ -183,7 +183,10 @@ class Postgres:
 
     def _place(self) -> Path:
         """`home`, or as root below a folder closed to others a folder that the account can reach."""
-        if self._account is None or _can_enter(self._account, self.home):
+        if self._account is None:
+            return self.home
+        self.home.chmod(0o711)
+        if _can_enter(self._account, self.home):
             return self.home
         place = self._elsewhere()
         place.mkdir(parents=True, exist_ok=True)

@@ -70,8 +70,10 @@ class Supervisor:
         :raises ChildFailed: a part did not start, or ended while it should run.
         """
         refuse_live_keys(self._given)
-        for folder in (self.var, self._logs):
-            folder.mkdir(parents=True, exist_ok=True)
+        # All that is kept is for its owner alone; PostgreSQL's own account passes through to its folder.
+        os.umask(0o077)
+        self._logs.mkdir(parents=True, exist_ok=True)
+        self.var.chmod(0o711)
         with self._only_one() as after_a_crash:
             kept = Kept(self.var / "kept.json")
             self._claim_ports(kept, patience=15 if after_a_crash else 0)

@@ -1,0 +1,53 @@
+"""The account list of the demo's identity provider, in a browser."""
+
+import os
+from urllib.parse import urlencode
+
+from django.conf import settings
+
+from config.demo.environment import client_of
+
+
+def address(issuer, **extra):
+    query = {
+        "client_id": client_of("contoso")[0],
+        "redirect_uri": f"{settings.PUBLIC_URL}/callback/",
+        "response_type": "code",
+        "scope": "openid",
+        "state": "abc",
+        **extra,
+    }
+    return f"{issuer}/oauth2/authorize?{urlencode(query)}"
+
+
+def test_a_click_on_an_account_signs_in_and_nothing_outside_is_loaded(identity_provider, page):
+    loaded, landed = [], []
+    page.on("request", lambda request: loaded.append(request.url))
+    page.route(
+        f"{settings.PUBLIC_URL}/**", lambda route: (landed.append(route.request.url), route.fulfill(body=""))
+    )
+
+    page.goto(address(identity_provider["contoso"]))
+    page.get_by_role("button", name="Gina de Vries").click()
+    page.wait_for_url(f"{settings.PUBLIC_URL}/callback/*")
+
+    assert len(landed) == 1
+    assert "code=" in landed[0]
+    assert "state=abc" in landed[0]
+    assert {url.split("/")[2] for url in loaded} <= {
+        identity_provider["contoso"].split("/")[2],
+        settings.PUBLIC_URL.split("/")[2],
+    }
+
+
+def test_cancel_says_so_to_the_portal(identity_provider, page):
+    landed = []
+    page.route(
+        f"{settings.PUBLIC_URL}/**", lambda route: (landed.append(route.request.url), route.fulfill(body=""))
+    )
+
+    page.goto(address(identity_provider["contoso"]))
+    page.get_by_role("button", name="Cancel").click()
+    page.wait_for_url(f"{settings.PUBLIC_URL}/callback/*")
+
+    assert "error=access_denied" in landed[0]
