@@ -52,11 +52,11 @@ class Peer:
         """A client of its own connections, without retries."""
         return stripe.StripeClient(SECRET_KEY, base_addresses={"api": self.url}, max_network_retries=0)
 
-    def control(self, method: str, path: str, **params: Any) -> Any:
+    def control(self, method: str, switch: str, /, **params: Any) -> Any:
         """The answer of one control request, an AssertionError when it was refused."""
         connection = HTTPConnection("127.0.0.1", self.port, timeout=20)
         try:
-            connection.request(method, f"/_control/{path}", json.dumps(params))
+            connection.request(method, f"/_control/{switch}", json.dumps(params))
             response = connection.getresponse()
             answer = json.loads(response.read())
         finally:

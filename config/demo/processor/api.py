@@ -266,7 +266,7 @@ class Api:
         params = forms.parse(raw)
         params.pop("key", None)
         is_publishable = self._authenticate(question.key)
-        self._record(question, params)
+        entry = self._record(question, params)
         route, ids = self._route(question)
         if is_publishable and not route.for_browsers:
             raise _unauthorized(
@@ -287,6 +287,7 @@ class Api:
         if kept is not None:
             headers |= {"Idempotent-Replayed": "true", "Original-Request": kept.request_id}
             _pause(seconds)
+            entry["status"] = kept.status
             return Reply(kept.status, kept.body, headers, is_lost=fault is not None)
         try:
             _pause(seconds)
@@ -306,6 +307,7 @@ class Api:
         finally:
             if key:
                 self._keys.finish(key)
+        entry["status"] = status
         if key:
             headers["Original-Request"] = request_id
         return Reply(status, body, headers, is_lost=bool(fault and fault.kind == "lose_answer"))
@@ -390,20 +392,20 @@ class Api:
             self._held -= 1
             return True
 
-    def _record(self, question: Question, params: Json) -> None:
-        kept = forms.without_card_data(params)
+    def _record(self, question: Question, params: Json) -> Json:
+        """Keep the request, without card data; its status follows once it is known."""
+        entry = {
+            "method": question.method,
+            "path": question.path,
+            "params": forms.without_card_data(params),
+            "idempotency_key": question.idempotency_key,
+            "from_browser": question.key == self.publishable_key,
+            "status": None,
+        }
         with self._lock:
             self._recorded_total += 1
-            self.recorded.append(
-                {
-                    "number": self._recorded_total,
-                    "method": question.method,
-                    "path": question.path,
-                    "params": kept,
-                    "idempotency_key": question.idempotency_key,
-                    "from_browser": question.key == self.publishable_key,
-                }
-            )
+            self.recorded.append({"number": self._recorded_total} | entry)
+            return self.recorded[-1]
 
     def _route(self, question: Question) -> tuple[Route, list[str]]:
         route = self._fixed.get((question.method, question.path))

@@ -34,6 +34,7 @@ class Control:
             ("POST", "latency"): self.set_latency,
             ("GET", "webhooks"): self.webhooks,
             ("POST", "webhooks"): self.set_webhooks,
+            ("DELETE", "webhooks"): self.forget_webhooks,
             ("POST", "webhooks/flush"): self.flush_webhooks,
             ("POST", "webhooks/resend"): self.resend_webhook,
             ("GET", "requests"): self.requests,
@@ -71,6 +72,7 @@ class Control:
         self._api.faults.clear()
         self._api.hold_settlements(0)
         self._api.recorded.clear()
+        self._api.webhooks.forget()
         self._api.store.clear()
         return {"ok": True}
 
@@ -124,6 +126,11 @@ class Control:
         settings.copies = int(params.get("copies", settings.copies))
         settings.is_paused = bool(params.get("paused", settings.is_paused))
         self._api.webhooks.wake()
+        return self._api.webhooks.state()
+
+    def forget_webhooks(self, params: Json) -> Json:
+        """Forget what is queued."""
+        self._api.webhooks.forget()
         return self._api.webhooks.state()
 
     def flush_webhooks(self, params: Json) -> Json:

@@ -14,7 +14,6 @@ _COMMON: Spec = {
     "payment_method": forms.string,
     "payment_method_data": forms.nested(forms.PAYMENT_METHOD_DATA, required=("type",)),
     "payment_method_options": forms.nested(forms.PAYMENT_METHOD_OPTIONS),
-    "payment_method_types": forms.array(forms.choice("card")),
     "allowed_payment_method_types": forms.array(forms.choice("card")),
     "receipt_email": forms.text,
     "setup_future_usage": forms.choice_or_unset("off_session", "on_session"),
@@ -103,17 +102,9 @@ def create(session: Session, params: Json) -> Json:
                 raise malformed(
                     f"The parameter `{name}` can only be used with `confirm` set to `true`.", param=name
                 )
-    if "payment_method_types" in params and "automatic_payment_methods" in params:
-        raise malformed(
-            "You may only specify one of these parameters: automatic_payment_methods, payment_method_types."
-        )
     if "customer" in params:
         session.live_customer(params["customer"])
-    automatic = params.get("automatic_payment_methods")
-    if automatic is None and "payment_method_types" not in params:
-        automatic = {"enabled": True}
-    if automatic is not None:
-        automatic = {"allow_redirects": "always"} | automatic
+    automatic = {"allow_redirects": "always"} | params.get("automatic_payment_methods", {"enabled": True})
     intent = session.new(
         "pi",
         "payment_intent",
@@ -141,7 +132,7 @@ def create(session: Session, params: Json) -> Json:
         payment_method=None,
         payment_method_configuration_details=None,
         payment_method_options={"card": {"request_three_d_secure": "automatic"}},
-        payment_method_types=params.get("payment_method_types", ["card"]),
+        payment_method_types=["card"],
         processing=None,
         receipt_email=params.get("receipt_email"),
         review=None,
@@ -337,7 +328,7 @@ def _given_method(session: Session, intent: Json, params: Json) -> Json | None:
 
 
 def _apply(intent: Json, params: Json) -> None:
-    for name in ("receipt_email", "setup_future_usage", "shipping", "payment_method_types"):
+    for name in ("receipt_email", "setup_future_usage", "shipping"):
         intent[name] = params.get(name, intent[name])
     if "allowed_payment_method_types" in params:
         intent["allowed_payment_method_types"] = params["allowed_payment_method_types"]

@@ -16,7 +16,6 @@ _DESCRIPTIVE: Spec = {
     "customer": forms.string,
     "description": forms.text,
     "metadata": forms.metadata,
-    "payment_method_types": forms.array(forms.choice("card")),
     "allowed_payment_method_types": forms.array(forms.choice("card")),
 }
 _AT_CONFIRM: Spec = {
@@ -47,11 +46,7 @@ _UNEXPECTED = "setup_intent_unexpected_state"
 def create(session: Session, params: Json) -> Json:
     if "customer" in params:
         session.live_customer(params["customer"])
-    automatic = params.get("automatic_payment_methods")
-    if automatic is None and "payment_method_types" not in params:
-        automatic = {"enabled": True}
-    if automatic is not None:
-        automatic = {"allow_redirects": "always"} | automatic
+    automatic = {"allow_redirects": "always"} | params.get("automatic_payment_methods", {"enabled": True})
     intent = session.new(
         "seti",
         "setup_intent",
@@ -72,7 +67,7 @@ def create(session: Session, params: Json) -> Json:
         payment_method=None,
         payment_method_configuration_details=None,
         payment_method_options={"card": {"request_three_d_secure": "automatic"}},
-        payment_method_types=params.get("payment_method_types", ["card"]),
+        payment_method_types=["card"],
         single_use_mandate=None,
         status="requires_payment_method",
         usage=params.get("usage", "off_session"),

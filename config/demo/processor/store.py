@@ -246,6 +246,10 @@ class Store:
                 (time.time(), limit),
             ).fetchall()
 
+    def clear_deliveries(self) -> None:
+        with self._lock:
+            self._db.execute("DELETE FROM deliveries")
+
     def next_delivery_at(self) -> float | None:
         with self._lock:
             found = self._db.execute("SELECT min(due_at) FROM deliveries").fetchone()[0]

@@ -56,6 +56,7 @@ class Webhooks:
         self._stopped = threading.Event()
         self._connection: http.client.HTTPConnection | None = None
         self._connected_to = ""
+        self._generation = 0
         self.counts = {"delivered": 0, "refused": 0, "unreachable": 0, "dropped": 0, "given_up": 0}
         self._thread = threading.Thread(target=self._run, name="webhooks", daemon=True)
 
@@ -86,6 +87,11 @@ class Webhooks:
     def wake(self) -> None:
         self._wake.set()
 
+    def forget(self) -> None:
+        """Drop everything that is queued, also what the thread holds in its hands."""
+        self._generation += 1
+        self._store.clear_deliveries()
+
     def state(self) -> Json:
         settings = asdict(self.settings)
         del settings["secret"]
@@ -105,7 +111,7 @@ class Webhooks:
         unreachable = 0
         while not self._stopped.is_set():
             self._wake.clear()
-            if self.settings.is_paused:
+            if self.settings.is_paused or not self.settings.url:
                 self._wake.wait(5.0)
                 continue
             unreachable = 0 if self._deliver_due() else unreachable + 1
@@ -118,13 +124,14 @@ class Webhooks:
 
     def _deliver_due(self) -> bool:
         """Deliver what is due; False when the receiver cannot be reached."""
+        generation = self._generation
         while due := self._store.due_deliveries(limit=_BATCH):
             if self.settings.order == "reversed":
                 due.reverse()
             elif self.settings.order == "shuffled":
                 random.shuffle(due)
             for delivery_id, event_id, attempts in due:
-                if self._stopped.is_set() or self.settings.is_paused:
+                if self._stopped.is_set() or self.settings.is_paused or generation != self._generation:
                     return True
                 try:
                     self._deliver(delivery_id, event_id, attempts + 1)
