@@ -18,8 +18,8 @@ def render_error(request: HttpRequest, error: DomainError) -> HttpResponse:
         return not_found(request, error)
     body = render_to_string("errors/error.html", {"error": error, "status": error.status}, request=request)
     response = HttpResponse(body, status=error.status)
-    if error.status == 503:
-        response["Retry-After"] = "60"
+    if error.status in (429, 503):
+        response["Retry-After"] = str(getattr(error, "retry_after", 60))
     return response
 
 

@@ -152,6 +152,9 @@ LOGIN_REDIRECT_URL = "/"
 SESSION_ENGINE = "django.contrib.sessions.backends.db"
 SESSION_COOKIE_AGE = 8 * 3600
 SESSION_ABSOLUTE_AGE = timedelta(hours=24)
+SESSION_IDLE_ADMIN = timedelta(hours=1)
+BUYS_PER_MINUTE = env.int("BUYS_PER_MINUTE", default=10)
+SIGN_INS_PER_MINUTE = env.int("SIGN_INS_PER_MINUTE", default=5)
 SESSION_COOKIE_NAME = "__Host-session" if IS_HTTPS else "session"
 CSRF_COOKIE_NAME = "__Host-csrf" if IS_HTTPS else "csrf"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = IS_HTTPS
@@ -209,6 +212,10 @@ SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = IS_HTTPS
 SECURE_REFERRER_POLICY = "same-origin"
 SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
+# How many proxies of our own append to X-Forwarded-For.
+TRUSTED_PROXIES = env.int("TRUSTED_PROXIES", default=int(env.bool("BEHIND_PROXY", default=False)))
+# Whether identity providers and other tenant-named peers may be on private addresses: one machine, no TLS.
+PRIVATE_PEERS = env.bool("PRIVATE_PEERS", default=not IS_HTTPS)
 if env.bool("BEHIND_PROXY", default=False):
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 

@@ -3,10 +3,15 @@
 import uuid
 from datetime import datetime
 
+from django.db.models import F, Value
+
 from config.kit.actors import Actor, Door
+from config.kit.tenancy import ScopedQuerySet
 from directory.models import RelationshipAssignment, RoleAssignment, Tenant, User
 from directory.models.partners import Relationship
 from directory.permissions import grants_for
+
+_HAS_CUSTOMERS = "+customers"
 
 
 def build_actor(
@@ -14,47 +19,80 @@ def build_actor(
 ) -> Actor | None:
     """The actor of `user` for `acting_tenant_id`, or None when there is no right to act there (any more).
 
-    Runs inside `tenant_atomic(user.tenant_id)`. Two queries at home, one more for a partner.
+    Runs inside `tenant_atomic(user.tenant_id)`. One query.
     """
-    is_home = acting_tenant_id == user.tenant_id
-    relationship: Relationship | None = None
-    if is_home:
-        roles = frozenset(RoleAssignment.objects.filter(user=user).values_list("role", flat=True))
-    else:
-        assignments = RelationshipAssignment.objects.filter(
-            partner_tenant_id=user.tenant_id,
-            tenant_id=acting_tenant_id,
-            user_id=user.pk,
-            relationship__status=Relationship.Status.ACTIVE,
-            relationship__starts_at__lte=at,
-            relationship__ends_at__gt=at,
-        ).select_related("relationship")
-        delegated: set[str] = set()
-        for assignment in assignments:
-            relationship = assignment.relationship
-            delegated |= set(assignment.roles) & set(relationship.roles)
-        if relationship is None:
-            return None
-        roles = frozenset(delegated)
+    if acting_tenant_id != user.tenant_id:
+        return _partner(user, acting_tenant_id, at=at, door=door, correlation_id=correlation_id)
+    found = set(
+        RoleAssignment.objects.filter(user=user)
+        .values_list("role", flat=True)
+        .union(
+            _running(user, at).annotate(mark=Value(_HAS_CUSTOMERS)).values_list("mark", flat=True),
+        )
+    )
+    roles = frozenset(found - {_HAS_CUSTOMERS})
     is_guest = user.kind == User.Kind.GUEST
-    is_purchaser = user.purchaser_since is not None and is_home
+    is_purchaser = user.purchaser_since is not None
     return Actor(
         user_id=user.pk,
-        tenant_id=acting_tenant_id,
+        tenant_id=user.tenant_id,
         home_tenant_id=user.tenant_id,
         label=user.name,
         email=user.email,
         roles=roles,
-        grants=grants_for(roles, is_purchaser=is_purchaser, is_guest=is_guest, is_partner=not is_home),
-        relationship_id=relationship.pk if relationship else None,
-        relationship_label=f"{relationship.partner_name}: {relationship.name}" if relationship else "",
+        grants=grants_for(roles, is_purchaser=is_purchaser, is_guest=is_guest, is_partner=False),
         is_guest=is_guest,
         is_purchaser=is_purchaser,
+        has_customers=_HAS_CUSTOMERS in found,
         door=door,
         correlation_id=correlation_id or uuid.uuid4().hex,
     )
 
 
+def _partner(user: User, customer_id: int, *, at: datetime, door: Door, correlation_id: str) -> Actor | None:
+    """The actor of a partner's user for a customer: the delegated roles alone, those of all relationships."""
+    roles: set[str] = set()
+    through: list[Relationship] = []
+    assignments = _running(user, at).filter(tenant_id=customer_id).select_related("relationship")
+    for assignment in assignments.order_by("relationship__ends_at", "relationship_id"):
+        delegated = set(assignment.roles) & set(assignment.relationship.roles)
+        if delegated:
+            roles |= delegated
+            through.append(assignment.relationship)
+    if not through or user.kind == User.Kind.GUEST:
+        return None
+    first = through[0]
+    return Actor(
+        user_id=user.pk,
+        tenant_id=customer_id,
+        home_tenant_id=user.tenant_id,
+        label=user.name,
+        email=user.email,
+        roles=frozenset(roles),
+        grants=grants_for(frozenset(roles), is_purchaser=False, is_guest=False, is_partner=True),
+        relationship_id=first.pk,
+        relationship_label=f"{first.partner_name}: {first.name}"[:200],
+        partner_name=first.partner_name,
+        relationship_ends_at=first.ends_at,
+        has_customers=True,
+        door=door,
+        correlation_id=correlation_id or uuid.uuid4().hex,
+    )
+
+
+def _running(user: User, at: datetime) -> ScopedQuerySet:
+    """The person's assignments in relationships that run at `at`."""
+    return RelationshipAssignment.objects.filter(
+        partner_tenant_id=user.tenant_id,
+        user_id=user.pk,
+        relationship__tenant_id=F("tenant_id"),
+        relationship__status=Relationship.Status.ACTIVE,
+        relationship__starts_at__lte=at,
+        relationship__ends_at__gt=at,
+    )
+
+
 def tenant_row(tenant_id: int) -> Tenant:
     """The acting tenant's own row; inside `tenant_atomic(tenant_id)`."""
-    return Tenant.objects.get(pk=tenant_id)
+    tenant: Tenant = Tenant.objects.get(pk=tenant_id)
+    return tenant

@@ -2,17 +2,27 @@
 
 Order: resolve the address and its rule > read the person under the home tenant > check the rule > open the
 acting tenant's transaction around the view and the rendering.
+
+The transaction ends before a streamed body is sent: a view that streams opens its own.
 """
 
+import re
+import time
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
 from http import HTTPStatus
+from typing import Any
 from urllib.parse import urlencode
 
 from django.conf import settings
 from django.contrib.auth.models import AnonymousUser
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
+from django.template.loader import render_to_string
 from django.urls import Resolver404, resolve, reverse
+from django.utils.cache import patch_vary_headers
+from django.utils.translation import gettext_lazy as _
 
 from config.errors import not_found, render_error
 from config.kit.access import Rule, rule_of
@@ -21,13 +31,15 @@ from config.kit.clock import now
 from config.kit.errors import DomainError, NotAllowed, NotVisible
 from config.kit.tenancy import login_alias, tenant_atomic
 from directory.actors import build_actor, tenant_row
-from directory.models import User
+from directory.models import Tenant, User
+from directory.permissions import suspended
+from directory.queries import customers_of
+from directory.sign_in import ACTING, HOME, SEEN, SINCE, STARTED, USER
 
-HOME = "home_tenant_id"
-USER = "user_id"
-ACTING = "acting_tenant_id"
-STARTED = "signed_in_at"
 SHOWN_FOR = "shown_for_tenant"
+_NOT_IN_AN_ID = re.compile(r"[^A-Za-z0-9._-]")
+# The session's last sign of life is written at most this often.
+SEEN_EVERY_SECONDS = 60
 
 
 class AccessMiddleware:
@@ -40,28 +52,9 @@ class AccessMiddleware:
         request.actor = None  # type: ignore[attr-defined]
         request.tenant = None  # type: ignore[attr-defined]
         request.user = AnonymousUser()
-        try:
-            match = resolve(request.path_info)
-        except Resolver404 as error:
-            # CommonMiddleware has had its chance to add a slash.
-            return self._pass_on(request) if request.path_info.endswith("/") else not_found(request, error)
-        rule = rule_of(match.func)
-        if rule is None:
-            return not_found(request, NotVisible())
-        actor = self._sign_in_again(request)
-        try:
-            self._check(request, rule, actor)
-        except _SignInFirst:
-            return self._to_sign_in(request)
-        except DomainError as error:
-            return render_error(request, error)
-        if actor is None or rule.owns_transaction:
-            return self._pass_on(request)
-        with tenant_atomic(actor):
-            request.tenant = tenant_row(actor.tenant_id)  # type: ignore[attr-defined]
-            response = self._pass_on(request)
-            if response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR or getattr(request, "failed", False):
-                transaction.set_rollback(True, using=login_alias())
+        response = self._answer(request)
+        # Also where the session was not looked at, so that missing and foreign pages have the same headers.
+        patch_vary_headers(response, ("Cookie",))
         return response
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
@@ -69,40 +62,83 @@ class AccessMiddleware:
         request.failed = True  # type: ignore[attr-defined]
         return render_error(request, exception) if isinstance(exception, DomainError) else None
 
-    def _pass_on(self, request: HttpRequest) -> HttpResponseBase:
-        return self.get_response(request)
+    def _answer(self, request: HttpRequest) -> HttpResponseBase:
+        try:
+            rule = rule_of(resolve(request.path_info).func)
+        except Resolver404 as error:
+            # CommonMiddleware, outside of this one, adds a missing slash to the address of a 404.
+            return not_found(request, error)
+        if rule is None:
+            return not_found(request, NotVisible())
+        actor = self._sign_in_again(request)
+        try:
+            self._check(request, rule, actor)
+        except _SignInFirst:
+            return self._to_sign_in(request)
+        except ActingElsewhere as error:
+            return acting_elsewhere(request, error)
+        except DomainError as error:
+            return render_error(request, error)
+        if actor is None or rule.owns_transaction:
+            return self.get_response(request)
+        with tenant_atomic(actor):
+            response = self.get_response(request)
+            if response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR or getattr(request, "failed", False):
+                transaction.set_rollback(True, using=login_alias())
+        return response
 
     def _sign_in_again(self, request: HttpRequest) -> Actor | None:
-        """The actor of the session, from rows read now; a session that no longer holds is emptied."""
+        """The actor of the session, from rows read now; a session that no longer holds is emptied.
+
+        Sets `request.user`, `request.actor` and `request.tenant`.
+        """
         session = request.session
         home, user_id = session.get(HOME), session.get(USER)
         if home is None or user_id is None:
             return None
         at = now()
+        correlation_id = _NOT_IN_AN_ID.sub("", request.headers.get("X-Correlation-Id", ""))[:64]
+        acting = session.get(ACTING, home)
         with tenant_atomic(home):
-            user = User.objects.active().filter(pk=user_id).first()
-            actor = (
-                build_actor(
-                    user,
-                    acting_tenant_id=session.get(ACTING, home),
-                    at=at,
-                    correlation_id=request.headers.get("X-Correlation-Id", "")[:64],
-                )
-                if user
-                else None
-            )
-            if user and actor is None:
+            user = User.objects.active().filter(pk=user_id, tenant_id=home).first()
+            if user is None or not _is_still_good(user, session.get(STARTED)):
+                session.flush()
+                return None
+            actor = build_actor(user, acting_tenant_id=acting, at=at, correlation_id=correlation_id)
+            if actor is None:
                 # The relationship is over: from this request on the person is at home again.
                 session[ACTING] = home
-                actor = build_actor(user, acting_tenant_id=home, at=at)
-        if user is None or actor is None:
+                actor = build_actor(user, acting_tenant_id=home, at=at, correlation_id=correlation_id)
+            tenant = tenant_row(home) if actor and not actor.is_partner else None
+        if actor is None or self._is_too_old(request, actor):
             session.flush()
             return None
+        if tenant is None:
+            with tenant_atomic(actor):
+                tenant = tenant_row(actor.tenant_id)
+        if tenant.standing == Tenant.Standing.SUSPENDED:
+            actor = replace(actor, grants=suspended(actor.grants))
         request.user = user
         request.actor = actor  # type: ignore[attr-defined]
+        request.tenant = tenant  # type: ignore[attr-defined]
         return actor
 
+    def _is_too_old(self, request: HttpRequest, actor: Actor) -> bool:
+        """Whether the session is past its absolute or its idle age; else its last sign of life is noted."""
+        session, real = request.session, time.time()
+        since, seen = session.get(SINCE, 0), session.get(SEEN, 0)
+        idle = settings.SESSION_IDLE_ADMIN.total_seconds() if actor.roles else settings.SESSION_COOKIE_AGE
+        if real - since > settings.SESSION_ABSOLUTE_AGE.total_seconds() or real - seen > idle:
+            return True
+        if real - seen > SEEN_EVERY_SECONDS:
+            session[SEEN] = real
+        return False
+
     def _check(self, request: HttpRequest, rule: Rule, actor: Actor | None) -> None:
+        if actor is not None and request.method == "POST":
+            shown_for = request.POST.get(SHOWN_FOR)
+            if shown_for is not None and shown_for != str(actor.tenant_id):
+                raise ActingElsewhere(shown_for=shown_for)
         if rule.audience == "public":
             return
         if actor is None:
@@ -111,12 +147,9 @@ class AccessMiddleware:
             raise NotVisible
         if rule.may and not actor.may(rule.may):
             raise NotAllowed
-        shown_for = request.POST.get(SHOWN_FOR) if request.method == "POST" else None
-        if shown_for is not None and shown_for != str(actor.tenant_id):
-            raise ActingElsewhere
 
     def _to_sign_in(self, request: HttpRequest) -> HttpResponseRedirect:
-        target = request.get_full_path() if request.method == "GET" else "/"
+        target = request.get_full_path() if request.method in ("GET", "HEAD") else "/"
         return HttpResponseRedirect(f"{reverse(str(settings.LOGIN_NAME))}?{urlencode({'next': target})}")
 
 
@@ -125,7 +158,34 @@ class _SignInFirst(Exception):
 
 
 class ActingElsewhere(DomainError):
-    """A form shown for one customer was posted while the session acts for another."""
+    """A form shown for one tenant was posted while the session acts for another."""
 
     code = "acting_elsewhere"
     status = 409
+    message = _(
+        "This form was opened for another organization than the one you act for now. Nothing was saved."
+    )
+
+
+def acting_elsewhere(request: HttpRequest, error: ActingElsewhere) -> HttpResponse:
+    """The 409 page. It offers to switch back to where the form was shown, if the person may act there."""
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    shown_for = str(error.facts["shown_for"])
+    context: dict[str, Any] = {"error": error, "customer": None}
+    if shown_for == str(actor.home_tenant_id):
+        context["offers_home"] = True
+    else:
+        customers = customers_of(home_tenant_id=actor.home_tenant_id, user_id=actor.user_id or 0, at=now())
+        context["customer"] = next((c for c in customers if str(c.tenant_id) == shown_for), None)
+    body = render_to_string("errors/acting_elsewhere.html", context, request=request)
+    return HttpResponse(body, status=error.status)
+
+
+def _is_still_good(user: User, started: object) -> bool:
+    """Whether the session began after everything that ends the person's sessions."""
+    if user.sessions_valid_from is None:
+        return True
+    try:
+        return datetime.fromisoformat(str(started)) > user.sessions_valid_from
+    except ValueError:
+        return False

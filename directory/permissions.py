@@ -166,3 +166,35 @@ def grants_for(
         if scopes:
             grants[capability] = scopes
     return grants
+
+
+# A suspended tenant's people may only pay, export and open a case (product §1). What they see stays: it is
+# what they pay for and export. Buying is refused by eligibility, which says why.
+KEPT_WHEN_SUSPENDED: Final = frozenset(
+    {
+        Capability.BUY,
+        Capability.SEE_PURCHASES,
+        Capability.SEE_LICENSES,
+        Capability.SEE_BILLS,
+        Capability.SEE_BILL_AMOUNTS,
+        Capability.PAY_BILLS,
+        Capability.READ_POLICY,
+        Capability.READ_DATA_POLICY,
+        Capability.SEE_WORKSPACES,
+        Capability.SEE_QUEUE,
+        Capability.SEE_CAPACITY,
+        Capability.SEE_PEOPLE,
+        Capability.SEE_SETTINGS,
+        Capability.SEE_SERVICE_TOKENS,
+        Capability.SEE_AUDIT,
+        Capability.SEE_AUDIT_BILLING,
+        Capability.SEE_RELATIONSHIPS,
+        Capability.SEE_CASES,
+        Capability.OPEN_CASES,
+    }
+)
+
+
+def suspended(grants: Mapping[str, frozenset[Scope]]) -> Mapping[str, frozenset[Scope]]:
+    """What is left of a person's rights while the tenant is suspended."""
+    return {capability: scopes for capability, scopes in grants.items() if capability in KEPT_WHEN_SUSPENDED}

@@ -1,4 +1,14 @@
-from django.urls import URLPattern
+"""Sign-in and the account menu. Of allauth's addresses only login and callback exist, under our own names."""
+
+from django.urls import URLPattern, path
+
+from directory.views import accounts, sign_in
 
 app_name = "directory"
-urlpatterns: list[URLPattern] = []
+urlpatterns: list[URLPattern] = [
+    path("sign-in/", sign_in.sign_in, name="sign-in"),
+    path("sign-out/", sign_in.sign_out, name="sign-out"),
+    path("my/accounts/", accounts.accounts, name="accounts"),
+    path("accounts/oidc/<str:key>/login/", sign_in.provider_login, name="provider-login"),
+    path("accounts/oidc/<str:key>/login/callback/", sign_in.provider_callback, name="provider-callback"),
+]

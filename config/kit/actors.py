@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Literal, Self
 
 from config.kit.errors import NotAllowed, NotVisible
@@ -17,7 +18,8 @@ class Actor:
 
     `grants` maps a capability to the scopes that the roles give, all columns of product §2 added up.
     `home_tenant_id` is where the person's account lives; it differs from `tenant_id` only for partners,
-    who then act through `relationship_id`.
+    who then act through `relationship_id`; with several relationships `relationship_ends_at` is the earliest
+    end. `has_customers`: at home, there are customers that the person may act for.
     """
 
     user_id: int | None
@@ -29,6 +31,9 @@ class Actor:
     grants: Mapping[str, frozenset[Scope]] = field(default_factory=dict)
     relationship_id: int | None = None
     relationship_label: str = ""
+    partner_name: str = ""
+    relationship_ends_at: datetime | None = None
+    has_customers: bool = False
     is_guest: bool = False
     is_purchaser: bool = False
     door: Door = "web"

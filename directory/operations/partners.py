@@ -9,6 +9,7 @@ from django.utils.translation import gettext_lazy as _
 from config.kit.actors import Actor
 from config.kit.errors import Malformed, NotVisible
 from config.kit.tenancy import tenant_atomic
+from directory.actors import build_actor
 from directory.models import Relationship, RelationshipAssignment, Tenant, User
 from directory.operations.audit import record
 from directory.permissions import ROLES, Capability
@@ -119,4 +120,24 @@ def end_relationship(*, actor: Actor, key: uuid.UUID, at: datetime) -> None:
             target_label=relationship.name,
             before={"status": before},
             after={"status": Relationship.Status.ENDED.value},
+        )
+
+
+def record_acting(*, user: User, customer_id: int, at: datetime) -> None:
+    """Note in the customer's trail that a partner's user acts there from now on.
+
+    :raises NotVisible: the user may not act for that customer.
+    """
+    with tenant_atomic(user.tenant_id):
+        actor = build_actor(user, acting_tenant_id=customer_id, at=at)
+    if actor is None or not actor.is_partner:
+        raise NotVisible
+    with tenant_atomic(actor):
+        record(
+            actor,
+            "directory.partner.acting_started",
+            at=at,
+            target_type="relationship",
+            target_id=actor.relationship_id,
+            target_label=actor.relationship_label,
         )

@@ -11,6 +11,7 @@ from config.kit.actors import Actor
 from config.kit.errors import Conflict, Malformed
 from config.kit.secrets import encrypt
 from config.kit.tenancy import atomic, connection, tenant_atomic
+from directory.domains import fold_domain
 from directory.models import Domain, IdentityProvider, Tenant, User
 from directory.operations.audit import record
 from directory.permissions import Capability
@@ -166,26 +167,6 @@ def set_member_creation(*, actor: Actor, is_on: bool, at: datetime) -> None:
             before={"creates_members": before},
             after={"creates_members": is_on},
         )
-
-
-def fold_domain(name: str) -> str:
-    """A domain as stored: lower case, in its ASCII form, without a final dot.
-
-    :raises Malformed: not a domain name of at least two labels.
-    """
-    text = name.strip().rstrip(".").lower()
-    try:
-        ascii_name = text.encode("idna").decode()
-    except UnicodeError as error:
-        raise Malformed(_("This is not a domain name."), field="name") from error
-    labels = ascii_name.split(".")
-    is_name = len(labels) > 1 and all(
-        label and label.replace("-", "").isalnum() and not label.startswith("-") and not label.endswith("-")
-        for label in labels
-    )
-    if not is_name or len(ascii_name) > 253:
-        raise Malformed(_("This is not a domain name."), field="name")
-    return ascii_name
 
 
 def _require_settings(actor: Actor) -> None:

@@ -1,0 +1,157 @@
+"""Verifying an OpenID Connect ID token. Pure: keys, issuer and nonce come in, claims or a refusal go out.
+
+Source: OpenID Connect Core 1.0 §3.1.3.7, RFC 8725.
+"""
+
+import hmac
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+
+ALGORITHMS: Final = ("RS256", "ES256")
+LEEWAY_SECONDS: Final = 60
+LONGEST: Final = 16 * 1024
+SMALLEST_RSA_BITS: Final = 2048
+# A header that names or carries a key asks to be verified by what the sender chose.
+_KEY_HEADERS: Final = frozenset({"jku", "jwk", "x5u", "x5c", "crit"})
+_DIRECTORY_ID: Final = re.compile(r"/([0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12})(?:/|$)")
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f\u200b-\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+class TokenRefused(Exception):
+    """The token does not prove who signed in; the message says why, for the log, never for the page."""
+
+
+class UnknownKey(TokenRefused):
+    """No key of the provider has the token's key id; it may have a new one since its keys were read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who the identity provider vouches for. `name` and `email` are for display; they decide nothing."""
+
+    issuer: str
+    subject: str
+    name: str
+    email: str
+    is_guest: bool
+
+
+def verify(
+    token: object, *, keys: Sequence[Mapping[str, Any]], issuer: str, client_id: str, nonce: str
+) -> Identity:
+    """The identity in a token that `issuer` signed for `client_id` in answer to the request with `nonce`.
+
+    :raises UnknownKey: signed with a key that is not in `keys`.
+    :raises TokenRefused: anything else about it is wrong.
+    """
+    if not isinstance(token, str) or not token or len(token) > LONGEST:
+        raise TokenRefused("no token, or too long")
+    if not nonce or not issuer or not client_id:
+        raise TokenRefused("nothing to compare with")
+    key, algorithm = _key_for(token, keys)
+    try:
+        claims: dict[str, Any] = jwt.decode(
+            token,
+            key,
+            algorithms=[algorithm],
+            audience=client_id,
+            issuer=issuer,
+            leeway=LEEWAY_SECONDS,
+            options={"require": ["iss", "sub", "aud", "exp", "iat", "nonce"], "strict_aud": False},
+        )
+    except (jwt.PyJWTError, ValueError, TypeError, RecursionError) as error:
+        raise TokenRefused(str(error)) from error
+    _check_audience(claims, client_id)
+    _check_directory(claims, issuer)
+    if not isinstance(claims["nonce"], str) or not hmac.compare_digest(
+        claims["nonce"].encode("utf-8", "replace"), nonce.encode()
+    ):
+        raise TokenRefused("another nonce")
+    return _identity(claims)
+
+
+def _key_for(token: str, keys: Sequence[Mapping[str, Any]]) -> tuple[Any, str]:
+    """The provider's key that the header names, and the algorithm that this key is for."""
+    try:
+        header = jwt.get_unverified_header(token)
+    except (jwt.PyJWTError, ValueError, RecursionError) as error:
+        raise TokenRefused(str(error)) from error
+    algorithm = header.get("alg")
+    if algorithm not in ALGORITHMS:
+        raise TokenRefused(f"algorithm {algorithm!r}")
+    if _KEY_HEADERS & header.keys():
+        raise TokenRefused("the header brings its own key")
+    kind = "RSA" if algorithm == "RS256" else "EC"
+    fitting = [
+        key
+        for key in keys
+        if key.get("kty") == kind
+        and key.get("use", "sig") == "sig"
+        and key.get("alg", algorithm) == algorithm
+        and ("kid" not in header or key.get("kid") == header["kid"])
+    ]
+    if not fitting:
+        raise UnknownKey("no key of that id")
+    if len(fitting) > 1:
+        raise TokenRefused("the header does not say which key")
+    try:
+        key = jwt.PyJWK(dict(fitting[0]), algorithm=algorithm).key
+    except (jwt.PyJWTError, ValueError, TypeError, KeyError) as error:
+        raise TokenRefused(f"unusable key: {error}") from error
+    is_public = isinstance(key, RSAPublicKey | EllipticCurvePublicKey)
+    if not is_public or (isinstance(key, RSAPublicKey) and key.key_size < SMALLEST_RSA_BITS):
+        raise TokenRefused("unusable key")
+    return key, algorithm
+
+
+def _check_audience(claims: Mapping[str, Any], client_id: str) -> None:
+    """A token for several parties must say that it was asked for by this one."""
+    audience = claims["aud"]
+    is_alone = audience == client_id or audience == [client_id]
+    authorized = claims.get("azp")
+    if authorized is None and is_alone:
+        return
+    if authorized != client_id:
+        raise TokenRefused("meant for another party")
+
+
+def _check_directory(claims: Mapping[str, Any], issuer: str) -> None:
+    """Where the issuer's address names a directory, the claim `tid` names the same (Entra)."""
+    named = _DIRECTORY_ID.search(issuer)
+    if named and claims.get("tid") != named.group(1):
+        raise TokenRefused("another directory")
+
+
+def _identity(claims: Mapping[str, Any]) -> Identity:
+    subject = claims["sub"]
+    if not isinstance(subject, str) or not 0 < len(subject) <= 255 or _CONTROL.search(subject):
+        raise TokenRefused("no usable subject")
+    email = next(
+        (
+            text
+            for text in (_text(claims, "email", 254), _text(claims, "preferred_username", 254))
+            if text.count("@") == 1
+        ),
+        "",
+    )
+    return Identity(
+        issuer=claims["iss"],
+        subject=subject,
+        name=_text(claims, "name", 200) or email or subject[:200],
+        email=email.lower(),
+        is_guest=json.dumps(claims.get("acct")) in ("1", '"1"'),
+    )
+
+
+def _text(claims: Mapping[str, Any], name: str, longest: int) -> str:
+    """A claim as one line of text; empty when it is anything else or longer than may be stored."""
+    value = claims.get(name)
+    text = _CONTROL.sub("", value).strip() if isinstance(value, str) else ""
+    return text if len(text) <= longest else ""

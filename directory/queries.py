@@ -1,0 +1,157 @@
+"""Questions about tenants and people, those that cross the wall among them (architecture §4)."""
+
+import unicodedata
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+
+from config.kit.errors import Malformed
+from config.kit.secrets import decrypt
+from config.kit.tenancy import connection, tenant_atomic
+from directory.domains import fold_domain
+from directory.models import IdentityProvider, RelationshipAssignment, User
+from directory.models.partners import Relationship
+from directory.models.people import fold
+
+
+class SignInDoor(NamedTuple):
+    """Where the people of an e-mail domain sign in."""
+
+    tenant_id: int
+    provider_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """One active identity provider with its secret in clear; never stored, shown or logged."""
+
+    tenant_id: int
+    key: str
+    issuer: str
+    client_id: str
+    client_secret: str
+
+    def __repr__(self) -> str:
+        return f"Provider({self.key})"
+
+
+class Account(NamedTuple):
+    """One account row of a person, in whichever tenant."""
+
+    tenant_id: int
+    user_id: int
+    tenant_name: str
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class Customer:
+    """A tenant that a partner's user may act for, now."""
+
+    tenant_id: int
+    relationship_key: uuid.UUID
+    name: str
+    roles: tuple[str, ...]
+    ends_at: datetime
+
+
+def door_of_address(address: str) -> SignInDoor | None:
+    """Where to sign in with a work e-mail; None for all that leads nowhere, whatever the reason.
+
+    The address decides nothing but the way: whether an account exists is not looked at (product §3.2).
+    """
+    local, _at, domain = address.strip().rpartition("@")
+    if not local or len(address) > 254 or any(c in '"()<>,;:\\[]@' or c.isspace() for c in local):
+        return None
+    try:
+        folded = fold_domain(domain)
+    except Malformed:
+        return None
+    with connection().cursor() as cursor:
+        cursor.execute("SELECT tenant_id, provider_key FROM tenant_of_domain(%s)", [folded])
+        row = cursor.fetchone()
+    return SignInDoor(*row) if row else None
+
+
+def provider_of_key(key: str) -> Provider | None:
+    """The active identity provider that a login or callback address names, None when there is none."""
+    if "\0" in key or len(key) > 40:
+        return None
+    with connection().cursor() as cursor:
+        cursor.execute("SELECT tenant_id, id FROM identity_provider_of_key(%s)", [key])
+        found = cursor.fetchone()
+    if found is None:
+        return None
+    with tenant_atomic(found[0]):
+        row = IdentityProvider.objects.get(pk=found[1])
+    return Provider(
+        tenant_id=row.tenant_id,
+        key=row.key,
+        issuer=row.issuer,
+        client_id=row.client_id,
+        client_secret=decrypt(row.client_secret_encrypted),
+    )
+
+
+def accounts_of(issuer: str, subject: str) -> Sequence[Account]:
+    """The active account rows of one person, by the tenant's name: those the account menu lists."""
+    if not issuer or not subject:
+        return []
+    with connection().cursor() as cursor:
+        cursor.execute(
+            "SELECT tenant_id, user_id, tenant_name, kind FROM accounts_of_subject(%s, %s)", [issuer, subject]
+        )
+        return [Account(*row) for row in cursor.fetchall()]
+
+
+def customers_of(*, home_tenant_id: int, user_id: int, at: datetime) -> Sequence[Customer]:
+    """The customers that a partner's user may act for at `at`, by name; one query under the partner's wall.
+
+    Roles of several relationships with one customer add up; `ends_at` is the earliest end.
+    """
+    with tenant_atomic(home_tenant_id):
+        assignments = (
+            RelationshipAssignment.objects.filter(
+                partner_tenant_id=home_tenant_id,
+                user_id=user_id,
+                relationship__status=Relationship.Status.ACTIVE,
+                relationship__starts_at__lte=at,
+                relationship__ends_at__gt=at,
+            )
+            .select_related("relationship")
+            .order_by("relationship__customer_name", "tenant_id", "relationship__ends_at", "pk")
+        )
+        customers: dict[int, Customer] = {}
+        for assignment in assignments:
+            relationship = assignment.relationship
+            roles = set(assignment.roles) & set(relationship.roles)
+            known = customers.get(relationship.tenant_id)
+            if known:
+                roles |= set(known.roles)
+            if roles:
+                customers[relationship.tenant_id] = Customer(
+                    tenant_id=relationship.tenant_id,
+                    relationship_key=known.relationship_key if known else relationship.key,
+                    name=relationship.customer_name,
+                    roles=tuple(sorted(roles)),
+                    ends_at=known.ends_at if known else relationship.ends_at,
+                )
+    return list(customers.values())
+
+
+def search_users(query: str, *, limit: int = 20) -> Sequence[User]:
+    """People of the current tenant whose name or address holds every word of `query`, by name.
+
+    Runs inside `tenant_atomic`; the function reads the tenant from there. Deleted accounts are left out. Two
+    queries, index seeks by trigram.
+    """
+    text = fold(unicodedata.normalize("NFC", query.replace("\0", " ")))
+    words = text.split()[:8]
+    if not words:
+        return []
+    with connection().cursor() as cursor:
+        cursor.execute("SELECT * FROM search_users(%s, %s)", [words, limit])
+        ids = [row[0] for row in cursor.fetchall()]
+    return list(User.objects.filter(pk__in=ids).order_by("sort_name", "pk"))
