@@ -2,9 +2,14 @@
 
 from django.urls import path
 
-from commerce.views import subscriptions
+from commerce.views import recurring, subscriptions
 
 urlpatterns = [
     path("billing/your-products/", subscriptions.your_products, name="your-products"),
     path("billing/your-products/counts/", subscriptions.your_products_counts, name="your-products-counts"),
+    path(
+        "billing/your-products/<uuid:key>/recurring-billing/",
+        recurring.recurring_billing,
+        name="recurring-billing",
+    ),
 ]

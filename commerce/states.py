@@ -4,7 +4,8 @@ Pure: reads values, asks nothing. The list, the details and the launcher all spe
 """
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
@@ -100,3 +101,76 @@ def _next_while_active(
 def per_period(billing_months: int) -> Label:
     """What one price covers: `a month`, `a year`."""
     return _("a year") if billing_months == 12 else _("a month")
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One point of a subscription's life: what happens on `day`. `kind` is `now`, `change` or `later`."""
+
+    code: str
+    kind: str
+    day: date | None
+
+
+def life_of(
+    *,
+    state: str,
+    recurring_billing: bool,
+    due_at: datetime | None,
+    term_end: datetime,
+    ended_at: datetime | None,
+    expired_days: int,
+    disabled_days: int,
+    time_zone: str,
+) -> list[Step]:
+    """What happens next, from the present state to Deleted, by calendar day in the subscription's zone.
+
+    `ended_at` is the instant at which the present state began, for the states after Active. States after the
+    next one are computed from it by their lengths in days, as the sweep does when it gets there.
+    """
+    zone = ZoneInfo(time_zone)
+
+    def local(at: datetime | None) -> date | None:
+        return at.astimezone(zone).date() if at else None
+
+    if state == SCHEDULED:
+        return [Step("scheduled", "now", None), Step("starts", "change", local(due_at))]
+    if state == DELETED:
+        return [Step("deleted", "now", local(ended_at))]
+    if state == DISABLED:
+        return [Step("is_disabled", "now", local(ended_at)), Step("deleted", "change", local(due_at))]
+    if state == EXPIRED:
+        disabled = local(due_at)
+        return [
+            Step("is_expired", "now", local(ended_at)),
+            Step("disabled", "change", disabled),
+            Step("deleted", "later", _later(disabled, disabled_days)),
+        ]
+    steps = [Step("active", "now", local(last_day(term_end)))]
+    if due_at is not None and due_at < term_end:
+        steps.append(Step("charged", "later", local(due_at)))
+    end = local(term_end)
+    if recurring_billing:
+        return [*steps, Step("renews", "change", end), Step("if_payment_fails", "later", None)]
+    disabled = _later(end, expired_days)
+    return [
+        *steps,
+        Step("expired", "change", end),
+        Step("disabled", "later", disabled),
+        Step("deleted", "later", _later(disabled, disabled_days)),
+    ]
+
+
+def charges_left(*, due_at: datetime | None, term_end: datetime, billing_months: int, time_zone: str) -> int:
+    """How many periods of the running term are still to be billed: those that begin before its end."""
+    if due_at is None or due_at >= term_end:
+        return 0
+    zone = ZoneInfo(time_zone)
+    # Both instants are local midnights on the anchor's day, clamped to the month: whole months lie between.
+    first, end = due_at.astimezone(zone).date(), term_end.astimezone(zone).date()
+    months = (end.year - first.year) * 12 + end.month - first.month
+    return months // billing_months
+
+
+def _later(day: date | None, days: int) -> date | None:
+    return day + timedelta(days=days) if day else None

@@ -79,12 +79,22 @@ class PortalSite(UnfoldAdminSite):
             "has_permission": self.has_permission(request),
         }
 
+    @override
+    def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
+        """Nothing: the menu is ours."""
+        return []
+
+    @override
+    def get_log_entries(self, request: HttpRequest) -> Any:
+        """Nothing: the audit trail is `directory`'s."""
+        return []
+
     @cached_property
     def _constants(self) -> dict[str, Any]:
         """unfold's settings as its templates want them, computed once: it costs more than a list's queries."""
-        return super().each_context(HttpRequest()) | {
-            "available_apps": [],
-            "log_entries": [],
+        nobody = HttpRequest()
+        nobody.META["SCRIPT_NAME"] = ""
+        return super().each_context(nobody) | {
             "templates": {"navigation": "admin_center/_navigation.html"},
         }
 

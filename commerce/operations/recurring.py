@@ -5,7 +5,8 @@ from datetime import datetime
 
 from django.utils.translation import gettext_lazy as _
 
-from commerce.models import Subscription, SubscriptionEvent
+from commerce.models import Subscription
+from commerce.operations.subscriptions import remember
 from config.kit.actors import Actor
 from config.kit.errors import Conflict, NotVisible
 from config.kit.tenancy import tenant_atomic
@@ -62,15 +63,7 @@ def set_recurring_billing(
         subscription.recurring_billing = on
         subscription.version += 1
         subscription.save(update_fields=["recurring_billing", "version"])
-        code = "recurring_billing_on" if on else "recurring_billing_off"
-        SubscriptionEvent.objects.create(
-            tenant_id=subscription.tenant_id,
-            subscription=subscription,
-            at=at,
-            code=code,
-            actor_label=actor.label,
-            facts={"on_behalf_of": actor.relationship_label} if actor.is_partner else {},
-        )
+        remember(subscription, "recurring_billing_on" if on else "recurring_billing_off", actor=actor, at=at)
         audit.record(
             actor,
             "commerce.recurring_billing.switched_on" if on else "commerce.recurring_billing.switched_off",

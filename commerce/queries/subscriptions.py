@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from django.core.exceptions import EmptyResultSet
 from django.db.models import Q
 from django.utils.dateparse import parse_datetime
 
@@ -154,14 +155,7 @@ def counts_of(rows: SubscriptionQuerySet, *, exactly: bool = False) -> Counts:
 
     With `exactly`, and more rows than that, one more such query for each channel.
     """
-    limited = rows.order_by().values("channel")[: keyset.COUNT_LIMIT + 1]
-    sql, params = limited.query.sql_with_params()
-    with connection().cursor() as cursor:
-        cursor.execute(  # Django's own SQL and parameters
-            f"SELECT channel, count(*) FROM ({sql}) AS first GROUP BY channel",  # noqa: S608
-            params,
-        )
-        found = dict(cursor.fetchall())
+    found = _count_by_channel(rows.order_by().values("channel")[: keyset.COUNT_LIMIT + 1])
     total = sum(found.values())
     by_channel: dict[str, int | None] = {channel: found.get(channel, 0) for channel in CHANNELS}
     if total > keyset.COUNT_LIMIT:
@@ -170,6 +164,17 @@ def counts_of(rows: SubscriptionQuerySet, *, exactly: bool = False) -> Counts:
             for channel in CHANNELS
         }
     return Counts(total, by_channel)
+
+
+def _count_by_channel(limited: Any) -> dict[str, int]:
+    try:
+        sql, params = limited.query.sql_with_params()
+    except EmptyResultSet:
+        return {}
+    with connection().cursor() as cursor:
+        # Django's own SQL and parameters.
+        cursor.execute(f"SELECT channel, count(*) FROM ({sql}) AS first GROUP BY channel", params)  # noqa: S608
+        return dict(cursor.fetchall())
 
 
 def in_channels(rows: SubscriptionQuerySet, channels: tuple[str, ...]) -> SubscriptionQuerySet:

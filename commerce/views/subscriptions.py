@@ -188,7 +188,13 @@ def money(minor: int, currency: str) -> str:
 
 
 def day(at: datetime | None, time_zone: str) -> str:
-    return _day(at.astimezone(_zone(time_zone)).date(), get_language() or "en") if at else ""
+    """The calendar day of an instant in a zone; empty for none."""
+    return day_of(at.astimezone(_zone(time_zone)).date()) if at else ""
+
+
+def day_of(date: date) -> str:
+    """A calendar day as people read it."""
+    return _day(date, get_language() or "en")
 
 
 # A list shows few different amounts and days, and formatting one costs more than the rest of its row.
@@ -223,14 +229,16 @@ def _chips(params: QueryDict, chosen: queries.Filter, counts: queries.Counts) ->
         "label": _("All"),
         "hint": _("central and self-service"),
         "address": _address(params, "channel"),
-        "count": keyset.shown_count(counts.total),
+        "count": keyset.shown_count(counts.total, keyset.COUNT_LIMIT),
         "is_current": not chosen.channels,
     }
     return [first] + [
         {
             "label": label,
             "address": _address(params, "channel", channel=channel),
-            "count": "" if (count := counts.by_channel[channel]) is None else keyset.shown_count(count),
+            "count": ""
+            if (count := counts.by_channel[channel]) is None
+            else keyset.shown_count(count, keyset.COUNT_LIMIT),
             "is_current": channel in chosen.channels,
         }
         for channel, label in CHANNEL_BUTTONS

@@ -64,7 +64,9 @@ def subscription(request: HttpRequest, key: uuid.UUID) -> HttpResponse:
         "holders": holders.rows,
         "next": f"?page={holders.next}#licenses" if holders.next else "",
         "back": f"?page={holders.back}#licenses" if holders.back else "",
-        "history": [(entry, wording.history_title(entry)) for entry in details.order_history(actor, purchase)],
+        "history": [
+            (entry, wording.history_title(entry)) for entry in details.order_history(actor, purchase)
+        ],
         "steps": wording.life(actor, purchase),
         "events": [(event, wording.event_title(event)) for event in details.change_log(actor, purchase)],
         "ends_on": day(last_day(purchase.term_end), zone),

@@ -1,0 +1,137 @@
+"""Everything that one purchase's page shows, apart from who holds its licenses (product §8)."""
+
+import uuid
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db.models import Sum
+
+from commerce import states
+from commerce.models import Bill, Subscription, SubscriptionEvent
+from config.kit.actors import Actor
+from config.kit.errors import NotVisible
+from config.kit.money import tax_on
+from directory.permissions import Capability
+
+MOST_BILLS = 120
+MOST_EVENTS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryEntry:
+    """One bill in a purchase's order history. What the reader may not see is empty: number, amount."""
+
+    issued_at: datetime
+    type: str
+    months: int
+    quantity: int
+    currency: str
+    total_minor: int | None
+    number: str
+    status: str
+    status_label: str
+
+
+def purchase(actor: Actor, key: uuid.UUID) -> Subscription:
+    """The purchase with product, plan, purchaser and card. One query.
+
+    :raises NotVisible: missing, or not for this person.
+    """
+    rows = Subscription.objects.visible_to(actor, Capability.SEE_PURCHASES)
+    subscription = rows.select_related("product", "plan", "purchaser", "card").filter(key=key).first()
+    if subscription is None:
+        raise NotVisible
+    return subscription
+
+
+def status_of(subscription: Subscription) -> states.Status:
+    return states.status_of(
+        state=subscription.state,
+        channel=subscription.channel,
+        recurring_billing=subscription.recurring_billing,
+        payment_failed_at=subscription.payment_failed_at,
+        parked_at=subscription.parked_at,
+        due_at=subscription.due_at,
+        term_end=subscription.term_end,
+    )
+
+
+def life_of(subscription: Subscription, *, recurring_billing: bool | None = None) -> list[states.Step]:
+    """What happens next, as things stand or as they would with recurring billing switched."""
+    began = {
+        Subscription.State.EXPIRED: subscription.expired_at,
+        Subscription.State.DISABLED: subscription.disabled_at,
+        Subscription.State.DELETED: subscription.deleted_at,
+    }
+    is_on = subscription.recurring_billing if recurring_billing is None else recurring_billing
+    return states.life_of(
+        state=subscription.state,
+        recurring_billing=is_on,
+        due_at=subscription.due_at,
+        term_end=subscription.term_end,
+        ended_at=began.get(Subscription.State(subscription.state)),
+        expired_days=subscription.product.expired_days,
+        disabled_days=subscription.product.disabled_days,
+        time_zone=subscription.time_zone,
+    )
+
+
+def charge_with_tax(subscription: Subscription) -> int:
+    """What the next bill comes to, at the price and tax of the subscription, in minor units."""
+    net: int = subscription.period_price_minor
+    return net + tax_on(net, subscription.tax_rate)
+
+
+def still_to_be_charged(subscription: Subscription) -> int:
+    """What the running term still costs, tax included: each later bill is rounded by itself."""
+    left = states.charges_left(
+        due_at=subscription.due_at,
+        term_end=subscription.term_end,
+        billing_months=subscription.billing_months,
+        time_zone=subscription.time_zone,
+    )
+    return left * charge_with_tax(subscription)
+
+
+def order_history(actor: Actor, subscription: Subscription) -> list[HistoryEntry]:
+    """The bills of a purchase, latest first, at most 120. One query.
+
+    Amounts as far as `SEE_BILL_AMOUNTS` reaches, numbers and payment as far as `SEE_BILLS` does.
+    """
+    bills = (
+        Bill.objects.filter(tenant_id=actor.tenant_id, subscription=subscription)
+        .annotate(quantity=Sum("lines__quantity"))
+        .order_by("-id")[:MOST_BILLS]
+    )
+    return [_entry(actor, subscription, bill) for bill in bills]
+
+
+def _entry(actor: Actor, subscription: Subscription, bill: Bill) -> HistoryEntry:
+    whose = {
+        "is_own": bill.payer_id is not None and bill.payer_id == actor.user_id,
+        "is_org": bill.payer_id is None,
+    }
+    sees_bill = actor.reaches(Capability.SEE_BILLS, **whose)
+    sees_amount = sees_bill or actor.reaches(Capability.SEE_BILL_AMOUNTS, **whose)
+    return HistoryEntry(
+        issued_at=bill.issued_at,
+        type=bill.type,
+        months=subscription.billing_months,
+        quantity=bill.quantity or 0,
+        currency=bill.currency,
+        total_minor=bill.total_minor if sees_amount else None,
+        number=bill.number if sees_bill else "",
+        status=bill.status,
+        status_label=bill.get_status_display() if sees_bill else "",
+    )
+
+
+def change_log(actor: Actor, subscription: Subscription) -> list[SubscriptionEvent]:
+    """The latest twenty events, for whoever may read the trail of this purchase; else nothing. One query."""
+    whose = {"is_own": subscription.is_owned_by(actor), "is_org": subscription.is_organizations}
+    if not (
+        actor.reaches(Capability.SEE_AUDIT, **whose) or actor.reaches(Capability.SEE_AUDIT_BILLING, **whose)
+    ):
+        return []
+    events = SubscriptionEvent.objects.filter(tenant_id=actor.tenant_id, subscription=subscription)
+    return list(events.order_by("-id")[:MOST_EVENTS])

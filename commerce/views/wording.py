@@ -1,0 +1,146 @@
+"""The words for what happened to a purchase and what comes next (design §2)."""
+
+from typing import NamedTuple
+
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+
+from commerce import states
+from commerce.models import Subscription, SubscriptionEvent
+from commerce.queries import details
+from commerce.queries.details import HistoryEntry
+from commerce.views.subscriptions import day_of, money
+from config.kit.actors import Actor
+from config.kit.errors import Text
+
+EVENTS: dict[str, Text] = {
+    "purchased": gettext_lazy("Bought"),
+    "renewed": gettext_lazy("Renewed"),
+    "monthly_charge": gettext_lazy("Charged for a month"),
+    "license_assigned": gettext_lazy("License assigned"),
+    "license_unassigned": gettext_lazy("License unassigned"),
+    "license_given_back": gettext_lazy("License given back"),
+    "first_license_refused": gettext_lazy("First license not given"),
+    "recurring_billing_on": gettext_lazy("Recurring billing switched on"),
+    "recurring_billing_off": gettext_lazy("Recurring billing switched off"),
+    "payment_failed": gettext_lazy("Payment failed"),
+    "payment_recovered": gettext_lazy("Payment received"),
+    "paid": gettext_lazy("Paid"),
+    "expired": gettext_lazy("Expired"),
+    "disabled": gettext_lazy("Disabled"),
+    "deleted": gettext_lazy("Deleted"),
+    "parked": gettext_lazy("Renewal delayed"),
+    "unparked": gettext_lazy("Renewal taken up again"),
+}
+
+
+class Told(NamedTuple):
+    """One line of a life line: its mark, a fact, and what it means."""
+
+    css: str
+    title: str
+    text: str
+
+
+def event_title(event: SubscriptionEvent) -> Text:
+    """What happened; several licenses at once are counted."""
+    count = event.facts.get("count", 1)
+    if event.code == "license_assigned" and count > 1:
+        return ngettext("%d license assigned", "%d licenses assigned", count) % count
+    if event.code == "license_unassigned" and count > 1:
+        return ngettext("%d license unassigned", "%d licenses unassigned", count) % count
+    return EVENTS.get(event.code, event.code.replace("_", " ").capitalize())
+
+
+def history_title(entry: HistoryEntry) -> str:
+    if entry.type == "purchase":
+        return _("Bought")
+    if entry.type == "monthly_charge":
+        return _("Charged for 1 month")
+    if entry.months == 12:
+        return _("Renewed for 1 year")
+    return _("Renewed for 1 month")
+
+
+def paid_by(actor: Actor, subscription: Subscription) -> tuple[str, str]:
+    """How the purchase is paid: a fact and a note. Nobody sees another's card."""
+    if subscription.is_organizations:
+        return _("On account"), _("Billed under the agreement")
+    if not subscription.is_owned_by(actor):
+        return _("Purchaser's card"), _("Card details are never shown to admins")
+    card = subscription.card
+    if card is None:
+        return _("No card"), ""
+    expiry = f"{card.expires_month:02d}/{card.expires_year % 100:02d}"
+    return f"•• {card.last4}", _("%(brand)s, expires %(expiry)s") % {
+        "brand": card.brand.capitalize(),
+        "expiry": expiry,
+    }
+
+
+def _to_whom(actor: Actor, subscription: Subscription) -> str:
+    """Where the next charge goes, for the end of a sentence."""
+    if subscription.is_organizations:
+        return _("on account")
+    if not subscription.is_owned_by(actor):
+        return _("to the purchaser's card")
+    card = subscription.card
+    if card is None:
+        return _("to the purchaser's card")
+    return _("to %(brand)s ending in %(last4)s") % {"brand": card.brand.capitalize(), "last4": card.last4}
+
+
+def life(actor: Actor, subscription: Subscription, *, recurring_billing: bool | None = None) -> list[Told]:
+    """What happens next, in words, as things stand or as they would with recurring billing switched."""
+    steps = details.life_of(subscription, recurring_billing=recurring_billing)
+    is_on = subscription.recurring_billing if recurring_billing is None else recurring_billing
+    return [_told(step, actor, subscription, is_on) for step in steps]
+
+
+def _told(step: states.Step, actor: Actor, subscription: Subscription, is_on: bool) -> Told:
+    title, text = _words(step, actor, subscription, is_on)
+    return Told({"now": "is-now", "change": "is-change"}.get(step.kind, ""), title, text)
+
+
+def _words(step: states.Step, actor: Actor, subscription: Subscription, is_on: bool) -> tuple[str, str]:
+    on_day = {"day": day_of(step.day) if step.day else ""}
+    amount = money(details.charge_with_tax(subscription), subscription.currency)
+    charge = {"amount": amount, "whom": _to_whom(actor, subscription)}
+    people = ngettext(
+        "The person with a license keeps access for %(days)d days.",
+        "The %(count)d people with a license keep access for %(days)d days.",
+        subscription.assigned,
+    ) % {"count": subscription.assigned, "days": subscription.product.expired_days}
+    match step.code:
+        case "scheduled":
+            return _("Scheduled"), _("Licenses can be used from the start.")
+        case "starts":
+            return _("%(day)s: starts") % on_day, ""
+        case "active":
+            return _("Active until %(day)s") % on_day, _("Everybody with a license can work.")
+        case "charged" if is_on:
+            return _("%(day)s: next charge") % on_day, _("%(amount)s %(whom)s, and so each month.") % charge
+        case "charged":
+            total = money(details.still_to_be_charged(subscription), subscription.currency)
+            return _("%(day)s: next charge") % on_day, _(
+                "%(amount)s %(whom)s, and so each month until the end of the term: %(total)s in all."
+            ) % (charge | {"total": total})
+        case "renews":
+            licenses = ngettext("%d license", "%d licenses", subscription.quantity) % subscription.quantity
+            return _("%(day)s: renews") % on_day, f"{licenses}, {amount} {charge['whom']}."
+        case "if_payment_fails":
+            return _("If a payment fails"), _("The bill stays open. Nobody loses access because of it.")
+        case "expired":
+            return _("%(day)s: Expired") % on_day, people if subscription.assigned else _(
+                "Nobody has a license."
+            )
+        case "is_expired":
+            return _("Expired on %(day)s") % on_day, _("Everybody with a license can still work.")
+        case "disabled":
+            return _("%(day)s: Disabled") % on_day, _("Access ends. Holders and data stay listed.")
+        case "is_disabled":
+            return _("Disabled on %(day)s") % on_day, _("Nobody has access. Holders and data stay listed.")
+        case "deleted" if step.kind == "now":
+            return _("Deleted on %(day)s") % on_day, _("This is final.")
+        case _:
+            return _("%(day)s: Deleted") % on_day, _("This is final. The assignments end.")
