@@ -10,6 +10,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from django.conf import settings
+from django.http import HttpRequest
+from django.test import Client
+
 from commerce.models import (
     Agreement,
     AgreementPrice,
@@ -37,6 +41,7 @@ from directory.models import (
     User,
 )
 from directory.models.people import fold
+from directory.sign_in import ACTING, start_session
 
 AT = datetime(2026, 3, 10, 9, 30, tzinfo=UTC)
 
@@ -381,3 +386,17 @@ def make_central_subscription(
         return purchase_centrally(
             actor=actor_of(buyer, at=at), product=plan.product, plan=plan, quantity=quantity, at=at
         )
+
+
+def client_of(user: User, acting_for: Tenant | None = None) -> Client:
+    """A browser whose session is that person's, signed in without the identity provider."""
+    client = Client()
+    request = HttpRequest()
+    request.session = client.session
+    with tenant_atomic(user.tenant_id):
+        start_session(request, user)
+    if acting_for:
+        request.session[ACTING] = acting_for.pk
+    request.session.save()
+    client.cookies[settings.SESSION_COOKIE_NAME] = str(request.session.session_key)
+    return client

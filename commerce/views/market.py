@@ -72,10 +72,11 @@ def choose_market(request: HttpRequest) -> HttpResponse:
         back = reverse("commerce:catalogue")
     response = HttpResponseRedirect(back)
     country = request.POST.get("market", "")
-    if request.method == "POST" and (country == ELSEWHERE or market_of(country[:2]) is not None):
+    known = {ELSEWHERE, *(market.pk for market in markets())}
+    if request.method == "POST" and country in known:
         response.set_cookie(
             COOKIE,
-            country[:2],
+            country,
             max_age=COOKIE_AGE,
             samesite="Lax",
             httponly=True,
