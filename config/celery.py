@@ -11,7 +11,11 @@ from celery import Celery
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
 # Name of the entry -> {"task": dotted name, "schedule": seconds or crontab}.
-BEAT_SCHEDULE: dict[str, dict[str, Any]] = {}
+BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
+    "renew": {"task": "commerce.renew", "schedule": 120.0},
+    "charge": {"task": "commerce.charge", "schedule": 60.0},
+    "reconcile": {"task": "commerce.reconcile", "schedule": 60.0},
+}
 
 app = Celery("seatkeeper")
 app.conf.update(

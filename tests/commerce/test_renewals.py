@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from commerce.models import Bill, BillLine, BillSeries, Subscription, SubscriptionEvent
+from commerce.operations.bills import Line, issue_bill
 from commerce.operations.renewals import expire_due, renew_due, unpark
-from config.kit.tenancy import use_login
+from config.kit.actors import Actor
+from config.kit.tenancy import atomic, use_login
 from directory.models import AuditEntry, Tenant, User
 from tests.factories import (
     make_agreement,
@@ -41,6 +43,25 @@ def alice(contoso: Tenant) -> User:
 
 def buy(owner: User, *, code: str = "monthly", quantity: int = 10, at: datetime) -> Subscription:
     return make_self_service_subscription(owner, plan=plan(code=code), quantity=quantity, at=at)
+
+
+def bill_by_hand(subscription: Subscription, *, begins: datetime) -> Bill:
+    """A bill whose period overlaps the one that the sweep is about to bill."""
+    with use_login("worker"), atomic():
+        return issue_bill(
+            actor=Actor.system(subscription.tenant_id),
+            subscription=subscription,
+            order=subscription.order_lines.get().order,
+            type=Bill.Type.RENEWAL,
+            bill_to=subscription.bill_to,
+            payer=subscription.owner_user,
+            collection=Bill.Collection.CARD,
+            lines=[Line("Power BI Pro", 1, 100, 100, begins, begins + timedelta(days=20))],
+            period_start=begins,
+            period_end=begins + timedelta(days=20),
+            at=begins,
+            due_at=begins,
+        )
 
 
 def fresh(subscription: Subscription) -> Subscription:
@@ -292,19 +313,18 @@ def test_parks_when_the_zones_rules_have_changed(alice: User) -> None:
 def test_parks_the_one_that_a_constraint_refuses_and_takes_no_number_for_it(alice: User) -> None:
     subscriptions = [buy(alice, at=MARCH) for _ in range(9)]
     bad = subscriptions[4]
-    with use_login("worker"):
-        # A bill of a later day already covers part of the period.
-        Bill.objects.filter(subscription=bad).update(period_end=MAY_10)
+    bill_by_hand(bad, begins=APRIL_10 + timedelta(days=1))
 
     swept = renew_due(at=APRIL_10)
 
     assert (swept.moved, swept.parked) == (8, 1)
     assert "commerce_bill_period_overlap" in fresh(bad).parked_reason
-    assert [len(bills(each)) for each in subscriptions] == [1, 1, 1, 1, 0, 1, 1, 1, 1]
+    assert [len(bills(each)) for each in subscriptions] == [1] * 9
+    assert bills(bad)[0].period_start == APRIL_10 + timedelta(days=1)
     with use_login("worker"):
         numbers = Bill.objects.order_by("series_number").values_list("series_number", flat=True)
-        assert list(numbers) == list(range(1, 18))
-        assert BillSeries.objects.get().next_number == 18
+        assert list(numbers) == list(range(1, 19))
+        assert BillSeries.objects.get().next_number == 19
 
 
 def test_parks_an_amount_that_is_too_large(alice: User) -> None:

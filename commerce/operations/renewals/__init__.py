@@ -5,8 +5,19 @@ worker's login. Running one twice, at once or after an outage changes nothing (d
 """
 
 from commerce.operations.renewals.batches import Swept
+from commerce.operations.renewals.charges import Charged, charge_due
 from commerce.operations.renewals.expiry import expire_due
 from commerce.operations.renewals.parking import unpark
 from commerce.operations.renewals.renewing import renew_due
+from commerce.operations.renewals.sweeps import Sweeps, run_sweeps
 
-__all__ = ["Swept", "expire_due", "renew_due", "unpark"]
+__all__ = [
+    "Charged",
+    "Sweeps",
+    "Swept",
+    "charge_due",
+    "expire_due",
+    "renew_due",
+    "run_sweeps",
+    "unpark",
+]

@@ -1,0 +1,31 @@
+"""Every sweep once, in the order in which one makes work for the next."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from commerce.operations.payments import reconcile
+from commerce.operations.renewals.batches import Swept
+from commerce.operations.renewals.charges import Charged, charge_due
+from commerce.operations.renewals.expiry import expire_due
+from commerce.operations.renewals.renewing import renew_due
+
+
+@dataclass(frozen=True, slots=True)
+class Sweeps:
+    """What one round of all sweeps did."""
+
+    settled: Mapping[str, int]
+    renewed: Swept
+    expired: Swept
+    charged: Charged
+
+
+def run_sweeps(*, at: datetime) -> Sweeps:
+    """Run each sweep until nothing is due at `at`: settle what is open, renew, expire, charge."""
+    return Sweeps(
+        settled=reconcile(at),
+        renewed=renew_due(at=at),
+        expired=expire_due(at=at),
+        charged=charge_due(at=at),
+    )

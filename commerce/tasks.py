@@ -1,0 +1,51 @@
+"""Doorbells: each finds its work in PostgreSQL and goes on until nothing is due (architecture §7).
+
+Beat rings them every so often; a ring that is lost, repeated or answered by several workers does no harm.
+"""
+
+from datetime import datetime
+
+from celery import shared_task
+from celery.exceptions import SoftTimeLimitExceeded
+
+from commerce.operations import payments, renewals
+from config.kit import clock
+from config.kit.tenancy import connection, use_login
+
+# At the processor's usual pace well within a task's time limit, which would cut a charge short.
+CHARGES_A_RING = 100
+
+
+def _now() -> datetime:
+    """The instant by the database's clock, the one that decides (F-17)."""
+    with use_login("worker"):
+        return clock.database_now(connection())
+
+
+@shared_task(name="commerce.renew")
+def renew() -> None:
+    """Bill what has begun, then let what ended expire; rings for charging where there is a new bill."""
+    at = _now()
+    try:
+        renewed = renewals.renew_due(at=at)
+        renewals.expire_due(at=at)
+    except SoftTimeLimitExceeded:
+        # The batch under way was rolled back; the rest waits for the next ring.
+        renew.delay()
+        raise
+    if renewed.moved:
+        charge.delay()
+
+
+@shared_task(name="commerce.charge")
+def charge() -> None:
+    """Charge open card bills, some hundred a ring, and ring again while there are more."""
+    charged = renewals.charge_due(at=_now(), limit=CHARGES_A_RING)
+    if charged.paid + charged.declined + charged.withheld == CHARGES_A_RING:
+        charge.delay()
+
+
+@shared_task(name="commerce.reconcile")
+def reconcile() -> None:
+    """Settle what is not final: stored webhooks, unanswered charges, abandoned checkouts."""
+    payments.reconcile(_now())
