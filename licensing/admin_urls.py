@@ -2,8 +2,13 @@
 
 from django.urls import URLPattern, path
 
-from licensing.views import subscription
+from licensing.views import assigning, licenses
 
 urlpatterns: list[URLPattern] = [
-    path("billing/your-products/<uuid:key>/", subscription.subscription, name="subscription"),
+    path("billing/your-products/<uuid:key>/assign/", assigning.assign, name="assign"),
+    path("billing/your-products/<uuid:key>/unassign/", assigning.unassign, name="unassign"),
+    path("licenses/", licenses.licenses, name="licenses"),
+    path("licenses/<uuid:key>/", licenses.license_subscription, name="license-subscription"),
+    path("licenses/<uuid:key>/assign/", assigning.license_assign, name="license-assign"),
+    path("licenses/<uuid:key>/unassign/", assigning.license_unassign, name="license-unassign"),
 ]

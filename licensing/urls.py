@@ -1,4 +1,13 @@
-from django.urls import URLPattern
+"""The start page, everyone's own licenses, and the products behind the license check (product §16)."""
+
+from django.urls import URLPattern, path
+
+from licensing.views import apps
 
 app_name = "licensing"
-urlpatterns: list[URLPattern] = []
+urlpatterns: list[URLPattern] = [
+    path("", apps.home, name="home"),
+    path("my/licenses/", apps.my_licenses, name="my-licenses"),
+    path("my/licenses/<uuid:key>/give-back/", apps.give_back, name="give-back"),
+    path("apps/<slug:slug>/", apps.app, name="app"),
+]

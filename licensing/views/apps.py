@@ -1,0 +1,162 @@
+"""Everyone's pages: the start page, the own licenses, and the products themselves (product §4, §16)."""
+
+import uuid
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils.translation import gettext as _
+
+from commerce.models import Product
+from commerce.queries.eligibility import eligibility_for
+from commerce.views.catalogue import catalogue_page
+from config.kit import access
+from config.kit.actors import Actor
+from config.kit.clock import now
+from config.kit.errors import NotVisible
+from directory.permissions import Capability
+from licensing.operations.assignments import give_back_license
+from licensing.queries import entitlements
+from licensing.views.wording import channel_of, given_through, works_until
+from policies.queries.policies import contact_text
+
+
+@access.public
+def home(request: HttpRequest) -> HttpResponse:
+    """The app launcher; who is not signed in sees what there is to buy."""
+    actor: Actor | None = request.actor  # type: ignore[attr-defined]
+    if actor is None:
+        return catalogue_page(request)
+    at = now()
+    tenant = request.tenant  # type: ignore[attr-defined]
+    context = {
+        "section": "apps",
+        "greeting": _greeting(actor, at, tenant.time_zone),
+        "apps": [_app(each, actor, tenant.name) for each in _entitlements(actor)],
+        "admin": admin_tile(actor),
+        "needs": entitlements.subscriptions_that_need(actor),
+    }
+    return render(request, "licensing/home.html", context)
+
+
+@access.signed_in
+def my_licenses(request: HttpRequest) -> HttpResponse:
+    """What the person holds: product, from whom, through which channel, until when."""
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    rows = [] if actor.is_partner else entitlements.licenses_of(user_id=actor.user_id or 0)
+    context = {
+        "section": "licenses",
+        "rows": [_held(row, actor, request.tenant.name) for row in rows],  # type: ignore[attr-defined]
+    }
+    return render(request, "licensing/my_licenses.html", context)
+
+
+@access.signed_in
+def give_back(request: HttpRequest, key: uuid.UUID) -> HttpResponse:
+    """GET: what happens. POST: the own license is given back."""
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    rows = [] if actor.is_partner else entitlements.licenses_of(user_id=actor.user_id or 0)
+    held = next((row for row in rows if row.subscription.key == key), None)
+    if held is None:
+        raise NotVisible
+    if request.method == "POST":
+        give_back_license(actor=actor, subscription_key=key, at=now())
+        messages.success(
+            request, _("You gave your license of %(product)s back.") % {"product": held.product.name}
+        )
+        return HttpResponseRedirect(reverse("licensing:my-licenses"))
+    others = [row for row in rows if row.product == held.product and row is not held]
+    context = {
+        "section": "licenses",
+        "still_has": any(row.subscription.state in ("active", "expired") for row in others),
+        **_held(held, actor, request.tenant.name),  # type: ignore[attr-defined]
+    }
+    return render(request, "licensing/give_back.html", context)
+
+
+@access.signed_in
+def app(request: HttpRequest, slug: str) -> HttpResponse:
+    """A product behind the license check: its own page, or how to get it (status 403)."""
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    product = Product.objects.filter(slug=slug).first()
+    if product is None:
+        raise NotVisible
+    tenant = request.tenant  # type: ignore[attr-defined]
+    held = (
+        None if actor.is_partner else entitlements.entitlement_of(user_id=actor.user_id or 0, product=product)
+    )
+    context: dict[str, Any] = {"product": product, "admin": admin_tile(actor), "app_page": True}
+    if held is None:
+        may_buy = (
+            actor.may(Capability.BUY) and eligibility_for(actor=actor, product=product, at=now()).is_eligible
+        )
+        contact = contact_text(actor=actor)
+        return render(
+            request,
+            "licensing/app_closed.html",
+            context | {"may_buy": may_buy, "contact": contact},
+            status=403,
+        )
+    return render(
+        request, "licensing/app.html", context | _held(held, actor, tenant.name) | {"links": product.links}
+    )
+
+
+def admin_tile(actor: Actor) -> dict[str, str] | None:
+    """The Admin tile: for purchasers, admins and partners (product §4); None for everybody else."""
+    sees_purchases = actor.may(Capability.SEE_PURCHASES)
+    sees_licenses = bool(actor.scopes(Capability.SEE_LICENSES) & {"org", "all"})
+    if sees_purchases:
+        return {"address": reverse("portal:your-products"), "note": _("Licenses and bills")}
+    if sees_licenses:
+        return {"address": reverse("portal:licenses"), "note": _("Licenses")}
+    return None
+
+
+def _entitlements(actor: Actor) -> list[entitlements.Entitlement]:
+    if actor.is_partner or actor.user_id is None:
+        return []
+    return entitlements.entitlements_of(user_id=actor.user_id)
+
+
+def _app(held: entitlements.Entitlement, actor: Actor, organization: str) -> dict[str, Any]:
+    """A tile: who pays for the own one wants its next date, the others where it comes from."""
+    subscription = held.subscription
+    is_calm = subscription.state == "active" and not subscription.is_owned_by(actor)
+    if is_calm and subscription.channel != "trial":
+        note = given_through(subscription, actor.user_id, organization)
+    else:
+        note = works_until(subscription)
+    return {
+        "product": held.product,
+        "note": note,
+        "address": reverse("licensing:app", args=[held.product.slug]),
+    }
+
+
+def _held(held: entitlements.Entitlement, actor: Actor, organization: str) -> dict[str, Any]:
+    subscription = held.subscription
+    return {
+        "product": held.product,
+        "subscription": subscription,
+        "assignment": held.assignment,
+        "channel": channel_of(subscription),
+        "through": given_through(subscription, actor.user_id, organization),
+        "until": works_until(subscription),
+        "opens": subscription.state in ("active", "expired"),
+        "zone": subscription.time_zone,
+    }
+
+
+def _greeting(actor: Actor, at: datetime, zone: str) -> str:
+    name = actor.label.split()[0] if actor.label.split() else actor.label
+    hour = at.astimezone(ZoneInfo(zone)).hour
+    if 5 <= hour < 12:
+        return _("Good morning, %(name)s") % {"name": name}
+    if 12 <= hour < 18:
+        return _("Good afternoon, %(name)s") % {"name": name}
+    return _("Good evening, %(name)s") % {"name": name}

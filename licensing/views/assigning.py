@@ -1,0 +1,317 @@
+"""Assigning and taking back, from a purchase's page and from the licenses pages: one set of views for both."""
+
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from commerce.models import Subscription
+from config.kit import access
+from config.kit.actors import Actor
+from config.kit.admin import render_page
+from config.kit.clock import now
+from config.kit.errors import DomainError, Malformed, NotAllowed, NotVisible
+from directory.permissions import Capability
+from licensing.entitlements import GIVES_ACCESS
+from licensing.forms import PROBLEMS, Choice, person_ids, read_choice
+from licensing.lists import Row
+from licensing.operations.assignments import (
+    AssignmentResult,
+    NoSeatLeft,
+    NotAssignable,
+    Outcome,
+    assign_licenses,
+    unassign_licenses,
+)
+from licensing.queries import holders
+from licensing.views.wording import channel_of
+
+RESULT = "assign_result"
+MOST_SHOWN = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Area:
+    """Where a page belongs: its capability to see, its list, and the names of its addresses."""
+
+    to_see: str
+    title: Callable[[], str]
+    list_url: str
+    subscription_url: str
+    assign_url: str
+    unassign_url: str
+
+
+PRODUCTS = Area(
+    Capability.SEE_PURCHASES,
+    lambda: _("Your products"),
+    "portal:your-products",
+    "portal:subscription",
+    "portal:assign",
+    "portal:unassign",
+)
+LICENSES = Area(
+    Capability.SEE_LICENSES,
+    lambda: _("Licenses"),
+    "portal:licenses",
+    "portal:license-subscription",
+    "portal:license-assign",
+    "portal:license-unassign",
+)
+
+
+class Line(NamedTuple):
+    """One row of a result: whom it named, what became of it."""
+
+    line: int
+    who: str
+    outcome: str
+    user_id: int | None = None
+
+
+@access.requires(sees=Capability.SEE_PURCHASES, may=Capability.ASSIGN)
+def assign(request: HttpRequest, key: uuid.UUID) -> HttpResponse:
+    """Assign licenses of a purchase."""
+    return _assign(request, key, PRODUCTS)
+
+
+@access.requires(sees=Capability.SEE_LICENSES)
+def license_assign(request: HttpRequest, key: uuid.UUID) -> HttpResponse:
+    """The same for who sees licenses without prices."""
+    return _assign(request, key, LICENSES)
+
+
+@access.requires(sees=Capability.SEE_PURCHASES, may=Capability.ASSIGN)
+def unassign(request: HttpRequest, key: uuid.UUID) -> HttpResponse:
+    """Take licenses of a purchase back."""
+    return _unassign(request, key, PRODUCTS)
+
+
+@access.requires(sees=Capability.SEE_LICENSES)
+def license_unassign(request: HttpRequest, key: uuid.UUID) -> HttpResponse:
+    """The same for who sees licenses without prices."""
+    return _unassign(request, key, LICENSES)
+
+
+# --- Assigning --------------------------------------------------------------------------------------------
+
+
+def _assign(request: HttpRequest, key: uuid.UUID, area: Area) -> HttpResponse:
+    """GET: the page, or its list of people for htmx. POST: search without script, or assign and go back."""
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    subscription = holders.subscription_for(actor, key, to_see=area.to_see, to_assign=True)
+    if request.method == "POST" and request.POST.get("action") != "search":
+        return _post(request, actor, subscription, area, at=now())
+    values = request.POST if request.method == "POST" else request.GET
+    chosen = person_ids(values.getlist("person"))
+    query = values.get("q", "")[:100]
+    if request.method == "GET" and getattr(request, "htmx", False):
+        context = _people(subscription, query, chosen) | {"area": area, "is_fragment": True}
+        return render(request, "licensing/_people.html", context)
+    return _page(request, subscription, area, query=query, chosen=chosen)
+
+
+def _post(
+    request: HttpRequest, actor: Actor, subscription: Subscription, area: Area, *, at: datetime
+) -> HttpResponse:
+    try:
+        choice = read_choice(request)
+        resolved = holders.resolve(actor.tenant_id, [row for each in choice.lists for row in each.rows])
+        asked = tuple(dict.fromkeys((*choice.user_ids, *resolved.people)))
+        result = (
+            assign_licenses(
+                actor=actor,
+                subscription_key=subscription.key,
+                user_ids=asked,
+                at=at,
+                confirmed=choice.is_confirmed,
+            )
+            if asked or not choice.lists
+            else AssignmentResult((), subscription.free)
+        )
+    except (NotVisible, NotAllowed):
+        raise
+    except DomainError as problem:
+        field = problem.field if isinstance(problem, Malformed) else ""
+        return _page(
+            request,
+            subscription,
+            area,
+            query=request.POST.get("q", "")[:100],
+            chosen=_ids_that_are_some(request),
+            pasted=request.POST.get("people", "")[:100_000],
+            problem=str(problem),
+            field=field,
+            status=problem.status,
+        )
+    lines = _lines(subscription, choice, resolved, result)
+    if result.done:
+        messages.success(
+            request,
+            ngettext("%(count)d license assigned.", "%(count)d licenses assigned.", result.done)
+            % {"count": result.done},
+        )
+        if not lines:
+            return HttpResponseRedirect(reverse(area.subscription_url, args=[subscription.key]))
+        request.session[RESULT] = {"key": str(subscription.key), "lines": lines}
+        return HttpResponseRedirect(reverse(area.assign_url, args=[subscription.key]))
+    return _page(
+        request,
+        subscription,
+        area,
+        lines=lines,
+        chosen=choice.user_ids,
+        pasted=request.POST.get("people", "")[:100_000],
+        problem=_nothing_assigned(result),
+        status=409 if result.outcomes else 422,
+    )
+
+
+def _nothing_assigned(result: AssignmentResult) -> str:
+    outcomes = {outcome for _user, outcome in result.outcomes}
+    if outcomes == {Outcome.NO_SEAT}:
+        return str(NoSeatLeft.message)
+    if outcomes == {Outcome.HOLDS_PRODUCT}:
+        return _("Nothing was assigned: who was chosen has this product through another purchase.")
+    return _("Nothing was assigned. The reasons are below.")
+
+
+def _ids_that_are_some(request: HttpRequest) -> tuple[int, ...]:
+    try:
+        return person_ids(request.POST.getlist("person"))
+    except Malformed:
+        return ()
+
+
+def _lines(
+    subscription: Subscription, choice: Choice, resolved: holders.Resolved, result: AssignmentResult
+) -> list[Line]:
+    """Every row that did not get a license, and why, in the order of the lists."""
+    failed = {user_id: outcome for user_id, outcome in result.outcomes if not outcome.is_done}
+    names = {
+        each.user.pk: each.user.name for each in holders.people_by_id(subscription, list(failed)[:MOST_SHOWN])
+    }
+    lines = [
+        Line(
+            resolved.people[user_id].line if user_id in resolved.people else 0,
+            names.get(user_id, resolved.people[user_id].who if user_id in resolved.people else ""),
+            outcome.value,
+            user_id,
+        )
+        for user_id, outcome in failed.items()
+    ]
+    groups: tuple[tuple[str, tuple[Row, ...]], ...] = (
+        ("unknown", resolved.unknown),
+        ("ambiguous", resolved.ambiguous),
+        ("repeated", resolved.repeated),
+    )
+    lines += [Line(row.line, row.who, code) for code, rows in groups for row in rows]
+    lines += [Line(bad.line, bad.text, bad.problem) for each in choice.lists for bad in each.bad]
+    return sorted(lines, key=lambda line: line.line)
+
+
+def _said(line: Line) -> str:
+    """The sentence for a line's code."""
+    if line.outcome == "ambiguous":
+        return _("Several people have this name. Use the e-mail address")
+    if line.outcome in PROBLEMS:
+        return str(PROBLEMS[line.outcome])  # type: ignore[index]
+    return str(Outcome(line.outcome).label)
+
+
+def _people(subscription: Subscription, query: str, chosen: tuple[int, ...]) -> dict[str, Any]:
+    """The picker's rows: who is chosen first, then who was found; and what choosing them leaves."""
+    picked = [each for each in holders.people_by_id(subscription, chosen) if each.can_be_chosen]
+    found = holders.find_people(subscription, query) if query.strip() else []
+    picked_ids = {each.user.pk for each in picked}
+    return {
+        "subscription": subscription,
+        "query": query,
+        "people": [
+            *({"candidate": each, "is_chosen": True} for each in picked),
+            *({"candidate": each, "is_chosen": False} for each in found if each.user.pk not in picked_ids),
+        ],
+        "count": len(picked),
+        "left": max(0, subscription.free - len(picked)),
+        "is_searched": bool(query.strip()),
+        "channel_of": channel_of,
+    }
+
+
+def _page(
+    request: HttpRequest,
+    subscription: Subscription,
+    area: Area,
+    *,
+    query: str = "",
+    chosen: tuple[int, ...] = (),
+    pasted: str = "",
+    lines: list[Line] | None = None,
+    problem: str = "",
+    field: str = "",
+    status: int = 200,
+) -> HttpResponse:
+    kept = request.session.get(RESULT, {})
+    if lines is None and kept.get("key") == str(subscription.key):
+        lines = [Line(*line) for line in request.session.pop(RESULT)["lines"]]
+    lines = lines or []
+    is_open = subscription.state in GIVES_ACCESS
+    product = subscription.product
+    address = reverse(area.subscription_url, args=[subscription.key])
+    context: dict[str, Any] = {
+        "title": _("Assign licenses"),
+        "crumbs": [(area.title(), reverse(area.list_url)), (product.name, address)],
+        "problem": problem or ("" if is_open else str(NotAssignable.message)),
+        "field": field,
+        "address": address,
+        "is_open": is_open,
+        "pasted": pasted,
+        "lines": [{"line": each.line, "who": each.who, "said": _said(each)} for each in lines[:MOST_SHOWN]],
+        "more_lines": max(0, len(lines) - MOST_SHOWN),
+        "second": [each for each in lines if each.outcome == Outcome.HOLDS_PRODUCT],
+        **_people(subscription, query, chosen),
+    }
+    return render_page(request, "licensing/assign.html", context, status=status)
+
+
+# --- Taking back ------------------------------------------------------------------------------------------
+
+
+def _unassign(request: HttpRequest, key: uuid.UUID, area: Area) -> HttpResponse:
+    """GET with the people in the address: what happens. POST: take back, and to the subscription's page."""
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    subscription = holders.subscription_for(actor, key, to_see=area.to_see, to_assign=True)
+    address = reverse(area.subscription_url, args=[subscription.key])
+    values = request.POST if request.method == "POST" else request.GET
+    user_ids = person_ids(values.getlist("person"))
+    if request.method == "POST":
+        result = unassign_licenses(
+            actor=actor, subscription_key=subscription.key, user_ids=user_ids, at=now()
+        )
+        messages.success(
+            request,
+            ngettext("%(count)d license taken back.", "%(count)d licenses taken back.", result.done)
+            % {"count": result.done},
+        )
+        return HttpResponseRedirect(address)
+    rows = holders.holders_among(subscription, user_ids)
+    if not rows:
+        messages.warning(request, _("Tick who should no longer have a license."))
+        return HttpResponseRedirect(address)
+    context = {
+        "title": _("Take licenses back"),
+        "crumbs": [(area.title(), reverse(area.list_url)), (subscription.product.name, address)],
+        "subscription": subscription,
+        "rows": rows,
+        "address": address,
+        "free_then": subscription.free + len(rows),
+    }
+    return render_page(request, "licensing/unassign.html", context)

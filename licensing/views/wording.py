@@ -1,0 +1,47 @@
+"""Words for where a license comes from and until when it works, the same on every page."""
+
+from datetime import datetime, timedelta
+
+from django.utils.translation import gettext as _
+
+from commerce.models import Subscription
+from config.kit.templatetags.kit import day
+
+
+def channel_of(subscription: Subscription) -> str:
+    """`central`, `self-service`, `self-service, taken over`, `trial`, in the interface's words."""
+    if subscription.channel == Subscription.Channel.CENTRAL:
+        return _("Central")
+    name = _("Trial") if subscription.channel == Subscription.Channel.TRIAL else _("Self-service")
+    return _("%(channel)s, taken over") % {"channel": name} if subscription.is_organizations else name
+
+
+def given_through(subscription: Subscription, user_id: int | None, organization: str) -> str:
+    """Where the holder has it from: `Bought by you`, `From Contoso`, `Bought by Pat Mulder`."""
+    if subscription.is_organizations:
+        return _("From %(organization)s") % {"organization": organization}
+    if subscription.owner_user_id == user_id:
+        return _("Bought by you")
+    return _("Bought by %(name)s") % {"name": subscription.purchaser_name}
+
+
+def works_until(subscription: Subscription) -> str:
+    """One line for a tile or a row: what comes next, with its date."""
+    zone, end = subscription.time_zone, subscription.term_end
+    State = Subscription.State
+    if subscription.state == State.EXPIRED:
+        return _("Expired, works until %(day)s") % {"day": _last_day(subscription.due_at, zone)}
+    if subscription.state == State.DISABLED:
+        return _("Disabled, no access")
+    if subscription.state == State.SCHEDULED:
+        return _("Starts %(day)s") % {"day": day(subscription.due_at, zone)}
+    if subscription.channel == Subscription.Channel.TRIAL:
+        return _("Trial until %(day)s") % {"day": _last_day(end, zone)}
+    if not subscription.recurring_billing:
+        return _("Ends %(day)s") % {"day": _last_day(end, zone)}
+    return _("Renews %(day)s") % {"day": day(end, zone)}
+
+
+def _last_day(end: datetime | None, zone: str) -> str:
+    """Periods are half-open: people read them with the last day included."""
+    return day(end - timedelta(microseconds=1) if end else None, zone)
