@@ -20,7 +20,7 @@ run: setup ## run the demo at http://127.0.0.1:8000/ (PORT=8001 for another port
 
 test: setup ## run all tests, browser tests included (ARGS="tests/commerce -k renew" for some)
 	$(VENV_PYTHON) -m config.demo.chromium
-	exec $(VENV_PYTHON) -m pytest -n 2 --dist loadgroup $(ARGS)
+	exec $(VENV_PYTHON) -m pytest -n 2 --dist loadfile $(ARGS)
 
 check: setup ## lint, format, types, layers, migrations, deployment settings
 	exec $(VENV_PYTHON) -m config.demo.checks

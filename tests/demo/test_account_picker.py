@@ -1,6 +1,5 @@
 """The account list of the demo's identity provider, in a browser."""
 
-import os
 from urllib.parse import urlencode
 
 from django.conf import settings

@@ -94,17 +94,18 @@ def test_works_below_a_closed_folder_without_opening_it(tmp_path, passwords):
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
     postgres = Postgres(closed / "postgresql", port=free_port(), passwords=passwords)
-    before = set(REACHABLE.glob("*"))
 
     postgres.start()
-    used = set(REACHABLE.glob("*")) - before
+    elsewhere = postgres._elsewhere()
+    used = (elsewhere / "data").exists()
     mode = closed.stat().st_mode & 0o777
     postgres.stop()
     postgres.remove()
 
-    assert len(used) == 1
+    assert used
+    assert elsewhere.parent == REACHABLE
     assert mode == 0o700
-    assert not any(folder.exists() for folder in used)
+    assert not elsewhere.exists()
 
 
 @as_root

@@ -18,8 +18,6 @@ from config.demo.environment import Kept
 from config.demo.people import TENANTS
 from config.demo.servers import free_port
 
-pytestmark = pytest.mark.xdist_group("supervisor")
-
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 

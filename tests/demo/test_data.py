@@ -1,0 +1,62 @@
+"""The demo's data (config/demo/data.py)."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from commerce.models import Bill, Subscription
+from config.demo import data
+from config.invariants import violations
+from config.kit.clock import now
+from config.kit.tenancy import use_login
+from directory.models import Tenant, User
+from licensing.models import Assignment
+
+pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "owner", "worker"])
+
+
+def _purchases() -> dict[tuple[str, str], tuple[int, int, str, bool]]:
+    """(product, purchaser of a self-service purchase) -> quantity, assigned, state, recurring billing."""
+    with use_login("worker"):
+        rows = Subscription.objects.select_related("product")
+        return {
+            (row.product.slug, "" if row.channel == "central" else row.purchaser_name.split()[0]): (
+                row.quantity,
+                row.assigned,
+                row.state,
+                row.recurring_billing,
+            )
+            for row in rows
+        }
+
+
+@pytest.mark.usefixtures("processor")
+def test_loading_twice_makes_the_demo_once_with_a_past_that_was_walked_through() -> None:
+    at = now()
+
+    data.load(at)
+    first = _purchases()
+    with use_login("worker"):
+        bills = Bill.objects.count()
+    data.load(at)
+
+    assert first == {
+        ("power-bi-pro", ""): (25, 12, "active", True),
+        ("project-plan-3", ""): (5, 3, "active", True),
+        ("power-bi-pro", "Pat"): (10, 4, "active", True),
+        ("power-apps-per-user", "Dora"): (3, 2, "active", True),
+        ("visio-plan-1", "Sam"): (1, 1, "active", True),
+        ("power-bi-premium-per-user", "Pat"): (2, 1, "active", False),
+    }
+    assert _purchases() == first
+    with use_login("worker"):
+        assert Bill.objects.count() == bills
+        assert Tenant.objects.count() == 10
+        assert User.objects.get(email="dora@contoso.example").status == "disabled"
+        assert Assignment.objects.live().count() == 23
+        pat = Bill.objects.filter(
+            payer__email="pat@contoso.example", subscription__product__slug="power-bi-pro"
+        )
+        assert {bill.status for bill in pat} == {"paid"}
+        assert pat.count() in (4, 5)
+    assert violations(at=datetime.now(UTC)) == []
