@@ -8,11 +8,16 @@ import stripe
 CARD_ONLY: dict[str, Any] = {"automatic_payment_methods": {"enabled": True, "allow_redirects": "never"}}
 
 
+def card(client: stripe.StripeClient, name: str) -> str:
+    """The id of a fresh test card, by what Stripe calls it behind `tok_`."""
+    return client.v1.payment_methods.create({"type": "card", "card": {"token": f"tok_{name}"}}).id
+
+
 def saved_card(
-    client: stripe.StripeClient, customer: stripe.Customer, name: str = "pm_card_visa"
+    client: stripe.StripeClient, customer: stripe.Customer, name: str = "visa"
 ) -> stripe.PaymentMethod:
     """A test card that the customer keeps."""
-    return client.v1.payment_methods.attach(name, {"customer": customer.id})
+    return client.v1.payment_methods.attach(card(client, name), {"customer": customer.id})
 
 
 def create_intent(client: stripe.StripeClient, **params: Any) -> stripe.PaymentIntent:
@@ -22,7 +27,7 @@ def create_intent(client: stripe.StripeClient, **params: Any) -> stripe.PaymentI
 
 def charged_intent(client: stripe.StripeClient, **params: Any) -> stripe.PaymentIntent:
     """An intent of 10.00 euro, paid by a good card."""
-    return create_intent(client, payment_method="pm_card_visa", confirm=True, **params)
+    return create_intent(client, payment_method=card(client, "visa"), confirm=True, **params)
 
 
 def declined_error(confirm: Any) -> stripe.CardError:

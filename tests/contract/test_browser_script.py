@@ -5,27 +5,15 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
 import stripe
-from playwright.sync_api import Browser, FrameLocator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, FrameLocator, Page, expect
 
 from .peer import PUBLISHABLE_KEY, Peer
 
-CHROMIUM = Path("/usr/bin/chromium")
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-dev-shm-usage",
-]
 NOT_AUTHENTICATED = "We are unable to authenticate your payment method. Please choose a different payment method and try again."
 PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Shop</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
@@ -154,17 +142,9 @@ def shop(peer: Peer) -> Iterator[Shop]:
     server.server_close()
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
-def page(chromium: Browser, shop: Shop) -> Iterator[Page]:
-    context = chromium.new_context(viewport={"width": 720, "height": 720})
+def page(browser: Browser, shop: Shop) -> Iterator[Page]:
+    context = browser.new_context(viewport={"width": 720, "height": 720})
     page = context.new_page()
     page.on("pageerror", lambda error: pytest.fail(f"error on the page: {error}"))
     yield page

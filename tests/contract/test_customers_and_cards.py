@@ -5,7 +5,7 @@ from uuid import uuid4
 import pytest
 import stripe
 
-from .payments import create_intent, metadata_of, saved_card
+from .payments import card, create_intent, metadata_of, saved_card
 
 
 def test_keeps_a_customer(client: stripe.StripeClient) -> None:
@@ -17,12 +17,12 @@ def test_keeps_a_customer(client: stripe.StripeClient) -> None:
 
 
 def test_merges_metadata_and_unsets_with_an_empty_value(client: stripe.StripeClient) -> None:
-    made = client.v1.customers.create({"name": "Alice", "metadata": {"a": "1", "b": "2"}})
+    made = client.v1.customers.create({"description": "Alice", "metadata": {"a": "1", "b": "2"}})
 
-    changed = client.v1.customers.update(made.id, {"name": "", "metadata": {"a": "", "c": "3"}})
+    changed = client.v1.customers.update(made.id, {"description": "", "metadata": {"a": "", "c": "3"}})
 
     assert metadata_of(changed) == {"b": "2", "c": "3"}
-    assert changed.name is None
+    assert changed.description is None
 
 
 def test_lists_customers_by_email_newest_first(client: stripe.StripeClient) -> None:
@@ -59,7 +59,7 @@ def test_an_unknown_customer_is_missing(client: stripe.StripeClient) -> None:
 
 def test_attaches_lists_and_detaches_a_card(client: stripe.StripeClient, customer: stripe.Customer) -> None:
     visa = saved_card(client, customer)
-    mastercard = saved_card(client, customer, "pm_card_mastercard")
+    mastercard = saved_card(client, customer, "mastercard")
 
     listed = client.v1.payment_methods.list({"customer": customer.id, "type": "card"})
     assert [method.id for method in listed.data] == [mastercard.id, visa.id]
@@ -96,7 +96,7 @@ def test_the_same_card_has_the_same_fingerprint(
     client: stripe.StripeClient, customer: stripe.Customer
 ) -> None:
     one, other = saved_card(client, customer), saved_card(client, customer)
-    mastercard = saved_card(client, customer, "pm_card_mastercard")
+    mastercard = saved_card(client, customer, "mastercard")
 
     assert one.card is not None
     assert other.card is not None
@@ -106,7 +106,7 @@ def test_the_same_card_has_the_same_fingerprint(
 
 def test_a_card_that_declines_is_not_kept(client: stripe.StripeClient, customer: stripe.Customer) -> None:
     with pytest.raises(stripe.CardError) as refused:
-        saved_card(client, customer, "pm_card_visa_chargeDeclined")
+        saved_card(client, customer, "visa_chargeDeclined")
 
     assert (refused.value.http_status, refused.value.code) == (402, "card_declined")
     assert client.v1.payment_methods.list({"customer": customer.id}).data == []
@@ -146,7 +146,7 @@ def test_names_the_default_card(client: stripe.StripeClient, customer: stripe.Cu
 def test_a_confirmation_token_confirms_one_intent(
     client: stripe.StripeClient, customer: stripe.Customer
 ) -> None:
-    token = client.v1.test_helpers.confirmation_tokens.create({"payment_method": "pm_card_visa"})
+    token = client.v1.test_helpers.confirmation_tokens.create({"payment_method": card(client, "visa")})
     intent = create_intent(client, customer=customer.id, setup_future_usage="off_session")
 
     paid = client.v1.payment_intents.confirm(intent.id, {"confirmation_token": token.id})

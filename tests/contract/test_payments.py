@@ -8,6 +8,7 @@ import stripe
 
 from .payments import (
     CARD_ONLY,
+    card,
     charge_count,
     charged_intent,
     create_intent,
@@ -18,24 +19,24 @@ from .payments import (
 )
 
 DECLINES = [
-    ("pm_card_visa_chargeDeclined", "card_declined", "generic_decline", "Your card was declined."),
+    ("visa_chargeDeclined", "card_declined", "generic_decline", "Your card was declined."),
     (
-        "pm_card_visa_chargeDeclinedInsufficientFunds",
+        "visa_chargeDeclinedInsufficientFunds",
         "card_declined",
         "insufficient_funds",
         "Your card has insufficient funds.",
     ),
-    ("pm_card_visa_chargeDeclinedLostCard", "card_declined", "lost_card", "Your card was declined."),
-    ("pm_card_visa_chargeDeclinedStolenCard", "card_declined", "stolen_card", "Your card was declined."),
-    ("pm_card_chargeDeclinedExpiredCard", "expired_card", None, "Your card has expired."),
+    ("visa_chargeDeclinedLostCard", "card_declined", "lost_card", "Your card was declined."),
+    ("visa_chargeDeclinedStolenCard", "card_declined", "stolen_card", "Your card was declined."),
+    ("chargeDeclinedExpiredCard", "expired_card", None, "Your card has expired."),
     (
-        "pm_card_chargeDeclinedIncorrectCvc",
+        "chargeDeclinedIncorrectCvc",
         "incorrect_cvc",
         None,
         "Your card's security code is incorrect.",
     ),
     (
-        "pm_card_chargeDeclinedProcessingError",
+        "chargeDeclinedProcessingError",
         "processing_error",
         None,
         "An error occurred while processing your card. Try again in a little bit.",
@@ -75,13 +76,15 @@ def test_the_latest_charge_is_an_id_unless_expanded(client: stripe.StripeClient)
     assert client.v1.charges.retrieve(kept.latest_charge).payment_intent == intent.id
 
 
-@pytest.mark.parametrize(("card", "code", "decline_code", "message"), DECLINES)
+@pytest.mark.parametrize(("name", "code", "decline_code", "message"), DECLINES)
 def test_declines_as_the_card_says(
-    client: stripe.StripeClient, card: str, code: str, decline_code: str | None, message: str
+    client: stripe.StripeClient, name: str, code: str, decline_code: str | None, message: str
 ) -> None:
     intent = create_intent(client)
 
-    error = declined_error(lambda: client.v1.payment_intents.confirm(intent.id, {"payment_method": card}))
+    error = declined_error(
+        lambda: client.v1.payment_intents.confirm(intent.id, {"payment_method": card(client, name)})
+    )
 
     assert (error.code, decline_code_of(error), error.user_message) == (code, decline_code, message)
     assert error_object(error)["payment_intent"]["id"] == intent.id
@@ -96,16 +99,16 @@ def test_declines_as_the_card_says(
 def test_a_declined_intent_takes_another_card(client: stripe.StripeClient) -> None:
     intent = create_intent(client)
     confirm = client.v1.payment_intents.confirm
-    declined_error(lambda: confirm(intent.id, {"payment_method": "pm_card_visa_chargeDeclined"}))
+    declined_error(lambda: confirm(intent.id, {"payment_method": card(client, "visa_chargeDeclined")}))
 
-    paid = confirm(intent.id, {"payment_method": "pm_card_mastercard"})
+    paid = confirm(intent.id, {"payment_method": card(client, "mastercard")})
 
     assert (paid.status, paid.last_payment_error) == ("succeeded", None)
     assert charge_count(client, intent) == 1
 
 
 def test_a_card_may_attach_and_decline_later(client: stripe.StripeClient, customer: stripe.Customer) -> None:
-    method = saved_card(client, customer, "pm_card_chargeCustomerFail")
+    method = saved_card(client, customer, "chargeCustomerFail")
     intent = create_intent(client, customer=customer.id, payment_method=method.id)
 
     error = declined_error(lambda: client.v1.payment_intents.confirm(intent.id, {"off_session": True}))
@@ -116,7 +119,7 @@ def test_a_card_may_attach_and_decline_later(client: stripe.StripeClient, custom
 def test_off_session_a_card_that_needs_its_holder_is_declined(
     client: stripe.StripeClient, customer: stripe.Customer
 ) -> None:
-    method = saved_card(client, customer, "pm_card_authenticationRequired")
+    method = saved_card(client, customer, "threeDSecure2Required")
     intent = create_intent(client, customer=customer.id, payment_method=method.id)
 
     error = declined_error(lambda: client.v1.payment_intents.confirm(intent.id, {"off_session": True}))
@@ -133,7 +136,7 @@ def test_on_session_a_card_that_needs_its_holder_asks(
     intent = create_intent(client, customer=customer.id)
 
     asking = client.v1.payment_intents.confirm(
-        intent.id, {"payment_method": "pm_card_authenticationRequired"}
+        intent.id, {"payment_method": card(client, "threeDSecure2Required")}
     )
 
     assert (asking.status, asking.latest_charge) == ("requires_action", None)
@@ -171,7 +174,7 @@ def test_a_paid_intent_is_not_confirmed_again(client: stripe.StripeClient) -> No
     intent = charged_intent(client)
 
     with pytest.raises(stripe.InvalidRequestError) as refused:
-        client.v1.payment_intents.confirm(intent.id, {"payment_method": "pm_card_visa"})
+        client.v1.payment_intents.confirm(intent.id, {"payment_method": card(client, "visa")})
 
     assert refused.value.code == "payment_intent_unexpected_state"
     assert error_object(refused.value)["payment_intent"]["status"] == "succeeded"
@@ -179,7 +182,7 @@ def test_a_paid_intent_is_not_confirmed_again(client: stripe.StripeClient) -> No
 
 
 def test_a_canceled_intent_stays_canceled(client: stripe.StripeClient) -> None:
-    intent = create_intent(client, payment_method="pm_card_visa")
+    intent = create_intent(client, payment_method=card(client, "visa"))
 
     canceled = client.v1.payment_intents.cancel(intent.id, {"cancellation_reason": "abandoned"})
 
@@ -203,7 +206,7 @@ def test_a_paid_intent_is_not_canceled(client: stripe.StripeClient) -> None:
 def test_the_amount_changes_only_before_payment(client: stripe.StripeClient) -> None:
     intent = create_intent(client)
     assert client.v1.payment_intents.update(intent.id, {"amount": 1200}).amount == 1200
-    client.v1.payment_intents.confirm(intent.id, {"payment_method": "pm_card_visa"})
+    client.v1.payment_intents.confirm(intent.id, {"payment_method": card(client, "visa")})
 
     with pytest.raises(stripe.InvalidRequestError):
         client.v1.payment_intents.update(intent.id, {"amount": 1300})
@@ -280,7 +283,7 @@ def test_without_a_return_url_only_cards_can_be_confirmed(peer: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("card", "outcome", "status", "code"),
+    ("name", "outcome", "status", "code"),
     [
         ("pm_card_authenticationRequired", "succeeded", "succeeded", None),
         (
@@ -298,10 +301,10 @@ def test_without_a_return_url_only_cards_can_be_confirmed(peer: Any) -> None:
     ],
 )
 def test_the_holders_answer_decides(
-    peer: Any, card: str, outcome: str, status: str, code: str | None
+    peer: Any, name: str, outcome: str, status: str, code: str | None
 ) -> None:
     client = peer.client
-    intent = create_intent(client, payment_method=card, confirm=True)
+    intent = create_intent(client, payment_method=name, confirm=True)
     assert intent.status == "requires_action"
 
     peer.control("POST", "authenticate", intent=intent.id, outcome=outcome)
@@ -358,3 +361,12 @@ def test_processing_settles_later(peer: Any) -> None:
     assert client.v1.payment_intents.retrieve(good.id).status == "succeeded"
     assert client.v1.payment_intents.retrieve(bad.id).status == "requires_payment_method"
     assert (charge_count(client, good), charge_count(client, bad)) == (1, 0)
+
+
+@pytest.mark.parametrize(("name", "code", "decline_code", "message"), DECLINES)
+def test_a_card_may_be_named_directly(
+    peer: Any, name: str, code: str, decline_code: str | None, message: str
+) -> None:
+    error = declined_error(lambda: create_intent(peer.client, payment_method=f"pm_card_{name}", confirm=True))
+
+    assert (error.code, decline_code_of(error), error.user_message) == (code, decline_code, message)

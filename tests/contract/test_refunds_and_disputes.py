@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import stripe
 
-from .payments import charged_intent, create_intent, declined_error, metadata_of
+from .payments import card, charged_intent, create_intent, declined_error, metadata_of
 from .peer import Peer
 
 
@@ -55,7 +55,7 @@ def test_a_charge_wholly_refunded_says_so(client: stripe.StripeClient) -> None:
 def test_nothing_charged_is_nothing_to_refund(client: stripe.StripeClient) -> None:
     intent = create_intent(client)
     confirm = client.v1.payment_intents.confirm
-    declined_error(lambda: confirm(intent.id, {"payment_method": "pm_card_visa_chargeDeclined"}))
+    declined_error(lambda: confirm(intent.id, {"payment_method": card(client, "visa_chargeDeclined")}))
 
     with pytest.raises(stripe.InvalidRequestError):
         client.v1.refunds.create({"payment_intent": intent.id})

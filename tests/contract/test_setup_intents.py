@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import stripe
 
-from .payments import CARD_ONLY, create_intent, declined_error, error_object
+from .payments import CARD_ONLY, card, create_intent, declined_error, error_object
 
 
 def create_setup(client: stripe.StripeClient, **params: Any) -> stripe.SetupIntent:
@@ -16,7 +16,7 @@ def test_keeps_a_card_for_renewals(client: stripe.StripeClient, customer: stripe
     setup = create_setup(client, customer=customer.id)
     assert setup.status == "requires_payment_method"
 
-    done = client.v1.setup_intents.confirm(setup.id, {"payment_method": "pm_card_visa"})
+    done = client.v1.setup_intents.confirm(setup.id, {"payment_method": card(client, "visa")})
 
     assert (done.status, done.usage) == ("succeeded", "off_session")
     assert client.v1.setup_intents.retrieve(setup.id).status == "succeeded"
@@ -32,7 +32,7 @@ def test_a_card_that_needs_its_holder_asks(client: stripe.StripeClient, customer
     asking = create_setup(
         client,
         customer=customer.id,
-        payment_method="pm_card_authenticationRequiredOnSetup",
+        payment_method=card(client, "threeDSecure2Required"),
         confirm=True,
     )
 
@@ -43,7 +43,9 @@ def test_a_card_that_declines_is_not_kept(client: stripe.StripeClient, customer:
     setup = create_setup(client, customer=customer.id)
 
     error = declined_error(
-        lambda: client.v1.setup_intents.confirm(setup.id, {"payment_method": "pm_card_visa_chargeDeclined"})
+        lambda: client.v1.setup_intents.confirm(
+            setup.id, {"payment_method": card(client, "visa_chargeDeclined")}
+        )
     )
 
     assert error.code == "card_declined"
@@ -57,7 +59,7 @@ def test_cancels(client: stripe.StripeClient, customer: stripe.Customer) -> None
     assert client.v1.setup_intents.cancel(setup.id).status == "canceled"
 
     with pytest.raises(stripe.InvalidRequestError) as refused:
-        client.v1.setup_intents.confirm(setup.id, {"payment_method": "pm_card_visa"})
+        client.v1.setup_intents.confirm(setup.id, {"payment_method": card(client, "visa")})
     assert refused.value.code == "setup_intent_unexpected_state"
 
 
