@@ -6,7 +6,7 @@ from config.kit.clock import now
 from directory.operations import outbox
 
 
-@shared_task
+@shared_task(name="directory.send_due_mails")
 def send_due_mails() -> None:
     """Send the mails that are due."""
     outbox.send_due_mails(at=now())

@@ -9,7 +9,7 @@ from typing import Literal
 
 from django.utils.translation import gettext_lazy as _
 
-from config.kit.errors import DomainError, PeerUnavailable
+from config.kit.errors import DomainError, PeerUnavailable, Text
 
 type IntentStatus = Literal[
     "requires_payment_method",
@@ -44,7 +44,7 @@ class Intent:
     client_secret: str
     charge_id: str = ""
     card: CardFacts | None = None
-    decline: "Declined | None" = None
+    decline: "Declined | NeedsAuthentication | None" = None
     charged_at: datetime | None = None
     metadata: dict[str, str] | None = None
 
@@ -56,7 +56,7 @@ class Declined(DomainError):
     status = 402
     message = _("Your bank declined the card. Nothing was charged. Try another card.")
 
-    def __init__(self, kind: Literal["soft", "hard"], decline_code: str, message: str | None = None) -> None:
+    def __init__(self, kind: Literal["soft", "hard"], decline_code: str, message: Text | None = None) -> None:
         self.kind = kind
         self.decline_code = decline_code
         super().__init__(message, kind=kind, decline_code=decline_code)
@@ -74,3 +74,26 @@ class Retryable(PeerUnavailable):
     """No answer, or one that says to come back. Whether it happened is not known: ask again about the same id."""
 
     code = "processor_unavailable"
+
+
+class Rejected(PeerUnavailable):
+    """The processor refuses the question itself; asking again changes nothing, the vendor's staff must look."""
+
+    code = "processor_refuses"
+    message = _("The payment could not be made. Nothing was charged. We have been told.")
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(reason=reason)
+
+
+class ForgedEvent(DomainError):
+    """A webhook that is not the processor's, too old, altered, or not meant for this installation."""
+
+    code = "forged_event"
+    status = 400
+    message = _("This event is not accepted.")
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(reason=reason)

@@ -1,0 +1,126 @@
+"""Mails about money, queued in the transaction of what they tell (product §3.5, §15).
+
+The context of a mail holds plain values; names that end in `_at` are instants, shown in `time_zone`.
+"""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+
+from commerce.models import Bill, Card, Subscription
+from commerce.operations.orders import Placed
+from config.kit.tenancy import tenant_atomic
+from directory.models import Tenant, User
+from directory.operations.mail import queue_mail
+from directory.permissions import Role
+
+# The last instant of a half-open period, so that people read its last day.
+_INSTANT = timedelta(microseconds=1)
+
+
+def queue_receipt(*, placed: Placed, card: Card | None, at: datetime) -> None:
+    """The buyer's receipt, at once."""
+    subscription, bill = placed.subscription, placed.bill
+    queue_mail(
+        "receipt",
+        event_key=str(placed.order.key),
+        to=[subscription.purchaser],
+        tenant_id=subscription.tenant_id,
+        context=_facts(subscription, bill)
+        | {
+            "name": subscription.purchaser.name,
+            "card": _card_text(card),
+            "refund_until_at": (at + settings.REFUND_WINDOW).isoformat(),
+            "link": purchase_link(subscription),
+        },
+        at=at,
+    )
+
+
+def queue_purchase_notice(*, placed: Placed, at: datetime) -> None:
+    """What somebody bought, to the organization's global and billing admins; the buyer has the receipt."""
+    subscription = placed.subscription
+    queue_mail(
+        "purchase_notice",
+        event_key=str(placed.order.key),
+        to=[
+            admin
+            for admin in _billing_admins(subscription.tenant_id)
+            if admin.pk != subscription.purchaser_id
+        ],
+        tenant_id=subscription.tenant_id,
+        context=_facts(subscription, placed.bill)
+        | {
+            "purchaser": subscription.purchaser_name,
+            "purchaser_email": subscription.purchaser.email,
+            "link": purchase_link(subscription),
+        },
+        at=at,
+    )
+
+
+def queue_renewal_receipt(*, bill: Bill, at: datetime) -> None:
+    """The receipt of a renewal or monthly charge, to who pays; when that person left, to the billing admins."""
+    subscription: Subscription = bill.subscription
+    payer: User | None = bill.payer
+    has_payer = payer is not None and payer.is_active
+    queue_mail(
+        "renewal_receipt",
+        event_key=bill.number,
+        to=[payer] if payer is not None and has_payer else _billing_admins(subscription.tenant_id),
+        tenant_id=subscription.tenant_id,
+        context=_facts(subscription, bill)
+        | {
+            "payer": payer.name if payer is not None else "",
+            "payer_left": payer is not None and not has_payer,
+            "card": _card_text(subscription.card),
+            "refund_until_at": (at + settings.REFUND_WINDOW).isoformat(),
+            "recurring_billing": subscription.recurring_billing,
+            "link": purchase_link(subscription),
+        },
+        at=at,
+    )
+
+
+def purchase_link(subscription: Subscription) -> str:
+    """The purchase's page in the admin center. The path, not the name of its address: a page above must never
+    be able to undo an order that was paid."""
+    return f"{settings.PUBLIC_URL}/admin/billing/your-products/{subscription.key}/"
+
+
+def _facts(subscription: Subscription, bill: Bill) -> dict[str, Any]:
+    with tenant_atomic(subscription.tenant_id):
+        organization = Tenant.objects.get(pk=subscription.tenant_id).name
+    return {
+        "organization": organization,
+        "vendor": bill.vendor_entity.name,
+        "product": subscription.product.name,
+        "quantity": subscription.quantity,
+        "plan_code": subscription.plan.code,
+        "bill_number": bill.number,
+        "currency": bill.currency,
+        "subtotal_minor": bill.subtotal_minor,
+        "tax_name": bill.tax_name,
+        "tax_rate": f"{bill.tax_rate.normalize():f}",
+        "tax_minor": bill.tax_minor,
+        "total_minor": bill.total_minor,
+        "period_start_at": bill.period_start.isoformat(),
+        "period_last_at": (bill.period_end - _INSTANT).isoformat(),
+        "next_charge_at": bill.period_end.isoformat(),
+        "time_zone": subscription.time_zone,
+    }
+
+
+def _billing_admins(tenant_id: int) -> list[User]:
+    """Active global and billing admins, each once."""
+    return list(
+        User.objects.active()
+        .filter(tenant_id=tenant_id, role_assignments__role__in=[Role.GLOBAL_ADMIN, Role.BILLING_ADMIN])
+        .order_by("id")
+        .distinct("id")
+    )
+
+
+def _card_text(card: Card | None) -> dict[str, str] | None:
+    return {"brand": card.brand, "last4": card.last4} if card else None

@@ -1,0 +1,31 @@
+"""Charging cards: commit the attempt > create > commit its id > confirm that id > record (architecture §8)."""
+
+from commerce.operations.payments.charging import ChargeResult, charge_bill, take_due_bills
+from commerce.operations.payments.outcomes import ActionNeeded, Outcome, Paid, Pending
+from commerce.operations.payments.paying import finish_checkout, pay_checkout
+from commerce.operations.payments.reconciling import (
+    abandon_checkouts,
+    handle_events,
+    reconcile,
+    settle_attempts,
+    settle_intent,
+)
+from commerce.operations.payments.webhooks import store_event
+
+__all__ = [
+    "ActionNeeded",
+    "ChargeResult",
+    "Outcome",
+    "Paid",
+    "Pending",
+    "abandon_checkouts",
+    "charge_bill",
+    "finish_checkout",
+    "handle_events",
+    "pay_checkout",
+    "reconcile",
+    "settle_attempts",
+    "settle_intent",
+    "store_event",
+    "take_due_bills",
+]

@@ -1,0 +1,162 @@
+"""Charging open bills while the payer is away: the second sweep's work for one bill (architecture §7, §8)."""
+
+import logging
+from datetime import datetime
+from typing import Any, Literal
+
+from django.conf import settings
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from commerce.gateways import Rejected, Retryable
+from commerce.models import Bill, Card, PaymentAttempt
+from commerce.operations.payments import attempts, guards, outcomes
+from commerce.operations.payments.customers import customer_of
+from config.kit.actors import Actor
+from config.kit.errors import DomainError
+from config.kit.faults import reached
+from config.kit.tenancy import atomic, tenant_atomic
+from directory.operations.audit import record
+
+log = logging.getLogger(__name__)
+
+# paid; declined: the subscription is marked; withheld: it is not to be charged (I-14); pending: ask again
+# later, nothing counts against the customer; busy: somebody else is at it, or it is not due.
+type ChargeResult = Literal["paid", "declined", "withheld", "pending", "busy"]
+
+
+def take_due_bills(*, at: datetime, limit: int) -> list[int]:
+    """Lease up to `limit` card bills whose charge is due, oldest first; their ids. One statement.
+
+    For a sweep that then calls `charge_bill(..., is_leased=True)` for each, several at once if it likes. A lease
+    that nobody gives back ends by itself after `CHARGE_LEASE` of real time.
+    """
+    with atomic():
+        ids = list(
+            _due(at)
+            .order_by("charge_due_at", "id")
+            .select_for_update(skip_locked=True, no_key=True)
+            .values_list("pk", flat=True)[:limit]
+        )
+        Bill.objects.filter(pk__in=ids).update(leased_until=Now() + settings.CHARGE_LEASE)
+    return ids
+
+
+def charge_bill(*, bill_id: int, at: datetime, is_leased: bool = False) -> ChargeResult:
+    """Charge one open card bill off session, once. Never inside a transaction; safe to call at any time.
+
+    What an earlier call left unfinished is finished by asking about its intent, never by another one.
+    """
+    reached("R2:before")
+    if not is_leased and not _take(bill_id, at):
+        return "busy"
+    with atomic():
+        bill = Bill.objects.select_related("payer").get(pk=bill_id)
+    actor = Actor.system(bill.tenant_id)
+    try:
+        attempt_id = _attempt_for(actor, bill, at)
+        reached("R2:after")
+        if attempt_id is None:
+            return _result(bill_id)
+        attempts.drive(actor=actor, attempt_id=attempt_id, at=at)
+    except Retryable:
+        return "pending"
+    except Rejected as refused:
+        _withhold(actor, bill_id, refused.code, at)
+        return "withheld"
+    except guards.NotCharged as refused:
+        _withhold(actor, bill_id, refused.reason, at)
+        return "withheld"
+    except attempts.KeyOutlived:
+        # Never confirmed; the next sweep begins anew.
+        return "pending"
+    except DomainError:
+        return _result(bill_id)
+    finally:
+        with atomic():
+            Bill.objects.filter(pk=bill_id).update(leased_until=None)
+    return _result(bill_id)
+
+
+def _due(at: datetime) -> Any:
+    return (
+        Bill.objects.open()
+        .filter(collection=Bill.Collection.CARD, charge_due_at__lte=at)
+        .filter(Q(leased_until__isnull=True) | Q(leased_until__lt=Now()))
+    )
+
+
+def _take(bill_id: int, at: datetime) -> bool:
+    with atomic():
+        return bool(_due(at).filter(pk=bill_id).update(leased_until=Now() + settings.CHARGE_LEASE))
+
+
+def _attempt_for(actor: Actor, bill: Bill, at: datetime) -> int | None:
+    """The attempt under way, or a new one; None when there is nothing to drive.
+
+    :raises NotCharged: the bill must not be charged.
+    :raises Retryable: the payer's customer could not be made.
+    """
+    with tenant_atomic(actor):
+        live = attempts.live_attempt(bill)
+        if live is not None:
+            if live.state == PaymentAttempt.State.SUCCEEDED or live.decline_code == outcomes.MISMATCH:
+                return None
+            return live.pk if attempts.take_lease(live.pk) else None
+    customer_id = customer_of(actor=actor, payer=bill.payer, at=at)
+    with tenant_atomic(actor):
+        locked = guards.lock_bill(bill.pk)
+        reason = guards.why_not_charged(locked)
+        if reason:
+            raise guards.NotCharged(reason)
+        if attempts.live_attempt(locked) is not None:
+            return None
+        card = _card_of(locked)
+        if card is None:
+            outcomes.mark_failed(actor=actor, bill=locked, kind="hard", code="no_card", at=at)
+            return None
+        return attempts.begin(
+            actor=actor, cause=locked, customer_id=customer_id, card_id=card.processor_id, at=at
+        ).pk
+
+
+def _card_of(bill: Bill) -> Card | None:
+    """The card that pays the subscription while it is the payer's, else the payer's default."""
+    chosen: Card | None = bill.subscription.card
+    if chosen is not None and chosen.removed_at is None and chosen.user_id == bill.payer_id:
+        return chosen
+    default: Card | None = Card.objects.filter(
+        tenant_id=bill.tenant_id, user=bill.payer, is_default=True, removed_at__isnull=True
+    ).first()
+    return default
+
+
+def _withhold(actor: Actor, bill_id: int, reason: str, at: datetime) -> None:
+    """Leave the bill open and out of the sweep; paying it by hand stays possible."""
+    log.warning("Bill %s is not charged: %s", bill_id, reason)
+    with tenant_atomic(actor):
+        bill = guards.lock_bill(bill_id)
+        if bill.status in (Bill.Status.OPEN, Bill.Status.PAST_DUE) and bill.charge_due_at is not None:
+            bill.charge_due_at = None
+            bill.save(update_fields=["charge_due_at"])
+            record(
+                actor,
+                "commerce.bill.charge_withheld",
+                at=at,
+                target_type="bill",
+                target_id=bill.pk,
+                target_label=bill.number,
+                after={"reason": reason},
+            )
+
+
+def _result(bill_id: int) -> ChargeResult:
+    with atomic():
+        status, charge_due_at, tries = Bill.objects.values_list("status", "charge_due_at", "tries").get(
+            pk=bill_id
+        )
+    if status == Bill.Status.PAID:
+        return "paid"
+    if charge_due_at is None and tries:
+        return "declined"
+    return "pending"

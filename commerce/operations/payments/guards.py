@@ -1,0 +1,123 @@
+"""What must still be true in the instant before a charge, re-read under lock (I-14, product §3.3, F-21)."""
+
+from datetime import datetime
+
+from django.utils.translation import gettext_lazy as _
+
+from commerce.models import Bill, Checkout, PaymentAttempt, Subscription
+from commerce.operations.checkouts import CheckoutClosed, NotEligible, PriceChanged
+from commerce.queries.eligibility import eligibility_for
+from commerce.queries.quotes import quote_for
+from config.kit.actors import Actor
+from config.kit.errors import Conflict
+
+
+class NotCharged(Conflict):
+    """The bill must not be charged now; `reason` says why. Nothing was."""
+
+    code = "not_charged"
+    message = _("This bill is not charged any more.")
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(reason=reason)
+
+
+class AttemptEnded(Conflict):
+    """The attempt has ended meanwhile; its outcome is on the row."""
+
+    code = "attempt_ended"
+
+
+def lock_attempt(attempt_id: int) -> PaymentAttempt:
+    """The attempt with its cause, locked: subscription, then bill or checkout, then attempt, in that order."""
+    attempt: PaymentAttempt = PaymentAttempt.objects.get(pk=attempt_id)
+    if attempt.checkout_id is not None:
+        checkout = lock_checkout(attempt.checkout_id)
+        attempt = PaymentAttempt.objects.select_for_update().get(pk=attempt_id)
+        attempt.checkout = checkout
+    else:
+        bill = lock_bill(attempt.bill_id)
+        attempt = PaymentAttempt.objects.select_for_update().get(pk=attempt_id)
+        attempt.bill = bill
+    return attempt
+
+
+def lock_checkout(checkout_id: int) -> Checkout:
+    """The checkout, locked, with what its order needs."""
+    checkout: Checkout = (
+        Checkout.objects.select_for_update(of=["self"])
+        .select_related("product", "plan__product", "market__vendor_entity", "bill_to", "user", "tenant")
+        .get(pk=checkout_id)
+    )
+    return checkout
+
+
+def lock_bill(bill_id: int) -> Bill:
+    """The bill with its subscription, both locked, the subscription first as every sweep does."""
+    subscription_id = Bill.objects.values_list("subscription_id", flat=True).get(pk=bill_id)
+    subscription = (
+        Subscription.objects.select_for_update(of=["self"])
+        .select_related("product", "plan", "card", "tenant")
+        .get(pk=subscription_id)
+    )
+    bill: Bill = (
+        Bill.objects.select_for_update(of=["self"]).select_related("payer", "vendor_entity").get(pk=bill_id)
+    )
+    bill.subscription = subscription
+    return bill
+
+
+def check_before_confirming(*, actor: Actor, attempt_id: int, at: datetime) -> PaymentAttempt:
+    """The attempt, locked with its cause, when charging it is still right.
+
+    :raises AttemptEnded: another process has settled it.
+    :raises CheckoutClosed: the checkout ended, or its 24 hours are over.
+    :raises NotEligible: with all reasons. :raises PriceChanged: the price is another one now.
+    :raises NotCharged: the bill or its subscription is not in a state to be charged.
+    """
+    attempt = lock_attempt(attempt_id)
+    if attempt.state in PaymentAttempt.FINAL:
+        raise AttemptEnded
+    if attempt.checkout is not None:
+        _check_checkout(actor, attempt.checkout, at)
+    else:
+        reason = why_not_charged(attempt.bill)
+        if reason:
+            raise NotCharged(reason)
+    return attempt
+
+
+def why_not_charged(bill: Bill) -> str:
+    """Why the bill must not be charged to a card by itself; empty when it may. No query.
+
+    A renewal is charged only while recurring billing is on. A monthly charge inside a term that was committed
+    to is owed whatever the switch says (product §5.5).
+    """
+    subscription: Subscription = bill.subscription
+    if bill.status not in (Bill.Status.OPEN, Bill.Status.PAST_DUE):
+        return "bill_not_open"
+    if bill.collection != Bill.Collection.CARD:
+        return "on_account"
+    if subscription.state != Subscription.State.ACTIVE:
+        return "subscription_not_active"
+    if bill.type == Bill.Type.RENEWAL and not subscription.recurring_billing:
+        return "recurring_billing_off"
+    return ""
+
+
+def _check_checkout(actor: Actor, checkout: Checkout, at: datetime) -> None:
+    if checkout.state not in (Checkout.State.PAYING, Checkout.State.ACTION) or checkout.expires_at <= at:
+        raise CheckoutClosed(checkout.state)
+    eligibility = eligibility_for(actor=actor, product=checkout.product, at=at)
+    if not eligibility.is_eligible:
+        raise NotEligible(eligibility)
+    quote = quote_for(
+        plan=checkout.plan,
+        quantity=checkout.quantity,
+        market=checkout.market,
+        time_zone=checkout.tenant.time_zone,
+        at=at,
+    )
+    if (quote.total_minor, quote.currency) != (checkout.total_minor, checkout.currency):
+        raise PriceChanged(quote)

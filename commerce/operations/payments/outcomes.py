@@ -1,0 +1,328 @@
+"""What came of an attempt, recorded once and in one transaction (R6)."""
+
+import logging
+from dataclasses import dataclass
+from datetime import datetime
+
+from commerce.gateways import Declined, Intent, NeedsAuthentication, stripe
+from commerce.gateways.declines import AUTHENTICATION
+from commerce.models import Bill, Card, Checkout, Order, Payment, PaymentAttempt, Refund, Subscription
+from commerce.operations import notices
+from commerce.operations.bills import BillNotOpen, book_payment
+from commerce.operations.orders import place_order
+from commerce.operations.payments.guards import lock_attempt
+from commerce.operations.subscriptions import remember
+from config.kit.actors import Actor
+from config.kit.faults import reached
+from config.kit.tenancy import tenant_atomic
+from directory.models import User
+from directory.operations.audit import record
+
+log = logging.getLogger(__name__)
+
+State = PaymentAttempt.State
+MISMATCH = "mismatch"
+
+
+@dataclass(frozen=True, slots=True)
+class Paid:
+    """Charged; the order is placed."""
+
+    order: Order
+
+
+@dataclass(frozen=True, slots=True)
+class ActionNeeded:
+    """The bank wants the buyer's confirmation, in the browser, by this secret."""
+
+    client_secret: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """Under way: another request is at it, the bank takes its time, or the answer was lost. Ask again."""
+
+
+type Outcome = Paid | ActionNeeded | Pending
+
+
+def settle(*, actor: Actor, attempt_id: int, intent: Intent, at: datetime) -> Intent:
+    """Record what the processor says about an attempt; run again, it changes nothing more.
+
+    A declined intent is ended over there first, so that no page left open somewhere can still confirm it after
+    another attempt was begun.
+
+    :raises Retryable: it could not be ended; nothing was recorded.
+    """
+    decline = intent.decline
+    if decline is not None:
+        intent = stripe.cancel_intent(intent.id)
+    reached("R6:before")
+    with tenant_atomic(actor):
+        must_refund = _record(actor, attempt_id, intent, decline if intent.status == "canceled" else None, at)
+    reached("R6:after")
+    if must_refund:
+        _give_back(actor, attempt_id, intent, at)
+    return intent
+
+
+def cancel(*, actor: Actor, attempt_id: int, intent_id: str, reason: str, at: datetime) -> None:
+    """End an attempt over there, and here by what it then is.
+
+    :raises Retryable: it could not be ended; nothing was recorded.
+    """
+    intent = stripe.cancel_intent(intent_id)
+    with tenant_atomic(actor):
+        must_refund = _record(actor, attempt_id, intent, None, at, reason=reason)
+    if must_refund:
+        _give_back(actor, attempt_id, intent, at)
+
+
+def end_without_charge(*, actor: Actor, attempt_id: int, reason: str, at: datetime) -> None:
+    """End an attempt that never had an id: nothing was confirmed, so nothing was charged."""
+    with tenant_atomic(actor):
+        attempt = lock_attempt(attempt_id)
+        if attempt.state == State.CREATED:
+            _end(actor, attempt, State.CANCELED, kind="", code=reason, at=at)
+
+
+def _record(
+    actor: Actor,
+    attempt_id: int,
+    intent: Intent,
+    decline: Declined | NeedsAuthentication | None,
+    at: datetime,
+    *,
+    reason: str = "canceled",
+) -> bool:
+    """Write the outcome; True when money came in for which there is nothing to give."""
+    attempt = lock_attempt(attempt_id)
+    is_paid = intent.status == "succeeded"
+    if attempt.state in PaymentAttempt.FINAL:
+        return is_paid and not _is_accounted_for(attempt)
+    if not _is_as_agreed(attempt, intent):
+        _park(actor, attempt, intent, at)
+        return False
+    if is_paid:
+        _move(attempt, State.SUCCEEDED, at)
+        if attempt.checkout is not None:
+            _complete_checkout(actor, attempt, attempt.checkout, intent, at)
+            return False
+        return not _complete_bill(actor, attempt, attempt.bill, intent, at)
+    if intent.status == "canceled":
+        if decline is None:
+            _end(actor, attempt, State.CANCELED, kind="", code=reason, at=at)
+        else:
+            kind, code = facts_of(decline)
+            _end(actor, attempt, State.FAILED, kind=kind, code=code, at=at)
+    elif intent.status == "requires_action":
+        _move(attempt, State.ACTION, at)
+        if attempt.checkout is not None and attempt.checkout.state == Checkout.State.PAYING:
+            _set_checkout(attempt.checkout, Checkout.State.ACTION)
+    return False
+
+
+def _is_accounted_for(attempt: PaymentAttempt) -> bool:
+    """Whether the money of a charged attempt was booked or given back. Two queries."""
+    return Payment.objects.filter(attempt=attempt).exists() or Refund.objects.filter(attempt=attempt).exists()
+
+
+def facts_of(decline: Declined | NeedsAuthentication) -> tuple[str, str]:
+    """Kind and code as the rows keep them."""
+    if isinstance(decline, Declined):
+        return decline.kind, decline.decline_code[:60]
+    return "auth", AUTHENTICATION
+
+
+def _is_as_agreed(attempt: PaymentAttempt, intent: Intent) -> bool:
+    """I-17: amount, currency, customer and origin are those of our own row."""
+    metadata = intent.metadata or {}
+    return (
+        intent.id == attempt.intent_id
+        and intent.amount_minor == attempt.amount_minor
+        and intent.currency == attempt.currency
+        and intent.customer_id == attempt.customer_processor_id
+        and metadata.get("attempt") == attempt.key
+        and metadata.get("tenant") == str(attempt.tenant_id)
+    )
+
+
+def _park(actor: Actor, attempt: PaymentAttempt, intent: Intent, at: datetime) -> None:
+    """Leave the attempt for the vendor's staff: what the processor says is not what was agreed."""
+    if attempt.decline_code == MISMATCH:
+        return
+    attempt.decline_code = MISMATCH
+    attempt.updated_at = at
+    attempt.save(update_fields=["decline_code", "updated_at"])
+    log.critical("Attempt %s is not what the processor has as %s", attempt.key, intent.id)
+    record(
+        actor,
+        "commerce.attempt.parked",
+        at=at,
+        target_type="attempt",
+        target_id=attempt.key,
+        before={"amount_minor": attempt.amount_minor, "currency": attempt.currency},
+        after={"amount_minor": intent.amount_minor, "currency": intent.currency, "status": intent.status},
+    )
+
+
+def _move(attempt: PaymentAttempt, state: str, at: datetime) -> None:
+    attempt.state = state
+    attempt.updated_at = at
+    attempt.save(update_fields=["state", "updated_at", "decline_kind", "decline_code"])
+
+
+def _end(actor: Actor, attempt: PaymentAttempt, state: str, *, kind: str, code: str, at: datetime) -> None:
+    """The attempt brought no money: the checkout opens again, the bill stays open."""
+    attempt.decline_kind, attempt.decline_code = kind, code[:60]
+    _move(attempt, state, at)
+    record(
+        actor,
+        f"commerce.attempt.{state}",
+        at=at,
+        target_type="attempt",
+        target_id=attempt.key,
+        after={"code": attempt.decline_code, "kind": kind},
+    )
+    if attempt.checkout is not None:
+        if attempt.checkout.state in (Checkout.State.PAYING, Checkout.State.ACTION):
+            attempt.checkout.last_error = attempt.decline_code
+            _set_checkout(attempt.checkout, Checkout.State.OPEN)
+    elif state == State.FAILED:
+        mark_failed(actor=actor, bill=attempt.bill, kind=kind, code=attempt.decline_code, at=at)
+
+
+def mark_failed(*, actor: Actor, bill: Bill, kind: str, code: str, at: datetime) -> None:
+    """The bank refused a bill: it stays open, the subscription stays Active and is marked (product §5.6).
+
+    Inside a transaction that has locked both.
+    """
+    subscription: Subscription = bill.subscription
+    bill.charge_due_at = None
+    bill.leased_until = None
+    bill.tries += 1
+    bill.last_decline = code
+    bill.save(update_fields=["charge_due_at", "leased_until", "tries", "last_decline"])
+    if subscription.payment_failed_at is None:
+        subscription.payment_failed_at = at
+        subscription.save(update_fields=["payment_failed_at"])
+    remember(subscription, "payment_failed", actor=actor, at=at, bill=bill.number, kind=kind, decline=code)
+    record(
+        actor,
+        "commerce.bill.payment_failed",
+        at=at,
+        target_type="bill",
+        target_id=bill.pk,
+        target_label=bill.number,
+        after={"kind": kind, "decline": code, "tries": bill.tries},
+    )
+
+
+def _complete_checkout(
+    actor: Actor, attempt: PaymentAttempt, checkout: Checkout, intent: Intent, at: datetime
+) -> None:
+    card = _keep_card(actor, checkout.user, intent, at)
+    placed = place_order(actor=actor, checkout=checkout, card=card, at=at)
+    book_payment(
+        actor=actor, bill=placed.bill, attempt=attempt, charge_id=intent.charge_id, received_at=at, at=at
+    )
+    checkout.paid_at = at
+    checkout.last_error = ""
+    _set_checkout(checkout, Checkout.State.PAID)
+    notices.queue_receipt(placed=placed, card=card, at=at)
+    notices.queue_purchase_notice(placed=placed, at=at)
+
+
+def _complete_bill(actor: Actor, attempt: PaymentAttempt, bill: Bill, intent: Intent, at: datetime) -> bool:
+    """Book the charge on its bill; False when that needs no money any more."""
+    subscription: Subscription = bill.subscription
+    try:
+        book_payment(
+            actor=actor, bill=bill, attempt=attempt, charge_id=intent.charge_id, received_at=at, at=at
+        )
+    except BillNotOpen:
+        return False
+    has_other = Bill.objects.open().filter(subscription=subscription, tries__gt=0).exists()
+    if subscription.payment_failed_at is not None and not has_other:
+        subscription.payment_failed_at = None
+        subscription.save(update_fields=["payment_failed_at"])
+        remember(subscription, "payment_recovered", actor=actor, at=at, bill=bill.number)
+    notices.queue_renewal_receipt(bill=bill, at=at)
+    return True
+
+
+def _set_checkout(checkout: Checkout, state: str) -> None:
+    checkout.state = state
+    checkout.version += 1
+    checkout.save(update_fields=["state", "version", "last_error", "paid_at"])
+
+
+def _keep_card(actor: Actor, user: User, intent: Intent, at: datetime) -> Card | None:
+    """The payer's card as the processor describes it; the first one is the default."""
+    facts = intent.card
+    if facts is None:
+        return None
+    has_default = Card.objects.filter(
+        tenant_id=user.tenant_id, user=user, is_default=True, removed_at__isnull=True
+    ).exists()
+    card, is_new = Card.objects.get_or_create(
+        processor_id=facts.processor_id,
+        defaults={
+            "tenant_id": user.tenant_id,
+            "user": user,
+            "brand": facts.brand[:20],
+            "last4": facts.last4,
+            "expires_year": facts.expires_year,
+            "expires_month": facts.expires_month,
+            "is_default": not has_default,
+            "added_at": at,
+        },
+    )
+    if is_new:
+        record(
+            actor,
+            "commerce.card.added",
+            at=at,
+            target_type="card",
+            target_id=card.pk,
+            target_label=str(card),
+            after={"is_default": card.is_default},
+        )
+    kept: Card = card
+    return kept
+
+
+def _give_back(actor: Actor, attempt_id: int, intent: Intent, at: datetime) -> None:
+    """Refund a charge for which there is nothing to give: it came after its attempt or its bill had ended.
+
+    :raises Retryable: not refunded yet; whoever settles the attempt next tries again, with the same key.
+    """
+    with tenant_atomic(actor):
+        attempt = PaymentAttempt.objects.get(pk=attempt_id)
+    log.error("Refunding a charge that came too late: attempt %s, intent %s", attempt.key, intent.id)
+    made = stripe.refund(
+        key=f"refund_{attempt.key}",
+        intent_id=intent.id,
+        amount_minor=intent.amount_minor,
+        metadata={"tenant": str(attempt.tenant_id), "attempt": attempt.key},
+    )
+    with tenant_atomic(actor):
+        _refund, is_new = Refund.objects.get_or_create(
+            processor_refund_id=made.id,
+            defaults={
+                "tenant_id": attempt.tenant_id,
+                "attempt": attempt,
+                "amount_minor": made.amount_minor,
+                "currency": made.currency,
+                "refunded_at": at,
+            },
+        )
+        if is_new:
+            record(
+                actor,
+                "commerce.charge.refunded",
+                at=at,
+                target_type="attempt",
+                target_id=attempt.key,
+                after={"amount_minor": made.amount_minor, "currency": made.currency},
+            )

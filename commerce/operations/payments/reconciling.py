@@ -1,0 +1,182 @@
+"""Settling everything that is not final, with or without webhooks (architecture §8, I-16).
+
+Runs under the worker's login. One attempt at a time, each leased, so that any number may run side by side.
+"""
+
+import logging
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from commerce.gateways import Intent, Rejected, Retryable
+from commerce.models import Checkout, PaymentAttempt, WebhookEvent
+from commerce.operations.payments import attempts, outcomes
+from config.kit.actors import Actor
+from config.kit.errors import DomainError
+from config.kit.tenancy import atomic, connection, tenant_atomic, use_login
+from directory.actors import build_actor
+from directory.models import User
+from directory.operations.audit import record
+
+log = logging.getLogger(__name__)
+
+State = PaymentAttempt.State
+
+# Younger ones are being worked at by the request that made them.
+PATIENCE = timedelta(minutes=2)
+# A buyer whose browser went away long ago is not charged after all; the checkout opens again.
+BUYER_WAITS = timedelta(hours=1)
+# The bank's confirmation may take a while; then the checkout opens again.
+BANK_WAITS = timedelta(hours=1)
+# An event about an intent that no attempt knows: perhaps its id is not committed yet.
+EVENT_WAITS = timedelta(hours=1)
+BATCH = 500
+
+
+def reconcile(at: datetime) -> dict[str, int]:
+    """Everything that is overdue for an answer; how many of each kind were dealt with."""
+    with use_login("worker"):
+        return {
+            "events": handle_events(at),
+            "attempts": settle_attempts(at),
+            "checkouts": abandon_checkouts(at),
+        }
+
+
+def handle_events(at: datetime) -> int:
+    """Fetch anew what the stored events are about; how many events are now dealt with. Worker's login."""
+    done = 0
+    with atomic():
+        waiting = list(
+            WebhookEvent.objects.filter(handled_at__isnull=True)
+            .order_by("received_at", "id")
+            .values_list("object_id", "received_at")[:BATCH]
+        )
+    for object_id, received_at in dict(waiting).items():
+        try:
+            is_settled = settle_intent(object_id, at=at)
+        except Retryable:
+            continue
+        if is_settled or received_at <= at - EVENT_WAITS or not object_id.startswith("pi_"):
+            with atomic():
+                done += WebhookEvent.objects.filter(object_id=object_id, handled_at__isnull=True).update(
+                    handled_at=at
+                )
+    return done
+
+
+def settle_intent(intent_id: str, *, at: datetime) -> bool:
+    """Ask the processor about one intent and record what it says, by whatever login is in use.
+
+    False when it is nobody's (yet), or another process is at it. Charges nothing.
+
+    :raises Retryable: no usable answer.
+    """
+    tenant_id = _tenant_of(intent_id)
+    if tenant_id is None:
+        return False
+    with tenant_atomic(tenant_id):
+        attempt = PaymentAttempt.objects.select_related("checkout__user").get(intent_id=intent_id)
+        if attempt.state not in PaymentAttempt.FINAL and not attempts.take_lease(attempt.pk):
+            return False
+        actor = _actor_of(attempt, at)
+    try:
+        attempts.drive(actor=actor, attempt_id=attempt.pk, at=at, confirms=False)
+    except Rejected as refused:
+        log.error("Intent %s cannot be settled: %s", intent_id, refused.reason)
+    return True
+
+
+def settle_attempts(at: datetime, *, limit: int = BATCH) -> int:
+    """Drive attempts that nobody is at to an end, oldest first; how many were looked at. Worker's login."""
+    looked_at, last_id = 0, 0
+    while looked_at < limit:
+        claimed = _claim_next(at, after_id=last_id)
+        if claimed is None:
+            break
+        last_id, looked_at = claimed.pk, looked_at + 1
+        with tenant_atomic(claimed.tenant_id):
+            actor = _actor_of(claimed, at)
+        try:
+            _settle_one(actor, claimed, at)
+        except Retryable:
+            log.info("Attempt %s has no answer yet", claimed.key)
+        except DomainError as refused:
+            log.info("Attempt %s ended: %s", claimed.key, refused.code)
+    return looked_at
+
+
+def abandon_checkouts(at: datetime) -> int:
+    """End open checkouts whose time is over; how many. Worker's login."""
+    with atomic():
+        over = list(
+            Checkout.objects.filter(state=Checkout.State.OPEN, expires_at__lte=at)
+            .select_for_update(skip_locked=True, of=["self"])
+            .select_related("product")
+            .order_by("id")[:BATCH]
+        )
+        Checkout.objects.filter(pk__in=[checkout.pk for checkout in over]).update(
+            state=Checkout.State.ABANDONED
+        )
+        for checkout in over:
+            record(
+                Actor.system(checkout.tenant_id),
+                "commerce.checkout.abandoned",
+                at=at,
+                target_type="checkout",
+                target_id=checkout.key,
+                target_label=checkout.product.name,
+            )
+    return len(over)
+
+
+def _claim_next(at: datetime, *, after_id: int) -> PaymentAttempt | None:
+    with atomic():
+        found: PaymentAttempt | None = (
+            PaymentAttempt.objects.exclude(state__in=PaymentAttempt.FINAL)
+            .exclude(decline_code=outcomes.MISMATCH)
+            .filter(Q(leased_until__isnull=True) | Q(leased_until__lt=Now()))
+            .filter(updated_at__lte=at - PATIENCE, pk__gt=after_id)
+            .select_for_update(skip_locked=True, of=["self"])
+            .select_related("checkout__user")
+            .order_by("pk")
+            .first()
+        )
+        if found is not None:
+            PaymentAttempt.objects.filter(pk=found.pk).update(leased_until=Now() + settings.CHARGE_LEASE)
+    return found
+
+
+def _settle_one(actor: Actor, attempt: PaymentAttempt, at: datetime) -> None:
+    """Finish it; give it up where the buyer or the bank has let it lie for too long."""
+    is_stale = attempt.checkout_id is not None and attempt.created_at <= at - BUYER_WAITS
+    if is_stale and attempt.intent_id is None:
+        # Without an id it was never confirmed.
+        outcomes.end_without_charge(actor=actor, attempt_id=attempt.pk, reason="interrupted", at=at)
+        return
+    intent = attempts.drive(actor=actor, attempt_id=attempt.pk, at=at, confirms=not is_stale)
+    if intent is not None and is_stale and _may_be_given_up(intent, attempt, at):
+        outcomes.cancel(actor=actor, attempt_id=attempt.pk, intent_id=intent.id, reason="interrupted", at=at)
+
+
+def _may_be_given_up(intent: Intent, attempt: PaymentAttempt, at: datetime) -> bool:
+    waits_for_bank = intent.status == "requires_action" and attempt.updated_at <= at - BANK_WAITS
+    return waits_for_bank or attempts.is_untouched(intent)
+
+
+def _tenant_of(intent_id: str) -> int | None:
+    with atomic(), connection().cursor() as cursor:
+        cursor.execute("SELECT tenant_of_payment_intent(%s)", [intent_id])
+        tenant_id: int | None = cursor.fetchone()[0]
+    return tenant_id
+
+
+def _actor_of(attempt: PaymentAttempt, at: datetime) -> Actor:
+    """The buyer, through the door of a job; the installation itself for a bill."""
+    if attempt.checkout_id is None:
+        return Actor.system(attempt.tenant_id)
+    user: User = attempt.checkout.user
+    actor = build_actor(user, acting_tenant_id=attempt.tenant_id, at=at, door="job")
+    return actor or Actor.system(attempt.tenant_id)
