@@ -1,8 +1,12 @@
 """The judge itself."""
 
+from typing import Any
+
 import pytest
 
 from .openapi import validate_object, validate_request
+from .payments import charged_intent, create_intent
+from .peer import Peer
 
 AMOUNT = {"amount": "1000", "currency": "eur"}
 
@@ -55,3 +59,30 @@ def test_names_what_an_answer_lacks() -> None:
     assert validate_object({"object": "refund", "amount": 1, "created": 1, "currency": "eur"}) == [
         "id: missing"
     ]
+
+
+def test_every_object_is_as_stripe_describes_it(peer: Peer) -> None:
+    client = peer.client
+    customer = client.v1.customers.create({"email": "alice@contoso.example"})
+    token = client.v1.test_helpers.confirmation_tokens.create({"payment_method": "pm_card_visa"})
+    intent = create_intent(client, customer=customer.id, setup_future_usage="off_session")
+    paid = client.v1.payment_intents.confirm(intent.id, {"confirmation_token": token.id})
+    setup = client.v1.setup_intents.create({"customer": customer.id})
+    other = charged_intent(client)
+    dispute = peer.control("POST", "disputes", payment_intent=other.id)
+    answers: list[Any] = [
+        client.v1.customers.retrieve(customer.id),
+        client.v1.payment_methods.retrieve(str(paid.payment_method)),
+        client.v1.confirmation_tokens.retrieve(token.id),
+        paid,
+        setup,
+        client.v1.charges.retrieve(str(paid.latest_charge)),
+        client.v1.refunds.create({"payment_intent": paid.id}),
+        client.v1.disputes.retrieve(dispute["id"]),
+        client.v1.events.list({"limit": 1}).data[0],
+    ]
+
+    problems = {answer.object: validate_object(answer.to_dict()) for answer in answers}
+
+    assert len(problems) == 9
+    assert {kind: found for kind, found in problems.items() if found} == {}
