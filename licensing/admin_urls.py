@@ -2,9 +2,10 @@
 
 from django.urls import URLPattern, path
 
-from licensing.views import assigning, licenses
+from licensing.views import assigning, licenses, subscription
 
 urlpatterns: list[URLPattern] = [
+    path("billing/your-products/<uuid:key>/", subscription.subscription, name="subscription"),
     path("billing/your-products/<uuid:key>/assign/", assigning.assign, name="assign"),
     path("billing/your-products/<uuid:key>/unassign/", assigning.unassign, name="unassign"),
     path("licenses/", licenses.licenses, name="licenses"),
