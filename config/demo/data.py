@@ -1,0 +1,353 @@
+"""The demo's data (product §17), made by the operations that people use, with a past that was walked through.
+
+Loading twice changes nothing; an interrupted load goes on where it stopped. Purchases by card are charged by the
+card processor peer, so that one must be up.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import httpx
+from django.conf import settings
+from django.core.management import call_command
+
+from commerce.models import Agreement, AgreementPrice, Checkout, Market, Plan, Price, Product, Subscription
+from commerce.operations.checkouts import BillingDetails, save_checkout, start_checkout
+from commerce.operations.orders import purchase_centrally
+from commerce.operations.payments import Paid, pay_checkout
+from commerce.operations.recurring import set_recurring_billing
+from commerce.operations.renewals.sweeps import run_sweeps
+from config.demo import people
+from config.demo.environment import client_of, issuers
+from config.kit.actors import Actor
+from config.kit.tenancy import tenant_atomic, use_login
+from directory.actors import build_actor
+from directory.models import Domain, Relationship, Tenant, User
+from directory.operations.partners import assign_relationship, create_relationship
+from directory.operations.people import create_guest, create_user, disable_user, grant_role
+from directory.operations.tenants import add_domain, configure_identity_provider, create_tenant
+from directory.permissions import Role
+from licensing.operations.assignments import assign_licenses
+from policies.models import PolicyValue
+from policies.operations.policies import set_contact_text, set_product_policy
+
+OPENED = timedelta(days=150)
+DORA_LEFT = timedelta(days=20)
+
+# What the organization pays under its agreement, of the list price.
+AGREED_SHARE = 0.82
+
+
+@dataclass(frozen=True, slots=True)
+class Purchase:
+    """One person's purchase by card, so many days ago, and whom the licenses went to besides the buyer."""
+
+    buyer: str
+    product: str
+    plan: tuple[int, int]
+    quantity: int
+    days_ago: int
+    holders: Sequence[str] = ()
+    renews: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class CentralPurchase:
+    """What Contoso bought under its agreement, and who holds it."""
+
+    product: str
+    plan: tuple[int, int]
+    quantity: int
+    days_ago: int
+    holders: Sequence[str] = ()
+
+
+CENTRAL = (
+    CentralPurchase(
+        "power-bi-pro",
+        (12, 12),
+        25,
+        140,
+        ("gina", "greg", "bill", "lisa", "uma", "rhea", "sam", "mike", "erik", "daan", "dirk", "diana"),
+    ),
+    CentralPurchase("project-plan-3", (12, 1), 5, 135, ("gina", "mike", "erik")),
+)
+BY_CARD = (
+    Purchase("pat", "power-bi-pro", (1, 1), 10, 100, ("mike", "erik", "daan")),
+    Purchase("dora", "power-apps-per-user", (12, 1), 3, 75, ("dirk",)),
+    Purchase("sam", "visio-plan-1", (1, 1), 1, 40),
+    Purchase("pat", "power-bi-premium-per-user", (1, 1), 2, 12, (), renews=False),
+)
+
+
+def load(at: datetime) -> None:
+    """Make everything as it should be at `at`."""
+    call_command("load_catalogue", verbosity=0)
+    tenants = {tenant.key: _tenant(tenant, at - OPENED) for tenant in people.TENANTS}
+    contoso = tenants["contoso"]
+    _guests(tenants, at - OPENED)
+    _relationship(customer=contoso, partner=tenants["northwind"], at=at)
+    _agreement(contoso, at - OPENED)
+    _policies(contoso, at - OPENED)
+    _walk(contoso, at)
+
+
+def _tenant(source: people.Tenant, at: datetime) -> Tenant:
+    """One organization with its domain, identity provider, people and roles."""
+    with use_login("worker"):
+        known = Domain.objects.filter(name=source.domain).first()
+    if known is not None:
+        with tenant_atomic(known.tenant_id):
+            tenant = Tenant.objects.get(pk=known.tenant_id)
+    else:
+        tenant = create_tenant(
+            name=source.name,
+            kind=source.kind,
+            country=source.country,
+            time_zone=source.time_zone,
+            currency=source.currency,
+            language=source.language,
+            is_managed=source.is_managed,
+            at=at,
+        )
+        add_domain(actor=Actor.system(tenant.pk), name=source.domain, is_verified=True, at=at)
+    actor = Actor.system(tenant.pk)
+    issuer = issuers()[source.key]
+    client_id, client_secret = client_of(source.key)
+    configure_identity_provider(
+        actor=actor, issuer=issuer, client_id=client_id, client_secret=client_secret, at=at
+    )
+    for person in source.people:
+        user = _find(tenant, source, person) or create_user(
+            actor=actor,
+            name=person.full_name,
+            email=source.mail(person),
+            issuer=issuer,
+            subject=source.object_id(person),
+            source=person.source,
+            at=at,
+        )
+        for role in person.roles:
+            grant_role(actor=actor, user_id=user.pk, role=role, at=at)
+    return tenant
+
+
+def _find(tenant: Tenant, home: people.Tenant, person: people.Person) -> User | None:
+    with tenant_atomic(tenant.pk):
+        user: User | None = User.objects.filter(
+            tenant=tenant, issuer=issuers()[home.key], subject=home.object_id(person)
+        ).first()
+        return user
+
+
+def _guests(tenants: dict[str, Tenant], at: datetime) -> None:
+    for home in people.TENANTS:
+        for person in home.people:
+            for host in person.guest_of:
+                if _find(tenants[host], home, person) is None:
+                    create_guest(
+                        actor=Actor.system(tenants[host].pk),
+                        name=person.full_name,
+                        email=home.mail(person),
+                        issuer=issuers()[home.key],
+                        subject=home.object_id(person),
+                        at=at,
+                    )
+
+
+def _relationship(*, customer: Tenant, partner: Tenant, at: datetime) -> None:
+    """*Contoso licensing*: Petra alone, billing and license admin, ends in eleven months."""
+    northwind = people.tenant("northwind")
+    petra = _find(partner, northwind, northwind.person("petra"))
+    roles = [Role.BILLING_ADMIN, Role.LICENSE_ADMIN]
+    with tenant_atomic(customer.pk):
+        relationship = Relationship.objects.filter(tenant=customer, partner_tenant_id=partner.pk).first()
+    if relationship is None:
+        relationship = create_relationship(
+            customer=customer,
+            partner=partner,
+            name="Contoso licensing",
+            roles=roles,
+            at=at - timedelta(days=30),
+            ends_at=at + timedelta(days=335),
+        )
+    if petra is not None:
+        assign_relationship(relationship=relationship, user=petra, roles=roles, at=at)
+
+
+def _agreement(tenant: Tenant, at: datetime) -> None:
+    """Contoso's price list: every product, somewhat below the list."""
+    with tenant_atomic(tenant.pk):
+        agreement, _is_new = Agreement.objects.get_or_create(
+            tenant=tenant, name="Contoso enterprise agreement", defaults={"payment_days": 30}
+        )
+        market = Market.objects.get(pk=tenant.country)
+        AgreementPrice.objects.bulk_create(
+            (
+                AgreementPrice(
+                    tenant=tenant,
+                    agreement=agreement,
+                    plan_id=price.plan_id,
+                    currency=price.currency,
+                    unit_price_minor=round(price.unit_price_minor * AGREED_SHARE),
+                )
+                for price in Price.objects.filter(market=market)
+            ),
+            ignore_conflicts=True,
+        )
+
+
+def _policies(tenant: Tenant, at: datetime) -> None:
+    gina = _actor(tenant, "gina", at)
+    for slug, value in (
+        ("power-automate-per-user", PolicyValue.DISABLED),
+        ("project-plan-1", PolicyValue.TRIALS_ONLY),
+    ):
+        product = Product.objects.get(slug=slug)
+        set_product_policy(actor=gina, product_keys=[product.key], value=value, at=at)
+    set_contact_text(
+        actor=gina,
+        text="Contoso buys Power Automate centrally. Ask the service desk, extension 4400.",
+        url="https://servicedesk.contoso.example/licenses",
+        at=at,
+    )
+
+
+def _walk(tenant: Tenant, at: datetime) -> None:
+    """Live through the past day by day: purchases on their day, and every sweep on each day that needs one."""
+    first = max(purchase.days_ago for purchase in (*CENTRAL, *BY_CARD))
+    for days_ago in range(first, -1, -1):
+        today = at - timedelta(days=days_ago)
+        for central in CENTRAL:
+            if central.days_ago == days_ago:
+                _buy_centrally(tenant, central, today)
+        for purchase in BY_CARD:
+            if purchase.days_ago == days_ago:
+                _buy(tenant, purchase, today)
+        if today.date() == (at - DORA_LEFT).date():
+            _leave(tenant, "dora", today)
+        with use_login("worker"):
+            is_due = Subscription.objects.filter(due_at__lte=today).exists()
+        if is_due or not days_ago:
+            run_sweeps(at=today)
+
+
+def _actor(tenant: Tenant, name: str, at: datetime) -> Actor:
+    contoso = people.tenant("contoso")
+    user = _find(tenant, contoso, contoso.person(name))
+    if user is None:
+        raise LookupError(name)
+    with tenant_atomic(tenant.pk):
+        actor = build_actor(user, acting_tenant_id=tenant.pk, at=at, door="cli")
+    if actor is None:
+        raise LookupError(name)
+    return actor
+
+
+def _plan(slug: str, months: tuple[int, int]) -> Plan:
+    term, billing = months
+    return Plan.objects.select_related("product").get(
+        product__slug=slug, term_months=term, billing_months=billing
+    )
+
+
+def _buy_centrally(tenant: Tenant, purchase: CentralPurchase, at: datetime) -> None:
+    plan = _plan(purchase.product, purchase.plan)
+    with tenant_atomic(tenant.pk):
+        if Subscription.objects.filter(
+            tenant=tenant, product=plan.product, channel=Subscription.Channel.CENTRAL
+        ).exists():
+            return
+    subscription = purchase_centrally(
+        actor=_actor(tenant, "gina", at),
+        product=plan.product,
+        plan=plan,
+        quantity=purchase.quantity,
+        at=at,
+    )
+    _assign(_actor(tenant, "gina", at), subscription, purchase.holders, at)
+
+
+def _buy(tenant: Tenant, purchase: Purchase, at: datetime) -> None:
+    plan = _plan(purchase.product, purchase.plan)
+    actor = _actor(tenant, purchase.buyer, at)
+    with tenant_atomic(actor):
+        if Subscription.objects.filter(
+            tenant=tenant, product=plan.product, purchaser_id=actor.user_id
+        ).exists():
+            return
+    checkout = start_checkout(actor=actor, product=plan.product, plan=plan, quantity=purchase.quantity, at=at)
+    save_checkout(
+        actor=actor,
+        key=checkout.key,
+        plan=plan,
+        quantity=purchase.quantity,
+        billing=BillingDetails(
+            name=actor.label,
+            street="Keizersgracht 100",
+            postal_code="1015 AA",
+            city="Amsterdam",
+            country="NL",
+        ),
+        takes_first_license=True,
+        agrees_to_terms=True,
+        seen_total_minor=checkout.total_minor,
+        at=at,
+    )
+    outcome = pay_checkout(actor=actor, key=checkout.key, confirmation_token=_card(), at=at)
+    if not isinstance(outcome, Paid):
+        raise TypeError(f"{purchase.buyer}'s purchase ended as {outcome!r}")
+    with tenant_atomic(actor):
+        subscription = Subscription.objects.get(
+            tenant=tenant, order_lines__order__checkout=Checkout.objects.get(pk=checkout.pk)
+        )
+    buyer = _actor(tenant, purchase.buyer, at)
+    _assign(buyer, subscription, purchase.holders, at)
+    if not purchase.renews:
+        set_recurring_billing(
+            actor=buyer, key=subscription.key, on=False, version=_version(tenant, subscription), at=at
+        )
+
+
+def _version(tenant: Tenant, subscription: Subscription) -> int:
+    with tenant_atomic(tenant.pk):
+        return int(Subscription.objects.values_list("version", flat=True).get(pk=subscription.pk))
+
+
+def _assign(actor: Actor, subscription: Subscription, names: Sequence[str], at: datetime) -> None:
+    if not names:
+        return
+    contoso = people.tenant("contoso")
+    with tenant_atomic(actor):
+        ids = dict(
+            User.objects.filter(
+                tenant_id=actor.tenant_id, email__in=[contoso.mail(contoso.person(name)) for name in names]
+            ).values_list("email", "pk")
+        )
+        assign_licenses(
+            actor=actor,
+            subscription_key=subscription.key,
+            user_ids=[ids[contoso.mail(contoso.person(name))] for name in names],
+            at=at,
+            confirmed=True,
+        )
+
+
+def _leave(tenant: Tenant, name: str, at: datetime) -> None:
+    contoso = people.tenant("contoso")
+    user = _find(tenant, contoso, contoso.person(name))
+    if user is not None and user.is_active:
+        disable_user(actor=_actor(tenant, "uma", at), user_id=user.pk, at=at)
+
+
+def _card() -> str:
+    """A confirmation token of the test card 4242…, as a browser would make it."""
+    answer = httpx.post(
+        f"{settings.STRIPE_API_BASE}/v1/test_helpers/confirmation_tokens",
+        auth=(settings.STRIPE_SECRET_KEY, ""),
+        data={"payment_method": "pm_card_visa"},
+        timeout=30,
+    )
+    answer.raise_for_status()
+    return str(answer.json()["id"])
