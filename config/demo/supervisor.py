@@ -186,21 +186,24 @@ class Supervisor:
         if not collected.exists() or collected.read_text() != static_files:
             collecting = self._manage("collectstatic", "--no-input", "--verbosity", "0")
         self._finish(self._manage("migrate", "--database", "owner", "--verbosity", "1"), "migrate")
-        if list(CHECKOUT.glob("*/management/commands/load_demo.py")):
-            self._say("Demo data")
-            self._finish(self._manage("load_demo"), "load_demo")
+        commands = self._commands(settings)
+        for name in ("processor", "identity"):
+            self._children[name] = self._spawn(name, commands.pop(name))
+        self._say("Demo data")
+        self._finish(self._manage("load_demo"), "load_demo")
         if collecting:
             self._finish(collecting, "collectstatic")
             collected.write_text(static_files)
 
-        self._say("Card processor, identity providers, worker, web server")
-        self._start_children(settings)
+        self._say("Worker and web server")
+        for name, command in commands.items():
+            self._children[name] = self._spawn(name, command)
         self._wait_until_ready()
 
-    def _start_children(self, settings: Mapping[str, str]) -> None:
+    def _commands(self, settings: Mapping[str, str]) -> dict[str, list[str]]:
         processor = urlsplit(settings["STRIPE_API_BASE"])
         celery = [sys.executable, "-m", "celery", "-A", "config.celery"]
-        commands: dict[str, list[str]] = {
+        return {
             "processor": [
                 *(sys.executable, "-m", "config.demo.processor"),
                 *("--host", str(processor.hostname), "--port", str(processor.port)),
@@ -224,8 +227,6 @@ class Supervisor:
                 *("--access-logfile", "-", "--no-control-socket"),
             ],
         }
-        for name, command in commands.items():
-            self._children[name] = self._spawn(name, command)
 
     def _spawn(self, name: str, command: list[str]) -> subprocess.Popen[bytes]:
         return spawn(command, log=self._log(name), env=self._environment, cwd=CHECKOUT)
