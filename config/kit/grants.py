@@ -13,6 +13,8 @@ from django.db import connections, models
 EVERYTHING = "SELECT, INSERT, UPDATE, DELETE"
 APPEND_ONLY = "SELECT, INSERT"
 READ_ONLY = "SELECT"
+# Tables of Django's that would mix the tenants' rows and that nothing here uses.
+CLOSED = ("django_admin_log",)
 
 
 def apply_after_migrate(*, using: str, **_: Any) -> None:
@@ -42,6 +44,8 @@ def apply() -> None:
                 f"REVOKE ALL ON django_migrations FROM {role};"
                 f"GRANT SELECT ON django_migrations TO {role}"
             )
+            for table in CLOSED:
+                cursor.execute(f"REVOKE ALL ON {quote(table)} FROM {role}")
             for model in apps.get_models():
                 narrowed = _narrowed(model, attribute)
                 if narrowed and model._meta.db_table in present:

@@ -26,9 +26,7 @@ CROSSINGS = frozenset(
         "tenant_of_domain",  # e-mail domain -> tenant and its identity provider, before sign-in
         "identity_provider_of_key",  # provider key in a login or callback address -> its tenant
         "accounts_of_subject",  # issuer + subject -> the person's account rows
-        "customers_of_partner_user",  # partner's user -> tenants they may act for
         "tenant_of_payment_intent",  # processor's intent id -> tenant
-        "tenant_of_bill_number",  # not secret: printed on the bill
         "search_users",  # trigram search inside the caller's own tenant (LIKE is not leakproof)
         "search_subscriptions",
     }
