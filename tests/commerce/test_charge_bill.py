@@ -1,0 +1,330 @@
+"""Charging an open bill while the payer is away, against the real processor peer (product §5.3, §5.6; I-14)."""
+
+from datetime import timedelta
+
+import pytest
+
+from commerce.models import Bill, Card, Payment, PaymentAttempt, Subscription, SubscriptionEvent
+from commerce.operations.bills import Line, issue_bill
+from commerce.operations.payments import charge_bill, pay_checkout, take_due_bills
+from config.kit.actors import Actor
+from config.kit.tenancy import tenant_atomic, use_login
+from directory.models import OutgoingMail, Tenant, User
+from directory.permissions import Role
+from tests.factories import (
+    AT,
+    actor_of,
+    make_checkout,
+    make_self_service_subscription,
+    make_tenant,
+    make_user,
+)
+from tests.processor import card_token, charges, control, fault, intents
+
+pytestmark = [
+    pytest.mark.django_db(databases=["default", "owner", "worker"], transaction=True),
+    pytest.mark.usefixtures("empty_processor"),
+]
+
+LATER = AT + timedelta(days=31)
+
+
+@pytest.fixture
+def tenant() -> Tenant:
+    return make_tenant()
+
+
+@pytest.fixture
+def pat(tenant: Tenant) -> User:
+    return make_user(tenant, name="Pat")
+
+
+def bought(pat: User, card: str = "pm_card_visa") -> Subscription:
+    """A purchase paid by card, as a buyer makes it."""
+    checkout = make_checkout(pat)
+    pay_checkout(actor=actor_of(pat), key=checkout.key, confirmation_token=card_token(card), at=AT)
+    with tenant_atomic(pat.tenant_id):
+        return Subscription.objects.select_related("vendor_entity").get()
+
+
+def billed(subscription: Subscription, *, type: str = "renewal") -> Bill:
+    """The next period's open bill, as the renewal sweep makes it."""
+    start, end = subscription.period_end, subscription.period_end + timedelta(days=30)
+    with tenant_atomic(subscription.tenant_id):
+        first = Bill.objects.select_related("order", "bill_to", "payer").get(subscription=subscription)
+        return issue_bill(
+            actor=Actor.system(subscription.tenant_id),
+            subscription=subscription,
+            order=first.order,
+            type=type,
+            bill_to=first.bill_to,
+            payer=first.payer,
+            collection="card",
+            lines=[Line("Power BI Pro", 10, 940, 9400, start, end)],
+            period_start=start,
+            period_end=end,
+            at=LATER,
+            due_at=LATER,
+            charge_due_at=LATER,
+        )
+
+
+def charge(bill: Bill, **facts: object) -> str:
+    with use_login("worker"):
+        return charge_bill(bill_id=bill.pk, at=LATER, **facts)
+
+
+def now(bill: Bill) -> Bill:
+    with tenant_atomic(bill.tenant_id):
+        return Bill.objects.select_related("subscription").get(pk=bill.pk)
+
+
+def events(bill: Bill) -> list[str]:
+    with tenant_atomic(bill.tenant_id):
+        return list(
+            SubscriptionEvent.objects.filter(subscription_id=bill.subscription_id)
+            .order_by("id")
+            .values_list("code", flat=True)
+        )
+
+
+def attempts_of(bill: Bill) -> list[str]:
+    with tenant_atomic(bill.tenant_id):
+        return list(PaymentAttempt.objects.filter(bill=bill).order_by("id").values_list("state", flat=True))
+
+
+def spoil_card(pat: User, card: str) -> None:
+    """Make the bank of the saved card answer otherwise from now on."""
+    with tenant_atomic(pat.tenant_id):
+        row = Card.objects.get()
+        Card.objects.filter(pk=row.pk).update(processor_id=card)
+
+
+def test_the_saved_card_is_charged_once_and_the_bill_is_paid(tenant: Tenant, pat: User) -> None:
+    bill = billed(bought(pat))
+
+    result = charge(bill)
+
+    assert result == "paid"
+    paid = now(bill)
+    assert (paid.status, paid.paid_minor, paid.paid_at) == ("paid", 11_374, LATER)
+    assert (paid.charge_due_at, paid.leased_until) == (None, None)
+    assert attempts_of(bill) == ["succeeded"]
+    assert charges() == 2
+    with tenant_atomic(tenant.pk):
+        assert Payment.objects.filter(bill=bill).count() == 1
+        assert OutgoingMail.objects.filter(kind="renewal_receipt").get().to_user_id == pat.pk
+    assert intents()[0]["metadata"]["bill"] == bill.number
+
+
+def test_charging_again_does_nothing(pat: User) -> None:
+    bill = billed(bought(pat))
+    charge(bill)
+
+    assert charge(bill) == "busy"
+    assert charge(bill, is_leased=True) == "paid"
+
+    assert charges() == 2
+    assert attempts_of(bill) == ["succeeded"]
+
+
+@pytest.mark.parametrize(
+    ("card", "kind", "code"),
+    [
+        ("pm_card_visa_chargeDeclinedInsufficientFunds", "soft", "insufficient_funds"),
+        ("pm_card_visa_chargeDeclinedStolenCard", "hard", "stolen_card"),
+        ("pm_card_authenticationRequired", "auth", "authentication_required"),
+    ],
+)
+def test_a_refused_charge_marks_the_subscription_and_leaves_it_active(
+    pat: User, card: str, kind: str, code: str
+) -> None:
+    bill = billed(bought(pat))
+    spoil_card(pat, card)
+
+    result = charge(bill)
+
+    assert result == "declined"
+    refused = now(bill)
+    assert (refused.status, refused.tries, refused.last_decline) == ("open", 1, code)
+    assert (refused.charge_due_at, refused.leased_until) == (None, None)
+    assert refused.subscription.state == "active"
+    assert refused.subscription.payment_failed_at == LATER
+    assert attempts_of(bill) == ["failed"]
+    assert events(bill)[-1] == "payment_failed"
+    assert charges() == 1
+    with tenant_atomic(pat.tenant_id):
+        assert PaymentAttempt.objects.get(bill=bill).decline_kind == kind
+        assert not OutgoingMail.objects.filter(kind="renewal_receipt").exists()
+
+
+def test_a_payer_without_a_card_counts_as_refused(pat: User) -> None:
+    bill = billed(bought(pat))
+    with tenant_atomic(pat.tenant_id):
+        Card.objects.update(removed_at=LATER)
+
+    assert charge(bill) == "declined"
+
+    assert now(bill).last_decline == "no_card"
+    assert attempts_of(bill) == []
+    assert charges() == 1
+
+
+def test_a_later_payment_takes_the_mark_away(pat: User) -> None:
+    bill = billed(bought(pat))
+    spoil_card(pat, "pm_card_visa_chargeDeclined")
+    charge(bill)
+    with tenant_atomic(pat.tenant_id):
+        Card.objects.update(processor_id="pm_card_visa")
+        Bill.objects.filter(pk=bill.pk).update(charge_due_at=LATER)
+
+    assert charge(bill) == "paid"
+
+    assert now(bill).subscription.payment_failed_at is None
+    assert events(bill)[-2:] == ["payment_failed", "payment_recovered"]
+    assert attempts_of(bill) == ["failed", "succeeded"]
+
+
+@pytest.mark.parametrize(
+    ("change", "bill_type"),
+    [
+        ({"state": "expired"}, "renewal"),
+        ({"state": "disabled"}, "renewal"),
+        ({"state": "disabled"}, "monthly_charge"),
+        ({"recurring_billing": False}, "renewal"),
+    ],
+)
+def test_what_ended_or_was_switched_off_is_never_charged(
+    pat: User, change: dict[str, object], bill_type: str
+) -> None:
+    bill = billed(bought(pat), type=bill_type)
+    with tenant_atomic(pat.tenant_id):
+        Subscription.objects.update(**change)
+
+    assert charge(bill) == "withheld"
+
+    left = now(bill)
+    assert (left.status, left.charge_due_at, left.tries) == ("open", None, 0)
+    assert left.subscription.payment_failed_at is None
+    assert charges() == 1
+
+
+def test_a_term_committed_to_is_charged_although_the_renewal_is_off(pat: User) -> None:
+    bill = billed(bought(pat), type="monthly_charge")
+    with tenant_atomic(pat.tenant_id):
+        Subscription.objects.update(recurring_billing=False)
+
+    assert charge(bill) == "paid"
+
+
+def test_switching_off_between_creation_and_confirmation_stops_the_charge(
+    pat: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from commerce.gateways import stripe
+
+    bill = billed(bought(pat))
+    real = stripe.create_intent
+
+    def create_and_switch_off(**facts: object) -> object:
+        made = real(**facts)
+        with use_login("worker"):
+            Subscription.objects.update(recurring_billing=False)
+        return made
+
+    monkeypatch.setattr(stripe, "create_intent", create_and_switch_off)
+
+    assert charge(bill) == "withheld"
+
+    assert attempts_of(bill) == ["canceled"]
+    assert intents()[0]["status"] == "canceled"
+    assert charges() == 1
+
+
+def test_an_outage_counts_for_nothing_and_the_next_sweep_goes_on(pat: User) -> None:
+    bill = billed(bought(pat))
+    fault("error", "/v1/payment_intents", status=503, count=3)
+
+    assert charge(bill) == "pending"
+    waiting = now(bill)
+    assert (waiting.tries, waiting.last_decline, waiting.leased_until) == (0, "", None)
+    assert waiting.subscription.payment_failed_at is None
+
+
+def test_a_failure_that_the_processor_repeats_for_the_key_is_given_up_for_a_new_attempt(pat: User) -> None:
+    """F-11: a 500 is replayed for its key; the attempt never had an id, so a new one charges once."""
+    bill = billed(bought(pat))
+    fault("error", "/v1/payment_intents", status=500, count=3, after_work=True)
+    assert charge(bill) == "pending"
+    control("DELETE", "faults")
+
+    with use_login("worker"):
+        results = [charge_bill(bill_id=bill.pk, at=LATER + timedelta(minutes=61 * turn)) for turn in (1, 2)]
+
+    assert results == ["pending", "paid"]
+    assert attempts_of(bill) == ["canceled", "succeeded"]
+    assert charges() == 2
+
+
+@pytest.mark.parametrize("kind", ["lose_answer", "lose_request"])
+@pytest.mark.parametrize("path", ["/v1/payment_intents", "/v1/payment_intents/*/confirm"])
+def test_a_lost_answer_is_settled_by_the_next_sweep_with_one_charge(pat: User, kind: str, path: str) -> None:
+    bill = billed(bought(pat))
+    fault(kind, path, count=3 if path.endswith("intents") else 1)
+    assert charge(bill) == "pending"
+
+    assert charge(bill) == "paid"
+
+    assert charges() == 2
+    assert len(intents()) == 2
+    assert attempts_of(bill) == ["succeeded"]
+
+
+def test_a_lease_keeps_a_second_sweep_away(pat: User) -> None:
+    bill = billed(bought(pat))
+    with use_login("worker"):
+        taken = take_due_bills(at=LATER, limit=10)
+
+        again = take_due_bills(at=LATER, limit=10)
+
+    assert (taken, again) == ([bill.pk], [])
+    assert charge(bill) == "busy"
+    assert charge(bill, is_leased=True) == "paid"
+
+
+def test_a_bill_that_is_not_due_yet_is_left_alone(pat: User) -> None:
+    bill = billed(bought(pat))
+    with use_login("worker"):
+        assert charge_bill(bill_id=bill.pk, at=LATER - timedelta(seconds=1)) == "busy"
+
+    assert charges() == 1
+
+
+def test_the_receipt_of_a_payer_who_left_goes_to_the_billing_admins(tenant: Tenant, pat: User) -> None:
+    admin = make_user(tenant, roles=(Role.BILLING_ADMIN,))
+    bill = billed(bought(pat))
+    with tenant_atomic(tenant.pk):
+        User.objects.filter(pk=pat.pk).update(status="disabled")
+
+    charge(bill)
+
+    with tenant_atomic(tenant.pk):
+        mail = OutgoingMail.objects.get(kind="renewal_receipt")
+    assert mail.to_user_id == admin.pk
+    assert mail.context["payer_left"] is True
+
+
+def test_a_card_of_the_purchaser_never_pays_the_organizations_bill(tenant: Tenant, pat: User) -> None:
+    subscription = make_self_service_subscription(pat)
+    bill = billed(_with_entity(subscription))
+    with tenant_atomic(tenant.pk):
+        Bill.objects.filter(pk=bill.pk).update(payer=None)
+
+    assert charge(bill) == "declined"
+
+    assert now(bill).last_decline == "no_card"
+    assert charges() == 0
+
+
+def _with_entity(subscription: Subscription) -> Subscription:
+    with tenant_atomic(subscription.tenant_id):
+        return Subscription.objects.select_related("vendor_entity").get(pk=subscription.pk)
