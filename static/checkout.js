@@ -113,7 +113,7 @@ function post(action, confirmationToken = "") {
   const body = new FormData(form);
   body.set("action", action);
   body.set("confirmation_token", confirmationToken);
-  return fetch(form.action, { method: "POST", body: new URLSearchParams(body) });
+  return fetch(location.pathname, { method: "POST", body: new URLSearchParams(body) });
 }
 
 function billingDetails() {

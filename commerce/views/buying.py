@@ -5,10 +5,9 @@ reload, the back button, a second tab and a lost answer all lead to the one orde
 """
 
 import uuid
-from datetime import datetime
+from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import urlencode
 
 from django.conf import settings
 from django.forms import BooleanField
@@ -17,10 +16,11 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
-from commerce.declines import advice_for
 from commerce.forms import CheckoutForm, ChoiceForm
-from commerce.gateways import Declined
+from commerce.gateways import Declined, NeedsAuthentication, Rejected
+from commerce.gateways.declines import sentence_of
 from commerce.models import Checkout, Market, Product
+from commerce.operations import payments
 from commerce.operations.checkouts import (
     BillingDetails,
     CheckoutClosed,
@@ -34,17 +34,21 @@ from commerce.queries import checkouts as queries
 from commerce.queries.catalogue import Offer, offer
 from commerce.queries.quotes import quote_for
 from commerce.quotes import Quote
+from commerce.views.market import shown_market
 from config.kit import access
 from config.kit.actors import Actor
 from config.kit.clock import now
 from config.kit.errors import Conflict, Malformed, NotVisible, PeerUnavailable, Text
 from config.kit.money import format_money
+from config.kit.rate import CounterAway, Limit, TooManyTries
 from config.kit.tenancy import tenant_atomic
 from directory.actors import tenant_row
+from directory.views.sign_in import email_step
 from policies.eligibility import Eligibility
 from policies.queries.policies import contact_text
 
 SEE_OTHER = HTTPStatus.SEE_OTHER
+MINUTE = timedelta(minutes=1)
 
 
 def _see(url: str) -> HttpResponse:
@@ -68,8 +72,12 @@ def buy(request: HttpRequest, slug: str) -> HttpResponse:
         raise NotVisible
     actor: Actor | None = request.actor  # type: ignore[attr-defined]
     if actor is None:
-        here = urlencode({"next": request.get_full_path()})
-        return HttpResponseRedirect(f"{reverse('directory:sign-in')}?{here}")
+        return email_step(
+            request,
+            next_path=request.get_full_path(),
+            about="commerce/_buy_about.html",
+            **_about(request, product, at),
+        )
     form = ChoiceForm(request.GET, plans=product.plans.all())
     form.is_valid()
     try:
@@ -83,6 +91,12 @@ def buy(request: HttpRequest, slug: str) -> HttpResponse:
     except NotEligible as refusal:
         return _not_eligible(request, actor, product, refusal.eligibility)
     return HttpResponseRedirect(checkout_url(checkout))
+
+
+def _about(request: HttpRequest, product: Product, at: datetime) -> dict[str, Any]:
+    """The product shown above the work e-mail, with its price where the visitor seems to be."""
+    found = offer(product=product, market=shown_market(request).market, at=at)
+    return {"product": product, "price": found.monthly if found.is_open else None}
 
 
 def _wanted(form: ChoiceForm, product: Product) -> int | None:
@@ -135,21 +149,20 @@ def _show(request: HttpRequest, found: Checkout, at: datetime) -> HttpResponse:
 
 def _settle(request: HttpRequest, found: Checkout, at: datetime) -> HttpResponse:
     """Ask the processor how a payment that is under way stands, and go where its answer leads."""
-    from commerce.operations import payments
-
     actor: Actor = request.actor  # type: ignore[attr-defined]
     try:
         outcome = payments.finish_checkout(actor=actor, key=found.key, at=at)
-    except Declined:
+    except NotEligible:
+        return _see(reverse("commerce:buy", args=[found.product.slug]))
+    except (Declined, NeedsAuthentication, Conflict, Rejected):
+        # It has ended: the page of the state that the checkout is in now says how.
         return _see(checkout_url(found))
     except PeerUnavailable:
         outcome = payments.Pending()
     return _go_on(request, found, outcome)
 
 
-def _go_on(request: HttpRequest, found: Checkout, outcome: Any) -> HttpResponse:
-    from commerce.operations import payments
-
+def _go_on(request: HttpRequest, found: Checkout, outcome: payments.Outcome) -> HttpResponse:
     actor: Actor = request.actor  # type: ignore[attr-defined]
     context: dict[str, Any] = {}
     template = "commerce/checkout_waiting.html"
@@ -224,6 +237,8 @@ def _pay(request: HttpRequest, found: Checkout, at: datetime) -> HttpResponse:
     status = HTTPStatus.UNPROCESSABLE_ENTITY
     if form.is_valid():
         try:
+            if not is_check:
+                _count(actor)
             _save(actor, found, form.cleaned_data, at)
         except Malformed as error:
             form.add_error(error.field if error.field in form.fields else None, str(error))
@@ -235,6 +250,9 @@ def _pay(request: HttpRequest, found: Checkout, at: datetime) -> HttpResponse:
             return _see(checkout_url(found))
         except NotEligible:
             return _see(reverse("commerce:buy", args=[found.product.slug]))
+        except (TooManyTries, CounterAway) as error:
+            problem = Problem(str(error), _("Nothing was charged."), "")
+            status = HTTPStatus(error.status)
         else:
             if is_check:
                 return HttpResponse(status=HTTPStatus.NO_CONTENT)
@@ -246,6 +264,11 @@ def _pay(request: HttpRequest, found: Checkout, at: datetime) -> HttpResponse:
             _("Something is missing or wrong. Nothing was charged."), _("The fields say what."), "pay"
         )
     return _form_page(request, found, at, form=form, problem=problem, status=status)
+
+
+def _count(actor: Actor) -> None:
+    """At most so many payments a minute are tried for one person, whatever the card (reliability §7)."""
+    Limit("buy", tries=settings.BUYS_PER_MINUTE, per=MINUTE).count(str(actor.user_id))
 
 
 def _save(actor: Actor, found: Checkout, values: dict[str, Any], at: datetime) -> None:
@@ -284,8 +307,6 @@ def _keep_choice(actor: Actor, found: Checkout, values: dict[str, Any], at: date
 
 def _charge(request: HttpRequest, found: Checkout, token: str, at: datetime) -> HttpResponse:
     """One charge. Every answer leads back to the checkout's own address, which shows how it stands."""
-    from commerce.operations import payments
-
     actor: Actor = request.actor  # type: ignore[attr-defined]
     try:
         outcome = payments.pay_checkout(actor=actor, key=found.key, confirmation_token=token, at=at)
@@ -293,7 +314,7 @@ def _charge(request: HttpRequest, found: Checkout, token: str, at: datetime) -> 
         return _see(reverse("commerce:buy", args=[found.product.slug]))
     except PeerUnavailable as error:
         return _unavailable(request, found, error, at)
-    except (Declined, Conflict):
+    except (Declined, NeedsAuthentication, Conflict):
         return _see(checkout_url(found))
     if isinstance(outcome, payments.Paid):
         return _see(reverse("commerce:confirmation", args=[found.product.slug, found.key]))
@@ -323,10 +344,18 @@ class Problem:
         self.fact, self.advice, self.anchor = fact, advice, anchor
 
 
+# Ways in which a payment ended that were not the bank's doing.
+_NOT_THE_BANK = frozenset({"not_eligible", "checkout_closed", "replaced", "processor_refuses", "mismatch"})
+
+
 def _declined(code: str) -> Problem:
-    fact = _("Your bank declined the card. Nothing was charged.")
-    advice = _("Your order is kept. %(advice)s") % {"advice": advice_for(code)}
-    return Problem(fact, advice, "card")
+    if code == PriceChanged.code:
+        fact: Text = PriceChanged.message
+    elif code in _NOT_THE_BANK:
+        fact = _("The payment was not made. Nothing was charged.")
+    else:
+        fact = sentence_of(code) or Declined.message
+    return Problem(fact, _("Your order is kept."), "card")
 
 
 def _another_total(quote: Quote) -> Problem:
