@@ -11,6 +11,7 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
+from django.db import OperationalError
 from django.utils.translation import gettext_lazy as _
 
 from commerce.hooks import Activation, Deletion
@@ -21,6 +22,7 @@ from directory.permissions import Capability
 
 BATCH_LIMIT = 1_000
 SYSTEM = "Seatkeeper"
+WAITED_IN_VAIN = ("55P03", "40P01", "57014")  # lock timeout, deadlock, statement timeout
 
 
 class Outcome(StrEnum):
@@ -132,6 +134,14 @@ class TooMany(Malformed):
         )
 
 
+class Busy(DomainError):
+    """Too many others hold or wait for the same subscription's lock."""
+
+    code = "busy"
+    status = 503
+    message = _("Many people assign licenses of this right now. Nothing was assigned. Try again in a minute.")
+
+
 _REFUSALS: dict[Outcome, type[DomainError]] = {
     Outcome.HOLDS_LICENSE: AlreadyAssigned,
     Outcome.HOLDS_PRODUCT: HoldsProduct,
@@ -166,6 +176,7 @@ def assign_licenses(
     :raises NotAllowed: visible, but not theirs to assign.
     :raises NotAssignable: neither Active nor Expired.
     :raises TooMany: more than 1,000 people.
+    :raises Busy: the lock did not come in time.
     """
     return _change(_ASSIGN, actor, subscription_key, user_ids, confirmed, at, actor.scopes(Capability.ASSIGN))
 
@@ -290,26 +301,31 @@ def _change(
     if not user_ids:
         raise Malformed(_("Choose at least one person."), field="people")
     # Arrays and the key go as their literals: the driver's own adaptation of lists costs as much as the seat.
-    with connection().cursor() as cursor:
-        cursor.execute(
-            statement,
-            [
-                actor.tenant_id,
-                str(subscription_key),
-                _literal(f"{user_id:d}" for user_id in user_ids),
-                flag,
-                at.isoformat(),
-                _literal(may),
-                _literal(actor.scopes(Capability.SEE_LICENSES)),
-                actor.user_id,
-                actor.home_tenant_id,
-                actor.label,
-                actor.relationship_label,
-                actor.door,
-                actor.correlation_id,
-            ],
-        )
-        verdict, outcomes, free = cursor.fetchone()
+    try:
+        with connection().cursor() as cursor:
+            cursor.execute(
+                statement,
+                [
+                    actor.tenant_id,
+                    str(subscription_key),
+                    _literal(f"{user_id:d}" for user_id in user_ids),
+                    flag,
+                    at.isoformat(),
+                    _literal(may),
+                    _literal(actor.scopes(Capability.SEE_LICENSES)),
+                    actor.user_id,
+                    actor.home_tenant_id,
+                    actor.label,
+                    actor.relationship_label,
+                    actor.door,
+                    actor.correlation_id,
+                ],
+            )
+            verdict, outcomes, free = cursor.fetchone()
+    except OperationalError as error:
+        if getattr(error.__cause__, "sqlstate", "") in WAITED_IN_VAIN:
+            raise Busy from error
+        raise
     if verdict in _VERDICTS:
         raise _VERDICTS[verdict]
     return AssignmentResult(tuple(zip(user_ids, map(Outcome, outcomes), strict=True)), free)

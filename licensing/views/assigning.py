@@ -19,6 +19,7 @@ from config.kit.actors import Actor
 from config.kit.admin import render_page
 from config.kit.clock import now
 from config.kit.errors import DomainError, Malformed, NotAllowed, NotVisible
+from config.kit.tenancy import tenant_atomic
 from directory.permissions import Capability
 from licensing.entitlements import GIVES_ACCESS
 from licensing.forms import PROBLEMS, Choice, person_ids, read_choice
@@ -77,13 +78,13 @@ class Line(NamedTuple):
     user_id: int | None = None
 
 
-@access.requires(sees=Capability.SEE_PURCHASES, may=Capability.ASSIGN)
+@access.requires(sees=Capability.SEE_PURCHASES, may=Capability.ASSIGN, owns_transaction=True)
 def assign(request: HttpRequest, key: uuid.UUID) -> HttpResponse:
     """Assign licenses of a purchase."""
     return _assign(request, key, PRODUCTS)
 
 
-@access.requires(sees=Capability.SEE_LICENSES)
+@access.requires(sees=Capability.SEE_LICENSES, owns_transaction=True)
 def license_assign(request: HttpRequest, key: uuid.UUID) -> HttpResponse:
     """The same for who sees licenses without prices."""
     return _assign(request, key, LICENSES)
@@ -105,74 +106,85 @@ def license_unassign(request: HttpRequest, key: uuid.UUID) -> HttpResponse:
 
 
 def _assign(request: HttpRequest, key: uuid.UUID, area: Area) -> HttpResponse:
-    """GET: the page, or its list of people for htmx. POST: search without script, or assign and go back."""
+    """GET: the page, or its list of people for htmx. POST: search without script, or assign and go back.
+
+    The assignment is a transaction of its own, so that no page is drawn while it holds the subscription's lock.
+    """
     actor: Actor = request.actor  # type: ignore[attr-defined]
-    subscription = holders.subscription_for(actor, key, to_see=area.to_see, to_assign=True)
     if request.method == "POST" and request.POST.get("action") != "search":
-        return _post(request, actor, subscription, area, at=now())
+        return _post(request, actor, key, area, at=now())
     values = request.POST if request.method == "POST" else request.GET
     chosen = person_ids(values.getlist("person"))
     query = values.get("q", "")[:100]
-    if request.method == "GET" and getattr(request, "htmx", False):
-        context = _people(subscription, query, chosen) | {"area": area, "is_fragment": True}
-        return render(request, "licensing/_people.html", context)
-    return _page(request, subscription, area, query=query, chosen=chosen)
+    with tenant_atomic(actor):
+        subscription = holders.subscription_for(actor, key, to_see=area.to_see, to_assign=True)
+        if request.method == "GET" and getattr(request, "htmx", False):
+            context = _people(subscription, query, chosen) | {"is_fragment": True}
+            return render(request, "licensing/_people.html", context)
+        return _page(request, subscription, area, query=query, chosen=chosen)
 
 
-def _post(
-    request: HttpRequest, actor: Actor, subscription: Subscription, area: Area, *, at: datetime
-) -> HttpResponse:
+def _post(request: HttpRequest, actor: Actor, key: uuid.UUID, area: Area, *, at: datetime) -> HttpResponse:
     try:
         choice = read_choice(request)
-        resolved = holders.resolve(actor.tenant_id, [row for each in choice.lists for row in each.rows])
+        rows = [row for each in choice.lists for row in each.rows]
+        with tenant_atomic(actor):
+            holders.subscription_for(actor, key, to_see=area.to_see, to_assign=True)
+            resolved = holders.resolve(actor.tenant_id, rows)
         asked = tuple(dict.fromkeys((*choice.user_ids, *resolved.people)))
+        # A list that names nobody is answered row by row; a post without any list is refused.
+        is_answered = not asked and bool(choice.lists)
         result = (
-            assign_licenses(
-                actor=actor,
-                subscription_key=subscription.key,
-                user_ids=asked,
-                at=at,
-                confirmed=choice.is_confirmed,
+            AssignmentResult((), 0)
+            if is_answered
+            else assign_licenses(
+                actor=actor, subscription_key=key, user_ids=asked, at=at, confirmed=choice.is_confirmed
             )
-            if asked or not choice.lists
-            else AssignmentResult((), subscription.free)
         )
     except (NotVisible, NotAllowed):
         raise
     except DomainError as problem:
-        field = problem.field if isinstance(problem, Malformed) else ""
+        with tenant_atomic(actor):
+            return _page(
+                request,
+                holders.subscription_for(actor, key, to_see=area.to_see, to_assign=True),
+                area,
+                query=request.POST.get("q", "")[:100],
+                chosen=_ids_that_are_some(request),
+                pasted=request.POST.get("people", "")[:100_000],
+                problem=str(problem),
+                field=problem.field if isinstance(problem, Malformed) else "",
+                status=problem.status,
+            )
+    with tenant_atomic(actor):
+        subscription = holders.subscription_for(actor, key, to_see=area.to_see, to_assign=True)
+        lines = _lines(subscription, choice, resolved, result)
+        if result.done:
+            return _go_on(request, subscription, area, result.done, lines)
         return _page(
             request,
             subscription,
             area,
-            query=request.POST.get("q", "")[:100],
-            chosen=_ids_that_are_some(request),
+            lines=lines,
+            chosen=choice.user_ids,
             pasted=request.POST.get("people", "")[:100_000],
-            problem=str(problem),
-            field=field,
-            status=problem.status,
+            problem=_nothing_assigned(result),
+            status=409 if result.outcomes else 422,
         )
-    lines = _lines(subscription, choice, resolved, result)
-    if result.done:
-        messages.success(
-            request,
-            ngettext("%(count)d license assigned.", "%(count)d licenses assigned.", result.done)
-            % {"count": result.done},
-        )
-        if not lines:
-            return HttpResponseRedirect(reverse(area.subscription_url, args=[subscription.key]))
-        request.session[RESULT] = {"key": str(subscription.key), "lines": lines}
-        return HttpResponseRedirect(reverse(area.assign_url, args=[subscription.key]))
-    return _page(
+
+
+def _go_on(
+    request: HttpRequest, subscription: Subscription, area: Area, done: int, lines: list[Line]
+) -> HttpResponse:
+    """To the subscription, or to the page that says who got none; the rows wait in the session until shown."""
+    messages.success(
         request,
-        subscription,
-        area,
-        lines=lines,
-        chosen=choice.user_ids,
-        pasted=request.POST.get("people", "")[:100_000],
-        problem=_nothing_assigned(result),
-        status=409 if result.outcomes else 422,
+        ngettext("%(count)d license assigned.", "%(count)d licenses assigned.", done) % {"count": done},
     )
+    if not lines:
+        return HttpResponseRedirect(reverse(area.subscription_url, args=[subscription.key]))
+    request.session[RESULT] = {"key": str(subscription.key), "lines": lines}
+    return HttpResponseRedirect(reverse(area.assign_url, args=[subscription.key]))
 
 
 def _nothing_assigned(result: AssignmentResult) -> str:

@@ -7,7 +7,7 @@ import uuid
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
-from django.urls import NoReverseMatch, reverse
+from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from commerce.models import Subscription
@@ -16,13 +16,12 @@ from commerce.queries import details
 from commerce.states import last_day, per_period
 from commerce.views import wording
 from commerce.views.subscriptions import CHANNEL_NAMES, day, money, sees_all
-from config.kit import access, keyset
+from config.kit import access
 from config.kit.actors import Actor
 from config.kit.admin import render_page
-from config.kit.errors import Malformed
 from directory.models import User
 from directory.permissions import Capability
-from licensing.models import Assignment
+from licensing.views.licenses import holders_context
 
 ASSIGNABLE = frozenset({Subscription.State.ACTIVE, Subscription.State.EXPIRED})
 
@@ -32,12 +31,11 @@ def subscription(request: HttpRequest, key: uuid.UUID) -> HttpResponse:
     """The limited view for its purchaser, the full one for admins, readers and partners."""
     actor: Actor = request.actor  # type: ignore[attr-defined]
     purchase = details.purchase(actor, key)
-    holders = holders_of(purchase, cursor=request.GET.get("page", ""))
     whose = {"is_own": purchase.is_owned_by(actor), "is_org": purchase.is_organizations}
     may_manage = actor.reaches(Capability.MANAGE_PURCHASES, **whose)
-    may_assign = actor.reaches(Capability.ASSIGN, **whose) and purchase.state in ASSIGNABLE
-    may_unassign = actor.reaches(Capability.ASSIGN, **whose)
     zone = purchase.time_zone
+    holders = holders_context(request, actor, purchase)
+    may_hand_out = holders["may_assign"] and purchase.state in ASSIGNABLE
     is_full = sees_all(actor) and not whose["is_own"]
     status = details.status_of(purchase)
     fact, note = wording.paid_by(actor, purchase)
@@ -61,9 +59,7 @@ def subscription(request: HttpRequest, key: uuid.UUID) -> HttpResponse:
         "tax": f"{purchase.tax_rate.normalize():f}% {purchase.tax_name}",
         "paid_by": fact,
         "paid_by_note": note,
-        "holders": holders.rows,
-        "next": f"?page={holders.next}#licenses" if holders.next else "",
-        "back": f"?page={holders.back}#licenses" if holders.back else "",
+        "may_hand_out": may_hand_out,
         "history": [
             (entry, wording.history_title(entry)) for entry in details.order_history(actor, purchase)
         ],
@@ -72,25 +68,9 @@ def subscription(request: HttpRequest, key: uuid.UUID) -> HttpResponse:
         "ends_on": day(last_day(purchase.term_end), zone),
         "renews_on": day(purchase.term_end, zone),
         "may_switch": may_manage and purchase.state in SWITCHABLE,
-        "assign_address": _address("portal:assign", purchase) if may_assign else "",
-        "unassign_address": _address("portal:unassign", purchase) if may_unassign else "",
+        **holders,
     }
     return render_page(request, "licensing/subscription.html", context)
-
-
-def holders_of(purchase: Subscription, *, cursor: str) -> keyset.Page[Assignment]:
-    """Who holds a license, in the order given, 50 a page. One query.
-
-    :raises Malformed: not a place in this list.
-    """
-    if cursor:
-        _backward, values = keyset.decode_cursor(cursor, 1)
-        if not isinstance(values[0], int) or abs(values[0]) >= 2**63:
-            raise Malformed(_("This page address is not valid."), field="page")
-    live = Assignment.objects.live().filter(tenant_id=purchase.tenant_id, subscription=purchase)
-    return keyset.paginate(
-        live.select_related("user"), order=["id"], cursor=cursor, key=lambda assignment: [assignment.pk]
-    )
 
 
 def _title(purchase: Subscription, *, is_full: bool) -> str:
@@ -102,10 +82,3 @@ def _title(purchase: Subscription, *, is_full: bool) -> str:
 def _has_next_charge(purchase: Subscription) -> bool:
     is_running = purchase.state in SWITCHABLE and purchase.due_at is not None
     return is_running and (purchase.recurring_billing or purchase.due_at < purchase.term_end)
-
-
-def _address(name: str, purchase: Subscription) -> str:
-    try:
-        return reverse(name, args=[purchase.key])
-    except NoReverseMatch:
-        return ""

@@ -1,0 +1,282 @@
+"""F-20 and I-01, I-02: many assigners for the last seats, over real connections, by every door; no door oversells.
+
+The negative control shows that the race is there to be lost: without lock and check it oversells.
+"""
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from typing import Any
+
+import psycopg
+import pytest
+from django.conf import settings
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import connections
+from django.urls import reverse
+
+from commerce.models import Subscription
+from config.kit.tenancy import tenant_atomic
+from directory.models import Tenant, User
+from licensing.models import Assignment
+from licensing.operations.assignments import (
+    AlreadyAssigned,
+    NoSeatLeft,
+    Outcome,
+    assign_license,
+    assign_licenses,
+    unassign_licenses,
+)
+from tests.factories import actor_of, client_of, make_subscription, make_tenant, make_user
+
+pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "owner", "worker"])
+
+ASSIGNERS = 200
+SEATS = 10
+RUNS = 20
+# As many at once as the database gives connections; the others stand behind them, as behind any pool.
+AT_ONCE = 64
+
+
+@pytest.fixture
+def contoso() -> Tenant:
+    return make_tenant(name="Contoso")
+
+
+@pytest.fixture
+def alice(contoso: Tenant) -> User:
+    return make_user(contoso, name="Alice")
+
+
+@pytest.fixture
+def people(contoso: Tenant) -> list[User]:
+    with tenant_atomic(contoso.pk):
+        return User.objects.bulk_create(
+            User(
+                tenant=contoso,
+                name=f"Person {n}",
+                sort_name=f"person {n}",
+                email=f"p{n}@contoso.example",
+                created_at=contoso.created_at,
+            )
+            for n in range(ASSIGNERS)
+        )
+
+
+def all_at_once(work: Callable[[int], Any], count: int = ASSIGNERS) -> list[Any]:
+    """Run `work(n)` for every n on threads that start together; each closes its connections at its end."""
+    crowd = min(count, AT_ONCE)
+    start = threading.Barrier(crowd)
+    numbers: Iterator[int] = iter(range(count))
+    turn = threading.Lock()
+
+    def client() -> list[Any]:
+        answers = []
+        try:
+            start.wait(60)
+            while True:
+                with turn:
+                    number = next(numbers, None)
+                if number is None:
+                    return answers
+                answers.append(work(number))
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(crowd) as pool:
+        return [answer for each in [pool.submit(client) for _ in range(crowd)] for answer in each.result()]
+
+
+def live(subscription: Subscription) -> int:
+    """How many hold a license; the counter says the same."""
+    with tenant_atomic(subscription.tenant_id):
+        subscription.refresh_from_db()
+        rows = Assignment.objects.live().filter(subscription=subscription).count()
+    assert subscription.assigned == rows
+    return rows
+
+
+@pytest.mark.parametrize("run", range(RUNS))
+def test_two_hundred_assigners_get_exactly_the_last_ten_seats(
+    contoso: Tenant, alice: User, people: list[User], at: datetime, run: int
+) -> None:
+    subscription = make_subscription(contoso, owner=alice, quantity=SEATS)
+    actor = actor_of(alice)
+
+    def assign(n: int) -> int:
+        try:
+            assign_license(
+                actor=actor,
+                subscription_key=subscription.key,
+                user_id=people[(n + run) % ASSIGNERS].pk,
+                at=at,
+            )
+        except NoSeatLeft as refusal:
+            return refusal.status
+        return 200
+
+    answers = all_at_once(assign)
+
+    assert Counter(answers) == {200: SEATS, 409: ASSIGNERS - SEATS}
+    assert live(subscription) == SEATS
+
+
+@pytest.mark.parametrize("door", ["ticked", "pasted", "file"])
+def test_the_portals_doors_give_exactly_the_last_ten_seats(
+    contoso: Tenant, alice: User, people: list[User], door: str
+) -> None:
+    subscription = make_subscription(contoso, owner=alice, quantity=SEATS)
+    url = reverse("portal:license-assign", args=[subscription.key])
+    session = client_of(alice).cookies[settings.SESSION_COOKIE_NAME].value
+
+    def post(n: int) -> int:
+        client = client_of_session(session)
+        fields: dict[str, Any] = {
+            "ticked": {"person": [people[n].pk]},
+            "pasted": {"people": people[n].email},
+            "file": {"file": SimpleUploadedFile("people.csv", f"E-mail\n{people[n].email}\n".encode())},
+        }[door]
+        answer = client.post(url, {"shown_for_tenant": contoso.pk, "action": "assign", **fields})
+        return int(answer.status_code)
+
+    answers = all_at_once(post)
+
+    assert Counter(answers) == {302: SEATS, 409: ASSIGNERS - SEATS}
+    assert live(subscription) == SEATS
+
+
+def client_of_session(session: str) -> Any:
+    from django.test import Client
+
+    client = Client()
+    client.cookies[settings.SESSION_COOKIE_NAME] = session
+    return client
+
+
+def test_lists_that_compete_share_the_seats_and_no_more(
+    contoso: Tenant, alice: User, people: list[User], at: datetime
+) -> None:
+    subscription = make_subscription(contoso, owner=alice, quantity=105)
+    actor = actor_of(alice)
+
+    def assign(n: int) -> int:
+        chosen = [person.pk for person in people[n * 10 : n * 10 + 20]]
+        result = assign_licenses(actor=actor, subscription_key=subscription.key, user_ids=chosen, at=at)
+        assert {outcome for _user, outcome in result.outcomes} <= {
+            Outcome.ASSIGNED,
+            Outcome.HOLDS_LICENSE,
+            Outcome.NO_SEAT,
+        }
+        return result.done
+
+    given = all_at_once(assign, count=19)
+
+    assert sum(given) == 105
+    assert live(subscription) == 105
+
+
+def test_one_person_gets_one_seat_however_many_assign_it(
+    contoso: Tenant, alice: User, people: list[User], at: datetime
+) -> None:
+    """I-02."""
+    subscription = make_subscription(contoso, owner=alice, quantity=50)
+    actor = actor_of(alice)
+
+    def assign(_n: int) -> str:
+        try:
+            assign_license(actor=actor, subscription_key=subscription.key, user_id=people[0].pk, at=at)
+        except AlreadyAssigned:
+            return "already"
+        return "given"
+
+    answers = all_at_once(assign, count=50)
+
+    assert Counter(answers) == {"given": 1, "already": 49}
+    assert live(subscription) == 1
+
+
+def test_giving_and_taking_at_once_keeps_counter_and_rows_together(
+    contoso: Tenant, alice: User, people: list[User], at: datetime
+) -> None:
+    subscription = make_subscription(contoso, owner=alice, quantity=5)
+    actor = actor_of(alice)
+
+    def give_or_take(n: int) -> int:
+        if n % 2:
+            return -unassign_licenses(
+                actor=actor, subscription_key=subscription.key, user_ids=[people[n // 2 % 8].pk], at=at
+            ).done
+        return assign_licenses(
+            actor=actor, subscription_key=subscription.key, user_ids=[people[n // 2 % 8].pk], at=at
+        ).done
+
+    moved = all_at_once(give_or_take)
+
+    assert sum(moved) == live(subscription)
+
+
+def test_the_quantity_never_drops_below_the_assigned_while_people_assign(
+    contoso: Tenant, alice: User, people: list[User], at: datetime
+) -> None:
+    """I-05: whoever comes second is refused, the reduction by its CHECK or the assignment for lack of a seat."""
+    subscription = make_subscription(contoso, owner=alice, quantity=SEATS)
+    actor = actor_of(alice)
+
+    def assign_or_reduce(n: int) -> str:
+        if n % 4 == 0:
+            try:
+                with tenant_atomic(contoso.pk):
+                    Subscription.objects.filter(pk=subscription.pk).update(quantity=SEATS - 1 - n // 4 % 3)
+            except Exception as error:  # noqa: BLE001
+                return str(error.__cause__.diag.constraint_name)  # type: ignore[union-attr]
+            return "reduced"
+        try:
+            assign_license(actor=actor, subscription_key=subscription.key, user_id=people[n].pk, at=at)
+        except NoSeatLeft:
+            return "no seat"
+        return "given"
+
+    answers = Counter(all_at_once(assign_or_reduce, count=80))
+
+    assert answers["given"] == live(subscription)
+    assert subscription.assigned <= subscription.quantity
+    assert set(answers) <= {"given", "no seat", "reduced", "commerce_subscription_seats"}
+
+
+def test_the_negative_control_oversells(contoso: Tenant, people: list[User]) -> None:
+    """Count, then insert, with neither lock nor check: the way that the operation exists to avoid."""
+    database = settings.DATABASES["owner"]
+
+    def connect() -> psycopg.Connection[Any]:
+        return psycopg.connect(
+            host=database["HOST"],
+            port=database["PORT"],
+            dbname=connections["owner"].settings_dict["NAME"],
+            user=database["USER"],
+            password=database["PASSWORD"],
+            autocommit=True,
+        )
+
+    with connect() as setting_up:
+        setting_up.execute("CREATE TABLE IF NOT EXISTS race_control (user_id bigint)")
+        setting_up.execute("TRUNCATE race_control")
+
+    def count_then_insert(n: int) -> bool:
+        with connect() as mine:
+            taken = mine.execute("SELECT count(*) FROM race_control").fetchone()
+            if taken is None or taken[0] >= SEATS:
+                return False
+            # The window that a permission check, or a slow network, opens between the two.
+            mine.execute("SELECT pg_sleep(0.02)")
+            mine.execute("INSERT INTO race_control VALUES (%s)", [people[n].pk])
+            return True
+
+    try:
+        given = sum(all_at_once(count_then_insert))
+    finally:
+        with connect() as tidying:
+            tidying.execute("DROP TABLE race_control")
+
+    assert given > SEATS
