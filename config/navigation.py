@@ -50,11 +50,16 @@ def _sees_others_licenses(actor: Actor) -> bool:
     return actor.is_purchaser or bool(actor.scopes(Capability.SEE_LICENSES) & {"org", "all"})
 
 
+def _has_customers(actor: Actor) -> bool:
+    return actor.has_customers
+
+
 ITEMS = (
     Item(
         _("Billing"), _("Billing"), _("Your products"), "inventory_2", "portal:your-products", _sees_purchases
     ),
     Item(_("Licenses"), _("Work"), _("Licenses"), "key", "portal:licenses", _sees_others_licenses),
+    Item(_("Partner"), _("Partner"), _("Customers"), "link", "portal:customers", _has_customers),
 )
 
 

@@ -179,6 +179,8 @@ class Subscription(TenantModel):
             models.Index(fields=["tenant", "quantity", "id"], name="commerce_sub_quantity"),
             models.Index(fields=["tenant", "period_price_minor", "id"], name="commerce_sub_price"),
             models.Index(fields=["tenant", "owner_user"], name="commerce_sub_owner"),
+            # Read alone, without the table, by the counts of the channel buttons.
+            models.Index(fields=["tenant", "state", "channel"], name="commerce_sub_counts"),
         ]
 
     def __str__(self) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from django.core.exceptions import ValidationError
 from django.db.models import Q, QuerySet
 
 from config.kit.errors import Malformed
@@ -54,10 +55,13 @@ def paginate[T](
 
     `key` gives a row's values of those fields. All fields must go the same way, so that one row comparison
     and one index serve both directions. One query.
+
+    :raises Malformed: a cursor that does not fit this order.
     """
     names = [name.lstrip("-") for name in order]
     descending = order[0].startswith("-")
     backward, values = decode_cursor(cursor, len(names)) if cursor else (False, [])
+    values = [_fitting(queryset, name, value) for name, value in zip(names, values, strict=False)]
     ascending_now = descending == backward
     if values:
         queryset = queryset.filter(_after(names, values, ascending=ascending_now))
@@ -72,6 +76,14 @@ def paginate[T](
         next=encode_cursor(key(rows[-1]), backward=False) if rows and has_next else "",
         back=encode_cursor(key(rows[0]), backward=True) if rows and has_back else "",
     )
+
+
+def _fitting(queryset: QuerySet[Any], name: str, value: Any) -> Any:
+    """The value as the column's type; a cursor of another order, or made up, does not fit."""
+    try:
+        return queryset.model._meta.get_field(name).to_python(value)  # type: ignore[union-attr]
+    except (ValueError, TypeError, OverflowError, ValidationError):
+        raise Malformed("This page address is not valid.", field="page") from None
 
 
 def _after(names: Sequence[str], values: Sequence[Any], *, ascending: bool) -> Q:
