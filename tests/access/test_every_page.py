@@ -1,0 +1,332 @@
+"""Every address as every role, on every kind of object (reliability §5).
+
+What is expected comes from the address's rule and the capability table of product §2. Pages whose answer also
+hangs on something else have a line in `EXPLICIT`. A new address with arguments needs examples in `EXAMPLES`:
+without them its test fails.
+"""
+
+import re
+import uuid
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import transaction
+from django.test import Client
+from django.urls import reverse
+
+from config.kit.access import rule_of
+from config.kit.actors import Actor
+from config.kit.clock import now
+from directory.models import Tenant, User
+from directory.permissions import ROLES, Capability
+from tests.access.test_rules import walk
+from tests.factories import (
+    actor_of,
+    client_of,
+    make_checkout,
+    make_relationship,
+    make_subscription,
+    make_tenant,
+    make_user,
+)
+
+pytestmark = pytest.mark.django_db
+
+CANARY = "ZQ-B"
+OWN, COLLEAGUES, ORG, FOREIGN, MISSING = "own", "colleague's", "organization's", "other tenant's", "missing"
+HOME_ROLES = ("member", "guest", "purchaser", *ROLES)
+PEOPLE = (
+    "anonymous",
+    *HOME_ROLES,
+    *(f"partner {role}" for role in ROLES),
+    "partner whose relationship ended",
+    "partner not assigned",
+    "other tenant's global admin",
+)
+ADDRESSES = sorted(walk(), key=lambda entry: entry[0])
+
+
+@dataclass
+class World:
+    """Tenant A with people in every role and purchases of each kind, a partner, and tenant B full of canaries."""
+
+    a: Tenant
+    b: Tenant
+    people: dict[str, tuple[User, Tenant | None]]
+    purchases: dict[str, uuid.UUID]
+    checkouts: dict[str, uuid.UUID]
+
+    def client(self, who: str) -> Client:
+        if who == "anonymous":
+            return Client()
+        user, acting_for = self.people[who]
+        return client_of(user, acting_for)
+
+    def actor(self, who: str) -> Actor | None:
+        """Whom the gate makes of the session: a partner without a right is at home again."""
+        if who == "anonymous":
+            return None
+        user, acting_for = self.people[who]
+        if who in ("partner whose relationship ended", "partner not assigned"):
+            acting_for = None
+        return actor_of(user, acting_for, at=now())
+
+
+@pytest.fixture
+def world(request: pytest.FixtureRequest) -> World:
+    """Built once for each person, who then visits every address; each visit is rolled back."""
+    at = now()
+    a, b = make_tenant(name="A"), make_tenant(name=f"{CANARY}-tenant")
+    partner, former = make_tenant(name="Partner"), make_tenant(name="Former partner")
+    people: dict[str, tuple[User, Tenant | None]] = {
+        "member": (make_user(a), None),
+        "guest": (make_user(a, kind="guest"), None),
+        "purchaser": (make_user(a, purchaser_since=at), None),
+        "other tenant's global admin": (make_user(b, name=f"{CANARY}-admin", roles=("global_admin",)), None),
+    }
+    for role in ROLES:
+        people[role] = (make_user(a, roles=(role,)), None)
+        delegate = make_user(partner)
+        make_relationship(a, partner, roles=(role,), users=(delegate,), ends_at=at + timedelta(days=30))
+        people[f"partner {role}"] = (delegate, a)
+    ended = make_user(former)
+    make_relationship(a, former, roles=("global_admin",), users=(ended,), ends_at=at - timedelta(seconds=1))
+    people["partner whose relationship ended"] = (ended, a)
+    people["partner not assigned"] = (make_user(partner, roles=("global_admin",)), a)
+    colleague = make_user(a, name="Colleague")
+    stranger = make_user(b, name=f"{CANARY}-purchaser", email=f"{CANARY}@b.example".lower())
+    purchases = {
+        OWN: make_subscription(a, owner=people["purchaser"][0]).key,
+        COLLEAGUES: make_subscription(a, owner=colleague).key,
+        ORG: make_subscription(a).key,
+        FOREIGN: make_subscription(b, owner=stranger).key,
+        MISSING: uuid.uuid4(),
+    }
+    checkouts = {
+        OWN: make_checkout(people["purchaser"][0], at=at).key,
+        COLLEAGUES: make_checkout(colleague, at=at).key,
+        FOREIGN: make_checkout(stranger, at=at).key,
+        MISSING: uuid.uuid4(),
+    }
+    return World(a, b, people, purchases, checkouts)
+
+
+def purchase(world: World) -> dict[str, dict[str, Any]]:
+    return {kind: {"key": key} for kind, key in world.purchases.items()}
+
+
+def checkout(world: World) -> dict[str, dict[str, Any]]:
+    return {kind: {"slug": "power-bi-pro", "key": key} for kind, key in world.checkouts.items()}
+
+
+def product(world: World) -> dict[str, dict[str, Any]]:
+    return {"product": {"slug": "power-bi-pro"}, MISSING: {"slug": "no-such-product"}}
+
+
+def provider(world: World) -> dict[str, dict[str, Any]]:
+    return {MISSING: {"key": "no-such-provider"}}
+
+
+EXAMPLES = {
+    "commerce:product": product,
+    "commerce:buy": product,
+    "commerce:checkout": checkout,
+    "commerce:confirmation": checkout,
+    "licensing:app": product,
+    "licensing:give-back": purchase,
+    "directory:provider-login": provider,
+    "directory:provider-callback": provider,
+    "portal:subscription": purchase,
+    "portal:recurring-billing": purchase,
+    "portal:assign": purchase,
+    "portal:unassign": purchase,
+    "portal:license-subscription": purchase,
+    "portal:license-assign": purchase,
+    "portal:license-unassign": purchase,
+}
+
+# What a page of one purchase asks over the purchase itself, where its rule alone does not say it.
+OVER_THE_OBJECT = {
+    "portal:assign": (Capability.SEE_PURCHASES, Capability.ASSIGN),
+    "portal:unassign": (Capability.SEE_PURCHASES, Capability.ASSIGN),
+    "portal:license-assign": (Capability.SEE_LICENSES, Capability.ASSIGN),
+    "portal:license-unassign": (Capability.SEE_LICENSES, Capability.ASSIGN),
+    "portal:recurring-billing": (Capability.SEE_PURCHASES, Capability.MANAGE_PURCHASES),
+}
+
+
+def sees_admin_center(actor: Actor) -> bool:
+    return actor.may(Capability.SEE_PURCHASES) or sees_licenses_page(actor) or actor.has_customers
+
+
+def sees_licenses_page(actor: Actor) -> bool:
+    return actor.is_purchaser or bool(actor.scopes(Capability.SEE_LICENSES) & {"org", "all"})
+
+
+# Pages whose answer hangs on more than a capability: address -> whether it is there for the person.
+EXPLICIT = {
+    "portal:index": lambda actor, kind: sees_admin_center(actor),
+    "portal:licenses": lambda actor, kind: sees_licenses_page(actor),
+    "portal:license-subscription": lambda actor, kind: (
+        sees_licenses_page(actor)
+        and kind not in (FOREIGN, MISSING)
+        and actor.reaches(
+            Capability.SEE_LICENSES, is_own=kind == OWN and actor.is_purchaser, is_org=kind == ORG
+        )
+    ),
+    "portal:customers": lambda actor, kind: actor.has_customers,
+    "portal:act-for": lambda actor, kind: False,  # without naming a customer
+    "portal:stop-acting": lambda actor, kind: actor.has_customers,
+    "licensing:give-back": lambda actor, kind: False,  # nobody of this world holds a license
+    "licensing:app": lambda actor, kind: None if kind != MISSING else False,  # 403 by the license check
+    "commerce:checkout": lambda actor, kind: kind == OWN and actor.is_purchaser,
+    "commerce:confirmation": lambda actor, kind: kind == OWN and actor.is_purchaser,
+    "commerce:buy": lambda actor, kind: kind != MISSING,
+    "directory:accounts": None,  # GET is everybody's, POST asks for an account of one's own
+}
+
+FINE = {200, 302, 303}
+# What a page that is the person's may answer to an empty POST.
+FINE_POST = FINE | {400, 405, 409, 422, 503}
+
+
+def expected(name: str, rule: Any, actor: Actor | None, kind: str, method: str) -> set[int]:
+    """The statuses that product §2 allows."""
+    if rule.audience == "public":
+        return FINE_POST | {404} if kind == MISSING or method == "POST" else FINE | {405}
+    if actor is None:
+        return {302}
+    if rule.sees and not actor.may(rule.sees):
+        return {404}
+    if rule.may and not actor.may(rule.may):
+        return {403}
+    if name in EXPLICIT:
+        return _explicit(name, actor, kind, method)
+    over = OVER_THE_OBJECT.get(name, (rule.sees, rule.may))
+    if kind:
+        is_own, is_org = kind == OWN and actor.is_purchaser, kind == ORG
+        sees, may = over
+        if kind in (FOREIGN, MISSING) or not actor.reaches(sees, is_own=is_own, is_org=is_org):
+            return {404, 405}
+        if may and not actor.reaches(may, is_own=is_own, is_org=is_org):
+            return {403, 405}
+    return FINE_POST
+
+
+def _explicit(name: str, actor: Actor, kind: str, method: str) -> set[int]:
+    rule = EXPLICIT[name]
+    if rule is None:
+        return FINE if method == "GET" else {404}
+    is_there = rule(actor, kind)
+    if is_there is None:
+        return FINE_POST | {403}
+    return FINE_POST if is_there else {404, 405}
+
+
+def visit(client: Client, method: str, address: str) -> Any:
+    """One request, whose effects are taken back."""
+    with transaction.atomic():
+        response = client.generic(method, address) if method != "POST" else client.post(address)
+        transaction.set_rollback(True)
+    return response
+
+
+def everything_of(response: Any) -> str:
+    headers = "\n".join(f"{name}: {value}" for name, value in response.items())
+    return f"{headers}\n{response.content.decode(errors='replace')}"
+
+
+FORM = re.compile(r"<form\b[^>]*\bmethod=\"?post\"?[^>]*>(.*?)</form>", re.S | re.I)
+
+
+def problems_of(response: Any, who: str, actor: Actor | None) -> list[str]:
+    """What is wrong with an answer, whatever its status."""
+    found = []
+    cache_control = response.get("Cache-Control", "")
+    if not ("private" in cache_control and "no-store" in cache_control):
+        found.append(f"Cache-Control {cache_control!r}")
+    if "Cookie" not in response.get("Vary", ""):
+        found.append(f"Vary {response.get('Vary')!r}")
+    if who != "other tenant's global admin" and CANARY.lower() in everything_of(response).lower():
+        found.append("tells something of the other tenant")
+    if actor is not None and response.status_code == 200:
+        for form in FORM.findall(response.content.decode(errors="replace")):
+            if f'name="shown_for_tenant" value="{actor.tenant_id}"' not in form:
+                found.append(f"a form without its tenant: {form[:80]!r}")
+            if "csrfmiddlewaretoken" not in form:
+                found.append(f"a form without its token: {form[:80]!r}")
+    return found
+
+
+@pytest.mark.parametrize("who", PEOPLE)
+def test_every_address_answers_as_product_2_says(world, who, settings):
+    settings.SIGN_INS_PER_MINUTE = 10_000
+    actor, client = world.actor(who), world.client(who)
+    not_there = Client().get("/no/such/page/").content
+    wrong = []
+    for name, route, callback in ADDRESSES:
+        rule = rule_of(callback)
+        examples = EXAMPLES[name](world) if "<" in route else {"": {}}
+        if who == "other tenant's global admin":
+            examples = {kind: kwargs for kind, kwargs in examples.items() if kind != FOREIGN}
+            examples = {
+                (FOREIGN if kind in (OWN, COLLEAGUES, ORG) else kind): kwargs
+                for kind, kwargs in examples.items()
+            }
+        for kind, kwargs in examples.items():
+            address = reverse(name, kwargs=kwargs)
+            for method in ("GET", "POST"):
+                response = visit(client, method, address)
+                allowed = expected(name, rule, actor, kind, method)
+                line = f"{method} {name} [{kind}] as {who}: {response.status_code}"
+                if response.status_code not in allowed:
+                    wrong.append(f"{line}, expected one of {sorted(allowed)}")
+                if response.status_code == 404 and response.content != not_there:
+                    wrong.append(f"{line}, but not the page of what is missing")
+                if (
+                    actor is None
+                    and rule.audience != "public"
+                    and "/sign-in/" not in response.get("Location", "")
+                ):
+                    wrong.append(f"{line}, but not to the sign-in page")
+                wrong += [f"{line}, {problem}" for problem in problems_of(response, who, actor)]
+
+    assert wrong == []
+
+
+def test_every_address_with_arguments_has_examples():
+    missing = [name for name, route, _callback in ADDRESSES if "<" in route and name not in EXAMPLES]
+
+    assert missing == []
+
+
+def test_every_explicit_line_and_example_is_still_an_address():
+    names = {name for name, _route, _callback in ADDRESSES}
+
+    assert set(EXAMPLES) | set(EXPLICIT) | set(OVER_THE_OBJECT) <= names
+
+
+@pytest.mark.parametrize("name", [name for name, example in EXAMPLES.items() if example is purchase])
+@pytest.mark.parametrize("who", ["purchaser", "global_admin", "partner global_admin"])
+def test_the_other_tenants_purchase_is_byte_for_byte_what_is_missing(world, name, who):
+    client = world.client(who)
+    for method in ("GET", "POST"):
+        foreign, missing = (
+            visit(client, method, reverse(name, args=[world.purchases[kind]])) for kind in (FOREIGN, MISSING)
+        )
+
+        assert (foreign.status_code, foreign.content) == (missing.status_code, missing.content)
+        assert {n: v for n, v in foreign.items() if n != "X-Request-Id"} == dict(missing.items())
+
+
+def test_without_a_csrf_token_nothing_is_posted(world):
+    user, _acting = world.people["global_admin"]
+    client = client_of(user)
+    client.handler.enforce_csrf_checks = True
+    exempt = {"commerce:stripe-webhook"}
+    for name, route, _callback in ADDRESSES:
+        if name not in exempt:
+            kwargs = next(iter(EXAMPLES[name](world).values())) if "<" in route else {}
+            assert visit(client, "POST", reverse(name, kwargs=kwargs)).status_code == 403, name

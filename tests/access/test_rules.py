@@ -1,0 +1,85 @@
+"""Every address declares who may use it (architecture §3): the exempt list is empty and stays so."""
+
+import pytest
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver
+
+from config.kit.access import rule_of
+from directory.permissions import ROLES, TABLE, Capability, Row, grants_for
+
+
+def walk(resolver=None, namespace="", path=""):
+    """(name with namespaces, route, callback) of every address there is."""
+    for entry in (resolver or get_resolver()).url_patterns:
+        route = path + str(entry.pattern)
+        if isinstance(entry, URLResolver):
+            inner = f"{namespace}{entry.namespace}:" if entry.namespace else namespace
+            yield from walk(entry, inner, route)
+        else:
+            assert isinstance(entry, URLPattern)
+            yield f"{namespace}{entry.name}", route, entry.callback
+
+
+@pytest.mark.parametrize(("name", "route", "callback"), walk(), ids=lambda v: v if isinstance(v, str) else "")
+def test_every_address_has_a_rule_and_a_name(name, route, callback):
+    rule = rule_of(callback)
+
+    assert rule is not None, f"{route} declares no rule"
+    assert not name.endswith("None"), f"{route} has no name"
+    known = {value for key, value in vars(Capability).items() if key.isupper()}
+    assert {rule.sees, rule.may} - {""} <= known
+    assert (rule.audience == "capability") == bool(rule.sees)
+
+
+def test_names_are_unique():
+    names = [name for name, _route, _callback in walk()]
+
+    assert len(names) == len(set(names))
+
+
+def test_the_capability_table_is_complete():
+    named = {value for key, value in vars(Capability).items() if key.isupper()}
+
+    assert set(TABLE) == named
+    for row in TABLE.values():
+        assert isinstance(row, Row)
+        assert all(scopes <= {"own", "org", "all"} for scopes in row[:-1])
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_delegated_role_gives_no_more_than_the_role_at_home(role):
+    at_home = grants_for(frozenset({role}), is_purchaser=False, is_guest=False, is_partner=False)
+    delegated = grants_for(frozenset({role}), is_purchaser=False, is_guest=False, is_partner=True)
+
+    for capability, scopes in delegated.items():
+        assert TABLE[capability].partner
+        assert scopes <= at_home[capability]
+
+
+def test_a_delegated_global_admin_lacks_what_is_never_delegated():
+    delegated = grants_for(frozenset({"global_admin"}), is_purchaser=False, is_guest=False, is_partner=True)
+
+    never = {
+        Capability.BUY,
+        Capability.PAY_BILLS,
+        Capability.REQUEST_LICENSE,
+        Capability.SEE_SETTINGS,
+        Capability.MANAGE_SETTINGS,
+        Capability.MANAGE_RELATIONSHIPS,
+        Capability.SERVICE_TOKENS_ALL,
+        Capability.EDIT_CONTACT_TEXT,
+    }
+    assert never.isdisjoint(delegated)
+
+
+@pytest.mark.django_db
+def test_an_address_without_a_rule_answers_as_one_that_is_not_there(monkeypatch):
+    from commerce.views import catalogue
+
+    before = Client().get("/products/")
+    monkeypatch.delattr(catalogue.catalogue, "access_rule", raising=False)
+    closed, missing = Client().get("/products/"), Client().get("/nothing/here/")
+
+    assert before.status_code == 200
+    assert (closed.status_code, missing.status_code) == (404, 404)
+    assert closed.content == missing.content
