@@ -34,8 +34,13 @@ bench: setup ## measure against the budgets (NAME=renewals for one)
 reset: setup ## forget the demo's data, keys and ports
 	$(VENV_PYTHON) -m config.demo.supervisor reset
 
-drill: setup ## back up, restore elsewhere, compare
-	exec $(VENV_PYTHON) -m config.demo.drill
+drill: setup ## kill workers at each step of 1,000 renewals; restore a backup (NAME=renewals or backup for one)
+ifneq ($(NAME),backup)
+	DRILL_SUBSCRIPTIONS=$(or $(SUBSCRIPTIONS),1000) $(PYTHON) -m pytest -n 2 -v tests/faults/test_killed_renewals.py $(ARGS)
+endif
+ifneq ($(NAME),renewals)
+	$(PYTHON) -m config.demo.drill
+endif
 
 migrations: setup ## write the migrations that changed models need (ARGS="--name ...")
 	exec $(VENV_PYTHON) -m config.demo.run_with_servers -- manage.py makemigrations $(ARGS)

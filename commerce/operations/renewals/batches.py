@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 from django.db import DatabaseError, DataError, IntegrityError, OperationalError
 
-from commerce.models import VendorEntity
 from commerce.operations.renewals.parking import park
 from config.kit import faults
 from config.kit.tenancy import atomic, connection, use_login
@@ -80,6 +79,16 @@ class Batch(NamedTuple):
     last: Place | None
 
 
+_ENTITIES_SQL = """
+    SELECT e.id FROM commerce_vendorentity e
+    WHERE EXISTS (
+        SELECT FROM commerce_subscription s
+        WHERE s.vendor_entity_id = e.id AND s.due_at <= %(at)s AND s.parked_at IS NULL
+          AND s.state <> 'deleted' AND s.channel <> 'trial' AND ({condition})
+    )
+    ORDER BY e.id
+"""
+
 # Completed by each sweep with its own condition. Rows that someone is changing right now are left to the next
 # batch, and keys that point at a subscription do not stand in the way (NO KEY).
 DUE_SQL = """
@@ -116,7 +125,9 @@ def sweep(step: Step, *, at: datetime, limit: int) -> Swept:
     transaction; between batches other sweeps and people get their turn.
     """
     with use_login("worker"):
-        entities = list(VendorEntity.objects.order_by("pk").values_list("pk", flat=True))
+        with connection().cursor() as cursor:
+            cursor.execute(_ENTITIES_SQL.format(condition=step.condition), {"at": at})
+            entities = [row[0] for row in cursor.fetchall()]
         return sum((_sweep_entity(step, entity, at, limit) for entity in entities), Swept())
 
 
