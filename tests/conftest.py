@@ -24,7 +24,7 @@ from django.db.models.signals import post_migrate
 from django.test.utils import setup_databases, teardown_databases
 
 from config.demo import throwaway
-from config.demo.environment import Kept, issuers, key_settings
+from config.demo.environment import Kept, issuers, key_settings, processor_command
 from config.demo.migrated import TEST_DATABASE, create_copy
 from config.demo.processes import ChildFailed, spawn, stop
 
@@ -78,10 +78,10 @@ def _load_catalogue(using: str, **_: Any) -> None:
 post_migrate.connect(_load_catalogue, sender=apps.get_app_config("commerce"))
 
 
-def _serve(name: str, module: str, url: str, *arguments: str) -> Iterator[str]:
-    """Run a peer module until the fixture ends; `url` is where it will answer."""
+def _serve(name: str, url: str, command: list[str]) -> Iterator[str]:
+    """Run a peer until the fixture ends; `url` is where it will answer."""
     log = Path(os.environ["RUN_DIR"]) / f"{name}-{WORKER}.log"
-    process = spawn([sys.executable, "-m", module, *arguments], log=log)
+    process = spawn(command, log=log)
     try:
         for _ in range(300):
             if process.poll() is not None:
@@ -152,19 +152,8 @@ def processor() -> Iterator[str]:
     """The base address of a running card processor, the one the settings name."""
     from django.conf import settings
 
-    host, port = settings.STRIPE_API_BASE.removeprefix("http://").split(":")
-    yield from _serve(
-        "processor",
-        "config.demo.processor",
-        settings.STRIPE_API_BASE,
-        *("--host", host, "--port", port),
-        *("--state-dir", str(Path(os.environ["RUN_DIR"]) / f"processor-{WORKER}")),
-        *("--webhook-url", f"{settings.PUBLIC_URL}/hooks/stripe/"),
-        *("--webhook-secret", settings.STRIPE_WEBHOOK_SECRETS[0]),
-        *("--clock-file", settings.CLOCK_FILE),
-        *("--secret-key", settings.STRIPE_SECRET_KEY),
-        *("--publishable-key", settings.STRIPE_PUBLISHABLE_KEY),
-    )
+    state = Path(os.environ["RUN_DIR"]) / f"processor-{WORKER}"
+    yield from _serve("processor", settings.STRIPE_API_BASE, processor_command(os.environ, state))
 
 
 @pytest.fixture(scope="session")
@@ -173,10 +162,12 @@ def identity_provider() -> Iterator[dict[str, str]]:
     addresses = issuers()
     for _ in _serve(
         "identity",
-        "config.demo.identity",
         f"{addresses['contoso']}/jwks",
-        *("--state-dir", str(Path(os.environ["RUN_DIR"]) / f"identity-{WORKER}")),
-        *("--public-url", os.environ["PUBLIC_URL"]),
+        [
+            *(sys.executable, "-m", "config.demo.identity"),
+            *("--state-dir", str(Path(os.environ["RUN_DIR"]) / f"identity-{WORKER}")),
+            *("--public-url", os.environ["PUBLIC_URL"]),
+        ],
     ):
         yield addresses
 

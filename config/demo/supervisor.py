@@ -16,8 +16,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Never
 from urllib.parse import urlsplit
@@ -30,6 +31,7 @@ from config.demo.environment import (
     LiveKey,
     database_passwords,
     key_settings,
+    processor_command,
     refuse_live_keys,
     write_private,
 )
@@ -60,6 +62,7 @@ class Supervisor:
         self._environment: dict[str, str] = {}
         self._logs = self.var / "log"
         self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self._commands: dict[str, subprocess.Popen[bytes]] = {}
         self._started_at = time.monotonic()
 
     def run(self) -> None:
@@ -186,38 +189,33 @@ class Supervisor:
         if not collected.exists() or collected.read_text() != static_files:
             collecting = self._manage("collectstatic", "--no-input", "--verbosity", "0")
         self._finish(self._manage("migrate", "--database", "owner", "--verbosity", "1"), "migrate")
-        commands = self._commands(settings)
-        for name in ("processor", "identity"):
-            self._children[name] = self._spawn(name, commands.pop(name))
+        self._say("Card processor, identity providers")
+        self._start_peers(settings)
         self._say("Demo data")
         self._finish(self._manage("load_demo"), "load_demo")
         if collecting:
             self._finish(collecting, "collectstatic")
             collected.write_text(static_files)
 
-        self._say("Worker and web server")
-        for name, command in commands.items():
-            self._children[name] = self._spawn(name, command)
-        self._wait_until_ready()
+        self._say("Worker, beat, web server")
+        self._start_portal()
 
-    def _commands(self, settings: Mapping[str, str]) -> dict[str, list[str]]:
-        processor = urlsplit(settings["STRIPE_API_BASE"])
+    def _start_peers(self, settings: Mapping[str, str]) -> None:
+        """Start the card processor and the identity providers and wait until they answer."""
+        identity = [sys.executable, "-m", "config.demo.identity"]
+        identity += ["--state-dir", str(self.var / "identity"), "--public-url", self.public_url]
+        self._run_on("processor", processor_command(settings, self.var / "processor"))
+        self._run_on("identity", identity)
+        for name, address in (
+            ("processor", settings["STRIPE_API_BASE"]),
+            ("identity", settings["DEMO_ISSUERS"].rsplit("=", 1)[1]),  # the last to be served
+        ):
+            self._wait_for(name, partial(_is_listening, urlsplit(address).port or 0))
+
+    def _start_portal(self) -> None:
+        """Start what runs the portal's own code and wait until it is ready."""
         celery = [sys.executable, "-m", "celery", "-A", "config.celery"]
-        return {
-            "processor": [
-                *(sys.executable, "-m", "config.demo.processor"),
-                *("--host", str(processor.hostname), "--port", str(processor.port)),
-                *("--state-dir", str(self.var / "processor")),
-                *("--webhook-url", f"{self.public_url}/hooks/stripe/"),
-                *("--webhook-secret", settings["STRIPE_WEBHOOK_SECRETS"]),
-                *("--clock-file", settings["CLOCK_FILE"]),
-                *("--secret-key", settings["STRIPE_SECRET_KEY"]),
-                *("--publishable-key", settings["STRIPE_PUBLISHABLE_KEY"]),
-            ],
-            "identity": [
-                *(sys.executable, "-m", "config.demo.identity"),
-                *("--state-dir", str(self.var / "identity"), "--public-url", self.public_url),
-            ],
+        commands = {
             "worker": [*celery, "worker", "--concurrency", "2", "--loglevel", "INFO", "--without-mingle"],
             "beat": [*celery, "beat", "--schedule", str(self.var / "beat"), "--pidfile="],
             "web": [
@@ -227,14 +225,21 @@ class Supervisor:
                 *("--access-logfile", "-", "--no-control-socket"),
             ],
         }
+        for name, command in commands.items():
+            self._run_on(name, command)
+        self._wait_for("web", self._is_ready)
+
+    def _run_on(self, name: str, command: list[str]) -> None:
+        """Start a child that has to live as long as the demo."""
+        self._children[name] = self._spawn(name, command)
 
     def _spawn(self, name: str, command: list[str]) -> subprocess.Popen[bytes]:
         return spawn(command, log=self._log(name), env=self._environment, cwd=CHECKOUT)
 
     def _manage(self, *arguments: str) -> subprocess.Popen[bytes]:
-        child = self._spawn(arguments[0], [sys.executable, "manage.py", *arguments])
-        self._children[arguments[0]] = child
-        return child
+        """Start a management command, which has to end by itself: `_finish` waits for it."""
+        self._commands[arguments[0]] = self._spawn(arguments[0], [sys.executable, "manage.py", *arguments])
+        return self._commands[arguments[0]]
 
     def _finish(self, child: subprocess.Popen[bytes], name: str) -> None:
         """Wait for a command; the user sees that it is still at it."""
@@ -245,19 +250,20 @@ class Supervisor:
                 self._say(f"  still busy with {name}")
             else:
                 break
-        del self._children[name]
+        del self._commands[name]
         if code:
             raise ChildFailed(name, f"failed with code {code}", self._log(name))
 
-    def _wait_until_ready(self) -> None:
+    def _wait_for(self, name: str, is_ready: Callable[[], bool]) -> None:
+        """:raises ChildFailed: a child ended, or two minutes were not enough."""
         for attempt in range(600):
             self._see_that_all_live()
-            if self._is_ready():
+            if is_ready():
                 return
             if attempt and attempt % 50 == 0:
-                self._say("  still waiting for the web server")
+                self._say(f"  still waiting for {name}")
             time.sleep(0.2)
-        raise ChildFailed("web", "was not ready after two minutes", self._log("web"))
+        raise ChildFailed(name, "was not ready after two minutes", self._log(name))
 
     def _is_ready(self) -> bool:
         public = urlsplit(self.public_url)
@@ -292,11 +298,11 @@ class Supervisor:
     def _stop(self, postgres: Postgres, valkey: Valkey) -> None:
         """End what is left, those first that use the others."""
         print("Stopping", flush=True)
+        for command in self._commands.values():
+            stop(command)
         for name in ("web", "beat", "worker", "identity", "processor"):
             if name in self._children:
                 stop(self._children.pop(name))
-        for child in self._children.values():
-            stop(child)
         valkey.stop()
         postgres.stop()
         print("Stopped", flush=True)
@@ -318,6 +324,10 @@ class Supervisor:
 
     def _say(self, text: str) -> None:
         print(f"{time.monotonic() - self._started_at:6.1f} s  {text}", flush=True)
+
+
+def _is_listening(port: int) -> bool:
+    return not port_is_free(port)
 
 
 def _state_of_static_files() -> str:
