@@ -33,7 +33,7 @@ from policies.models import PolicyValue
 from policies.operations.policies import set_contact_text, set_product_policy
 
 OPENED = timedelta(days=150)
-DORA_LEFT = timedelta(days=20)
+DORA_LEFT = timedelta(days=10)
 
 # What the organization pays under its agreement, of the list price.
 AGREED_SHARE = 0.82
@@ -69,12 +69,12 @@ CENTRAL = (
         (12, 12),
         25,
         140,
-        ("gina", "greg", "bill", "lisa", "uma", "rhea", "sam", "mike", "erik", "daan", "dirk", "diana"),
+        ("gina", "greg", "bill", "lisa", "uma", "rhea", "sam", "dora", "erik", "daan", "dirk", "diana"),
     ),
     CentralPurchase("project-plan-3", (12, 1), 5, 135, ("gina", "mike", "erik")),
 )
 BY_CARD = (
-    Purchase("pat", "power-bi-pro", (1, 1), 10, 100, ("mike", "erik", "daan")),
+    Purchase("pat", "power-bi-pro", (1, 1), 10, 100, ("erik", "daan")),
     Purchase("dora", "power-apps-per-user", (12, 1), 3, 75, ("dirk",)),
     Purchase("sam", "visio-plan-1", (1, 1), 1, 40),
     Purchase("pat", "power-bi-premium-per-user", (1, 1), 2, 12, (), renews=False),
