@@ -36,10 +36,10 @@ reset: setup ## forget the demo's data, keys and ports
 
 drill: setup ## kill workers at each step of 1,000 renewals; restore a backup (NAME=renewals or backup for one)
 ifneq ($(NAME),backup)
-	DRILL_SUBSCRIPTIONS=$(or $(SUBSCRIPTIONS),1000) $(PYTHON) -m pytest -n 2 -v tests/faults/test_killed_renewals.py $(ARGS)
+	DRILL_SUBSCRIPTIONS=$(or $(SUBSCRIPTIONS),1000) $(VENV_PYTHON) -m pytest -n 2 -v tests/faults/test_killed_renewals.py $(ARGS)
 endif
 ifneq ($(NAME),renewals)
-	$(PYTHON) -m config.demo.drill
+	$(VENV_PYTHON) -m config.demo.drill
 endif
 
 migrations: setup ## write the migrations that changed models need (ARGS="--name ...")
