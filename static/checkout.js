@@ -6,10 +6,10 @@ const PARTS = ["problem", "what", "billing", "agree", "summary"];
 const form = document.getElementById("pay");
 const bank = document.getElementById("bank");
 
-const isDark = () => matchMedia("(prefers-color-scheme: dark)").matches;
+const DARK = matchMedia("(prefers-color-scheme: dark)");
 
 const appearance = () => ({
-  theme: isDark() ? "night" : "stripe",
+  theme: DARK.matches ? "night" : "stripe",
   variables: {
     fontFamily: getComputedStyle(document.body).fontFamily,
     fontSizeBase: "16px",
@@ -43,6 +43,7 @@ function takeOver(page) {
       window.htmx.process(document.getElementById(id));
     }
   }
+  hideButtons();
   document.title = page.title;
   document.querySelector("#problem [role=alert]")?.focus();
 }
@@ -62,6 +63,7 @@ function startPaying(stripe) {
   card.mount("#card");
   card.on("loaderror", () => complain(form.dataset.failed));
   document.addEventListener("htmx:afterSettle", () => elements.update({ amount: total() }));
+  DARK.addEventListener("change", () => elements.update({ appearance: appearance() }));
 
   let isBusy = false;
 
@@ -134,14 +136,16 @@ function billingDetails() {
 function complain(message) {
   const place = document.getElementById("card-error");
   place.textContent = message || "";
-  place.className = message ? "sk-error" : "";
+  place.hidden = !message;
 }
 
-// Counting anew happens by itself; the button is for pages without this script.
-for (const button of document.querySelectorAll("[data-noscript]")) button.hidden = true;
-document.addEventListener("htmx:afterSettle", () => {
+/** Counting anew happens by itself here; its button is for pages without this script. */
+function hideButtons() {
   for (const button of document.querySelectorAll("[data-noscript]")) button.hidden = true;
-});
+}
+
+hideButtons();
+document.addEventListener("htmx:afterSettle", hideButtons);
 
 if (window.Stripe && form) startPaying(window.Stripe(form.dataset.key));
 else if (form) complain(form.dataset.failed);

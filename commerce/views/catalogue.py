@@ -1,19 +1,20 @@
 """The public product pages (product §3.1)."""
 
 from collections import Counter
+from decimal import Decimal
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils.translation import gettext as _
 
-from commerce.models import Product
+from commerce.models import Market, Product
 from commerce.queries.catalogue import ListPrice, Offer, offer, offers
 from commerce.views.market import shown_market
 from config.kit import access
 from config.kit.clock import now
 from config.kit.errors import NotVisible
-from config.kit.money import format_money, tax_on
+from config.kit.money import format_money, round_half_up, tax_on
 from directory.models.people import fold
 
 
@@ -57,17 +58,15 @@ def _matches(product: Product, words: str) -> bool:
 
 
 def _in_order(found: list[Offer]) -> list[Offer]:
-    """What can be bought here first, the most common family first, then by name."""
+    """What can be bought here first, the most common family first, then by price and name."""
     families = {"Power Platform": 0, "Project": 1, "Visio": 2}
-    return sorted(
-        found,
-        key=lambda o: (
-            not o.is_open,
-            families.get(o.product.category, 9),
-            o.product.category,
-            o.product.name,
-        ),
-    )
+
+    def place(one: Offer) -> tuple[bool, int, str, int, str]:
+        product = one.product
+        price = one.monthly.unit_price_minor if one.monthly else 0
+        return not one.is_open, families.get(product.category, 9), product.category, price, product.name
+
+    return sorted(found, key=place)
 
 
 @access.public
@@ -83,24 +82,22 @@ def product_page(request: HttpRequest, slug: str) -> HttpResponse:
         "shown": shown,
         "product": product,
         "offer": found,
-        "plans": plan_cards(found),
-        "first": found.monthly,
-        "with_tax_minor": _with_tax(found, shown.market),
+        "plans": plan_cards(found, shown.market),
     }
     return render(request, "commerce/product.html", context)
 
 
-def plan_cards(found: Offer) -> list[dict[str, Any]]:
-    """The three terms for the choice cards: what is billed when, and the price a month."""
-    return [_plan_card(price) for price in found.prices]
+def plan_cards(found: Offer, market: Market | None) -> list[dict[str, Any]]:
+    """The three terms for the choice cards: what is billed when, with and without tax, and the price a month."""
+    return [_plan_card(price, market.tax_rate) for price in found.prices] if market else []
 
 
-def _plan_card(price: ListPrice) -> dict[str, Any]:
+def _plan_card(price: ListPrice, tax_rate: Decimal) -> dict[str, Any]:
     plan = price.plan
     if plan.billing_months == 12:
         at_once = format_money(price.unit_price_minor, price.currency)
         note = _("Billed yearly, %(amount)s at once") % {"amount": at_once}
-        monthly = (price.unit_price_minor * 2 + 12) // 24  # a twelfth, rounded half up
+        monthly = round_half_up(Decimal(price.unit_price_minor) / 12)
     else:
         note, monthly = _("Billed monthly"), price.unit_price_minor
     return {
@@ -108,14 +105,10 @@ def _plan_card(price: ListPrice) -> dict[str, Any]:
         "title": _("1 month") if plan.term_months == 1 else _("1 year"),
         "note": note,
         "monthly_minor": monthly,
+        "unit_price_minor": price.unit_price_minor,
+        "with_tax_minor": price.unit_price_minor + tax_on(price.unit_price_minor, tax_rate),
         "currency": price.currency,
     }
-
-
-def _with_tax(found: Offer, market: Any) -> int:
-    if market is None or found.monthly is None:
-        return 0
-    return found.monthly.unit_price_minor + tax_on(found.monthly.unit_price_minor, market.tax_rate)
 
 
 @access.public

@@ -109,6 +109,8 @@ def test_a_product_page_has_three_terms_tax_features_and_links(client: Client) -
     assert [price in page for price in ("€9.40", "€8.65", "€8.46")] == [True, True, True]
     assert "Billed yearly, €101.50 at once" in page
     assert "€11.37 with 21% VAT. Renews each month until you stop it." in page
+    assert "€122.82 with 21% VAT. Renews each year until you stop it." in page
+    assert "You commit to 12 months." in page
     assert "Refresh up to eight times a day" in page
     assert page.count('rel="noopener external"') == 4
     assert 'action="/buy/power-bi-pro/"' in page
