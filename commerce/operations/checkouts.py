@@ -251,6 +251,8 @@ def _new_checkout(actor: Actor, product: Product, plan: Plan, quantity: int, at:
     market = market_of(tenant_row(actor.tenant_id).country)
     if market is None:
         raise NotSoldHere
+    if actor.user_id is None:
+        raise NotVisible
     checkout = Checkout(
         tenant_id=actor.tenant_id,
         user_id=actor.user_id,
