@@ -32,6 +32,8 @@ UNROUTED = frozenset(
         "search",
     }
 )
+# Pages that the pages of models need; `admin_view` and the models' own permissions guard them.
+SHARED = frozenset({"autocomplete", "jsi18n"})
 # Where each app declares its pages of the admin center, lower apps first.
 PAGES = ("directory.admin_urls", "commerce.admin_urls", "licensing.admin_urls")
 
@@ -46,6 +48,9 @@ class PortalSite(UnfoldAdminSite):
         """Own pages first: what comes after the models' patterns is swallowed by `<path:object_id>/`."""
         pages = [path("", include(name)) for name in PAGES if find_spec(name)]
         models = super().get_urls() if self._registry else []
+        for url in models:
+            if getattr(url, "name", None) in SHARED:
+                access.signed_in(url.callback)
         return [
             path("", index, name="index"),
             *pages,
