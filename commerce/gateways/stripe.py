@@ -187,9 +187,7 @@ def verify_webhook(payload: bytes, header: str) -> Event:
     """
     for secret in settings.STRIPE_WEBHOOK_SECRETS:
         try:
-            stripe.WebhookSignature.verify_header(  # type: ignore[no-untyped-call]
-                payload.decode(), header, secret, TOLERANCE_SECONDS
-            )
+            stripe.WebhookSignature.verify_header(payload.decode(), header, secret, TOLERANCE_SECONDS)
         except (stripe.SignatureVerificationError, ValueError):
             continue
         return _event(payload)
@@ -254,7 +252,7 @@ def _refused(error: stripe.InvalidRequestError) -> Declined | Rejected | Retryab
 
 
 def _error_facts(error: stripe.CardError) -> dict[str, Any]:
-    body = error.json_body or {}
+    body: Any = error.json_body or {}
     facts: dict[str, Any] = body.get("error", {})
     return facts
 

@@ -87,6 +87,9 @@ class PaymentAttempt(TenantModel):
 
     FINAL = ("succeeded", "failed", "canceled")
 
+    # Set by the query that asks whether somebody is at it.
+    is_leased: bool
+
     checkout = models.ForeignKey(
         "commerce.Checkout", null=True, on_delete=models.PROTECT, related_name="attempts", db_constraint=False
     )
@@ -217,3 +220,6 @@ class WebhookEvent(models.Model):
                 name="commerce_webhook_unhandled",
             ),
         ]
+
+    def __str__(self) -> str:
+        return f"{self.type} {self.event_id}"

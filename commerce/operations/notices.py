@@ -22,14 +22,15 @@ _INSTANT = timedelta(microseconds=1)
 def queue_receipt(*, placed: Placed, card: Card | None, at: datetime) -> None:
     """The buyer's receipt, at once."""
     subscription, bill = placed.subscription, placed.bill
+    buyer = _buyer_of(subscription)
     queue_mail(
         "receipt",
         event_key=str(placed.order.key),
-        to=[subscription.purchaser],
+        to=[buyer],
         tenant_id=subscription.tenant_id,
         context=_facts(subscription, bill)
         | {
-            "name": subscription.purchaser.name,
+            "name": buyer.name,
             "card": _card_text(card),
             "refund_until_at": (at + settings.REFUND_WINDOW).isoformat(),
             "link": purchase_link(subscription),
@@ -53,7 +54,7 @@ def queue_purchase_notice(*, placed: Placed, at: datetime) -> None:
         context=_facts(subscription, placed.bill)
         | {
             "purchaser": subscription.purchaser_name,
-            "purchaser_email": subscription.purchaser.email,
+            "purchaser_email": _buyer_of(subscription).email,
             "link": purchase_link(subscription),
         },
         at=at,
@@ -110,6 +111,13 @@ def _facts(subscription: Subscription, bill: Bill) -> dict[str, Any]:
         "next_charge_at": bill.period_end.isoformat(),
         "time_zone": subscription.time_zone,
     }
+
+
+def _buyer_of(subscription: Subscription) -> User:
+    """Who bought it; only a central purchase may have nobody."""
+    assert subscription.purchaser is not None
+    buyer: User = subscription.purchaser
+    return buyer
 
 
 def _billing_admins(tenant_id: int) -> list[User]:

@@ -8,6 +8,7 @@ made of the event, so it is the same on every try.
 import hashlib
 import logging
 from datetime import datetime, timedelta
+from email.utils import format_datetime
 from smtplib import SMTPException
 from typing import Any
 from urllib.parse import urlsplit
@@ -64,7 +65,7 @@ def send_due_mails(*, at: datetime, limit: int = BATCH) -> int:
 
 def wait_after(tries: int) -> timedelta:
     """How long a mail waits after its n-th failure: 1, 2, 4 minutes and so on, six hours at most."""
-    return min(FIRST_WAIT * 2 ** (tries - 1), LONGEST_WAIT)
+    return min(FIRST_WAIT * (1 << (tries - 1)), LONGEST_WAIT)
 
 
 def message_of(mail: OutgoingMail) -> EmailMultiAlternatives:
@@ -104,6 +105,7 @@ def _take_next(at: datetime) -> OutgoingMail | None:
 def _send(mail: OutgoingMail, connection: BaseEmailBackend, at: datetime) -> int:
     try:
         message = message_of(mail)
+        message.extra_headers["Date"] = format_datetime(at)
         connection.send_messages([message])
     except _FAILURES as error:
         connection.close()

@@ -444,3 +444,14 @@ def test_the_attempt_is_committed_before_the_processor_is_called(
     pay_checkout(actor=actor_of(pat), key=checkout.key, confirmation_token=card_token(), at=AT)
 
     assert seen == [("create", "created", None), ("confirm", "confirming", intents()[0]["id"])]
+
+
+def test_who_was_refused_by_us_is_not_told_that_the_bank_declined(pat: User, checkout: Checkout) -> None:
+    with tenant_atomic(pat.tenant_id):
+        Tenant.objects.update(standing=Tenant.Standing.SUSPENDED)
+    token = card_token()
+    with pytest.raises(NotEligible):
+        pay_checkout(actor=actor_of(pat), key=checkout.key, confirmation_token=token, at=AT)
+
+    with pytest.raises(CheckoutClosed):
+        finish_checkout(actor=actor_of(pat), key=checkout.key, at=AT)

@@ -1,4 +1,7 @@
-"""A card processor that knows nothing yet, for every fault."""
+"""A card processor that knows nothing yet, and the passing of real time."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
 
 import pytest
 
@@ -9,3 +12,18 @@ from tests.processor import reset
 def empty_processor(processor: str) -> str:
     reset()
     return processor
+
+
+@pytest.fixture
+def leases_run_out() -> Callable[[], None]:
+    """What some minutes of real time do: leases that nobody gave back are over."""
+    from commerce.models import Bill, PaymentAttempt
+    from config.kit.tenancy import use_login
+
+    def run_out() -> None:
+        past = datetime(2020, 1, 1, tzinfo=UTC)
+        with use_login("worker"):
+            PaymentAttempt.objects.filter(leased_until__isnull=False).update(leased_until=past)
+            Bill.objects.filter(leased_until__isnull=False).update(leased_until=past)
+
+    return run_out

@@ -74,6 +74,7 @@ def creation_params(attempt: PaymentAttempt) -> dict[str, Any]:
         cause = {"checkout": str(attempt.checkout.key)}
         description = f"Order {attempt.checkout.key}"
     else:
+        assert attempt.bill is not None
         cause = {"bill": attempt.bill.number}
         description = f"Bill {attempt.bill.number}"
     return {
@@ -176,6 +177,8 @@ def _confirm(actor: Actor, attempt: PaymentAttempt, intent: Intent, at: datetime
             attempt = guards.check_before_confirming(actor=actor, attempt_id=attempt.pk, at=at)
             if attempt.state == State.INTENT:
                 PaymentAttempt.objects.filter(pk=attempt.pk).update(state=State.CONFIRMING, updated_at=at)
+    except guards.AttemptEnded:
+        return stripe.retrieve_intent(intent.id)
     except DomainError as refused:
         outcomes.cancel(actor=actor, attempt_id=attempt.pk, intent_id=intent.id, reason=refused.code, at=at)
         raise

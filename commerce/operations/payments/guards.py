@@ -36,7 +36,7 @@ def lock_attempt(attempt_id: int) -> PaymentAttempt:
         checkout = lock_checkout(attempt.checkout_id)
         attempt = PaymentAttempt.objects.select_for_update().get(pk=attempt_id)
         attempt.checkout = checkout
-    else:
+    elif attempt.bill_id is not None:
         bill = lock_bill(attempt.bill_id)
         attempt = PaymentAttempt.objects.select_for_update().get(pk=attempt_id)
         attempt.bill = bill
@@ -81,7 +81,7 @@ def check_before_confirming(*, actor: Actor, attempt_id: int, at: datetime) -> P
         raise AttemptEnded
     if attempt.checkout is not None:
         _check_checkout(actor, attempt.checkout, at)
-    else:
+    elif attempt.bill is not None:
         reason = why_not_charged(attempt.bill)
         if reason:
             raise NotCharged(reason)

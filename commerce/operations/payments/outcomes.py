@@ -108,7 +108,7 @@ def _record(
         if attempt.checkout is not None:
             _complete_checkout(actor, attempt, attempt.checkout, intent, at)
             return False
-        return not _complete_bill(actor, attempt, attempt.bill, intent, at)
+        return attempt.bill is not None and not _complete_bill(actor, attempt, attempt.bill, intent, at)
     if intent.status == "canceled":
         if decline is None:
             _end(actor, attempt, State.CANCELED, kind="", code=reason, at=at)
@@ -116,7 +116,8 @@ def _record(
             kind, code = facts_of(decline)
             _end(actor, attempt, State.FAILED, kind=kind, code=code, at=at)
     elif intent.status == "requires_action":
-        _move(attempt, State.ACTION, at)
+        if attempt.state != State.ACTION:
+            _move(attempt, State.ACTION, at)
         if attempt.checkout is not None and attempt.checkout.state == Checkout.State.PAYING:
             _set_checkout(attempt.checkout, Checkout.State.ACTION)
     return False
@@ -188,7 +189,7 @@ def _end(actor: Actor, attempt: PaymentAttempt, state: str, *, kind: str, code: 
         if attempt.checkout.state in (Checkout.State.PAYING, Checkout.State.ACTION):
             attempt.checkout.last_error = attempt.decline_code
             _set_checkout(attempt.checkout, Checkout.State.OPEN)
-    elif state == State.FAILED:
+    elif attempt.bill is not None and state == State.FAILED:
         mark_failed(actor=actor, bill=attempt.bill, kind=kind, code=attempt.decline_code, at=at)
 
 

@@ -100,7 +100,7 @@ def _begin(
         waits_for_bank = live is not None and is_other_card and live.state == "action"
         if checkout.state == State.OPEN:
             return _new_attempt(actor, checkout, customer_id, confirmation_token, at)
-    if not waits_for_bank or live is None:
+    if not waits_for_bank or live is None or live.intent_id is None:
         return None
     outcomes.cancel(actor=actor, attempt_id=live.pk, intent_id=live.intent_id, reason="replaced", at=at)
     with tenant_atomic(actor):
@@ -164,17 +164,22 @@ def _outcome(actor: Actor, checkout_id: int, intent: Intent | None) -> Outcome:
         return ActionNeeded(intent.client_secret)
     if checkout.state in UNDER_WAY:
         return Pending()
-    if checkout.state == State.OPEN and latest is not None:
+    if checkout.state == State.OPEN and latest is not None and _was_refused(latest):
         raise _refusal(latest)
     raise CheckoutClosed(checkout.state)
+
+
+def _was_refused(attempt: PaymentAttempt) -> bool:
+    """By the bank, or for want of its confirmation; not by us for a reason of our own."""
+    return attempt.state == "failed" or sentence_of(attempt.decline_code) is not None
 
 
 def _refusal(attempt: PaymentAttempt) -> Declined | NeedsAuthentication:
     """The error with which an attempt ended, said again."""
     if attempt.decline_kind == "auth":
         return NeedsAuthentication()
-    kind = "hard" if attempt.decline_kind == "hard" else "soft"
-    return Declined(kind, attempt.decline_code or "interrupted", sentence_of(attempt.decline_code))
+    code = attempt.decline_code or "interrupted"
+    return Declined("hard" if attempt.decline_kind == "hard" else "soft", code, sentence_of(code))
 
 
 __all__ = ["ActionNeeded", "Outcome", "Paid", "Pending", "finish_checkout", "pay_checkout"]

@@ -175,7 +175,7 @@ def _tenant_of(intent_id: str) -> int | None:
 
 def _actor_of(attempt: PaymentAttempt, at: datetime) -> Actor:
     """The buyer, through the door of a job; the installation itself for a bill."""
-    if attempt.checkout_id is None:
+    if attempt.checkout is None:
         return Actor.system(attempt.tenant_id)
     user: User = attempt.checkout.user
     actor = build_actor(user, acting_tenant_id=attempt.tenant_id, at=at, door="job")

@@ -1,0 +1,203 @@
+"""Sending the outbox: each mail at most once, one poison row holds up nobody (product §15, F-27)."""
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from email import message_from_string
+from typing import Any
+
+import pytest
+from django.core import mail
+from django.core.mail.backends.locmem import EmailBackend
+from django.db import connections
+
+from commerce.models import Bill, Card, Subscription
+from commerce.operations.notices import queue_purchase_notice, queue_receipt
+from commerce.operations.orders import Placed
+from config.kit.tenancy import tenant_atomic
+from directory.models import OutgoingMail, Tenant
+from directory.operations.mail import queue_mail
+from directory.operations.outbox import message_of, send_due_mails, wait_after
+from directory.permissions import Role
+from tests.factories import AT, make_self_service_subscription, make_tenant, make_user
+
+pytestmark = pytest.mark.django_db(databases=["default", "owner", "worker"], transaction=True)
+
+
+def make_mails(tenant: Tenant, *, people: int = 1, **changes: Any) -> list[OutgoingMail]:
+    """Queued notices of a purchase, as the purchase queues them."""
+    pat = make_user(tenant, name="Pat <b>")
+    for _ in range(people):
+        make_user(tenant, roles=(Role.BILLING_ADMIN,))
+    subscription = make_self_service_subscription(pat)
+    with tenant_atomic(tenant.pk):
+        row = Subscription.objects.select_related("product", "plan", "purchaser").get(pk=subscription.pk)
+        bill = Bill.objects.select_related("order", "vendor_entity").get(subscription=row)
+        placed = Placed(bill.order, row, bill)
+        queue_purchase_notice(placed=placed, at=AT)
+        queue_receipt(placed=placed, card=Card.objects.get(), at=AT)
+        OutgoingMail.objects.update(**changes) if changes else None
+        return list(OutgoingMail.objects.order_by("id"))
+
+
+def states(tenant: Tenant) -> list[str]:
+    with tenant_atomic(tenant.pk):
+        return list(OutgoingMail.objects.order_by("id").values_list("state", flat=True))
+
+
+def test_a_due_mail_goes_out_once() -> None:
+    tenant = make_tenant()
+    make_mails(tenant)
+
+    first, second = send_due_mails(at=AT), send_due_mails(at=AT + timedelta(days=1))
+
+    assert (first, second) == (2, 0)
+    assert len(mail.outbox) == 2
+    with tenant_atomic(tenant.pk):
+        assert set(OutgoingMail.objects.values_list("state", "tries", "sent_at")) == {("sent", 1, AT)}
+
+
+def test_a_mail_waits_for_its_time() -> None:
+    make_mails(make_tenant(), next_try_at=AT + timedelta(minutes=1))
+
+    assert send_due_mails(at=AT) == 0
+    assert mail.outbox == []
+
+
+def test_the_notice_says_who_bought_what_with_one_link() -> None:
+    tenant = make_tenant(name="Contoso")
+    notice = next(row for row in make_mails(tenant) if row.kind == "purchase_notice")
+
+    message = message_of(notice)
+
+    text = str(message.body)
+    html = str(message.alternatives[0][0])
+    assert message.subject == "Pat <b> bought Power BI Pro"
+    assert "Pat <b>" in text
+    assert "Pat &lt;b&gt;" in html
+    assert "<b>" not in html
+    assert text.count("http") == 1
+    assert html.count("href=") == 1
+    assert "/admin/billing/your-products/" in text
+    assert "€113.74 (€94.00 and 21% VAT €19.74)" in text
+
+
+def test_the_receipt_has_the_amounts_the_card_and_the_last_minute_to_cancel() -> None:
+    receipt = next(row for row in make_mails(make_tenant()) if row.kind == "receipt")
+
+    text = str(message_of(receipt).body)
+
+    for part in (
+        "SK-NL-2026-000001",
+        "€113.74",
+        "Visa ending in 4242",
+        "10 Mar 2026 - 9 Apr 2026",
+        "The next charge is on 10 Apr 2026.",
+        "Until 17 Mar 2026, 10:30",
+        "Seatkeeper Demo B.V.",
+    ):
+        assert part in text
+
+
+def test_a_subject_never_has_a_second_line() -> None:
+    tenant = make_tenant()
+    rows = make_mails(tenant)
+    rows[0].context["purchaser"] = "Pat\r\nBcc: everyone@contoso.example"
+    rows[0].kind = "purchase_notice"
+
+    message = message_of(rows[0])
+
+    assert message.subject == "Pat Bcc: everyone@contoso.example bought Power BI Pro"
+    assert message_from_string(message.message().as_string())["Bcc"] is None
+
+
+def test_the_same_mail_has_the_same_id_on_every_try() -> None:
+    row = make_mails(make_tenant())[0]
+
+    ids = {message_of(row).extra_headers["Message-ID"] for _ in range(2)}
+
+    assert len(ids) == 1
+
+
+def test_what_happens_twice_is_told_once() -> None:
+    tenant = make_tenant()
+    user = make_user(tenant)
+    with tenant_atomic(tenant.pk):
+        for _ in range(2):
+            queue_mail("receipt", event_key="order-1", to=[user], tenant_id=tenant.pk, context={}, at=AT)
+
+        assert OutgoingMail.objects.count() == 1
+
+
+def test_an_outage_of_the_mail_server_is_waited_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    tenant = make_tenant()
+    make_mails(tenant)
+
+    def refuse(self: EmailBackend, messages: list[Any]) -> int:
+        raise ConnectionRefusedError("down")
+
+    with monkeypatch.context() as down:
+        down.setattr(EmailBackend, "send_messages", refuse)
+        assert send_due_mails(at=AT) == 0
+    assert states(tenant) == ["queued", "queued"]
+
+    assert send_due_mails(at=AT + timedelta(hours=2)) == 2
+    assert len(mail.outbox) == 2
+
+
+def test_a_mail_that_cannot_be_written_dies_after_ten_tries_and_holds_up_nobody() -> None:
+    tenant = make_tenant()
+    rows = make_mails(tenant)
+    with tenant_atomic(tenant.pk):
+        OutgoingMail.objects.filter(pk=rows[0].pk).update(
+            kind="no_such_kind", next_try_at=AT - timedelta(days=1)
+        )
+
+    sent = [send_due_mails(at=AT + timedelta(days=turn)) for turn in range(12)]
+
+    assert sent == [1] + [0] * 11
+    with tenant_atomic(tenant.pk):
+        poison = OutgoingMail.objects.get(pk=rows[0].pk)
+    assert (poison.state, poison.tries) == ("dead", 10)
+    assert "no_such_kind" in poison.last_error
+
+
+def test_several_senders_at_once_send_each_mail_once() -> None:
+    tenant = make_tenant()
+    make_mails(tenant, people=30)
+
+    def send(_: int) -> int:
+        try:
+            return send_due_mails(at=AT)
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(6) as pool:
+        counts = list(pool.map(send, range(6)))
+
+    assert sum(counts) == 31
+    assert len({message.extra_headers["Message-ID"] for message in mail.outbox}) == len(mail.outbox) == 31
+
+
+def test_a_sender_that_dies_in_between_never_sends_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    tenant = make_tenant()
+    make_mails(tenant)
+
+    class Died(BaseException):
+        """The process ends."""
+
+    def die(self: EmailBackend, messages: list[Any]) -> int:
+        raise Died
+
+    with monkeypatch.context() as dying:
+        dying.setattr(EmailBackend, "send_messages", die)
+        with pytest.raises(Died):
+            send_due_mails(at=AT)
+
+    assert send_due_mails(at=AT + timedelta(days=1)) == 1
+    with tenant_atomic(tenant.pk):
+        assert OutgoingMail.objects.filter(state="sent", sent_at=None).count() == 1
+
+
+@pytest.mark.parametrize(("tries", "minutes"), [(1, 1), (2, 2), (3, 4), (9, 256), (10, 360), (40, 360)])
+def test_waits_longer_each_time(tries: int, minutes: int) -> None:
+    assert wait_after(tries) == timedelta(minutes=minutes)
