@@ -1,9 +1,16 @@
+from typing import override
+
 from django.apps import AppConfig
 from django.contrib.admin.apps import SimpleAdminConfig
 
 
 class ConfigConfig(AppConfig):
     name = "config"
+
+    @override
+    def ready(self) -> None:
+        """Make the Celery application the one that tasks are rung by, in every process."""
+        import config.celery  # noqa: F401
 
 
 class SeatkeeperAdminConfig(SimpleAdminConfig):

@@ -7,6 +7,7 @@ import os
 from typing import Any
 
 from celery import Celery
+from django.conf import settings
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
@@ -15,9 +16,12 @@ BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "renew": {"task": "commerce.renew", "schedule": 120.0},
     "charge": {"task": "commerce.charge", "schedule": 60.0},
     "reconcile": {"task": "commerce.reconcile", "schedule": 60.0},
+    "mails": {"task": "directory.send_due_mails", "schedule": 15.0},
 }
 
 app = Celery("seatkeeper")
+# A thread of the web server has no current application, and would ring at Celery's own default one.
+app.set_default()
 app.conf.update(
     accept_content=["json"],
     task_serializer="json",
@@ -37,3 +41,4 @@ app.conf.update(
 )
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
+app.autodiscover_tasks(lambda: ["config.demo"] if settings.DEMO else [])

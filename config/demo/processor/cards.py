@@ -144,6 +144,11 @@ DECLINE_MESSAGES = {
 }
 
 
+def all_cards() -> tuple[Card, ...]:
+    """Every test card, in the order of Stripe's page."""
+    return _CARDS
+
+
 def decline_message(code: str, decline_code: str | None) -> str:
     """Stripe's sentence for a decline."""
     return DECLINE_MESSAGES.get(decline_code or "", DECLINE_MESSAGES.get(code, "Your card was declined."))
