@@ -37,7 +37,7 @@ APRIL = datetime(2026, 4, 10, 9, 30, tzinfo=UTC)
 
 # R0 and R1 are passed once a batch, the others once a bill: those strike in the middle.
 ONCE = ["R0:before", "R0:after", "R1:before", "R1:uncommitted", "R1:after"]
-EACH = [f"R{step}:{side}" for step in range(2, 8) for side in ("before", "after")]
+EACH = [f"R{step}:{side}" for step in range(2, 9) for side in ("before", "after")]
 
 
 def point_at(point: str) -> str:

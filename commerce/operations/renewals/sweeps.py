@@ -9,6 +9,7 @@ from commerce.operations.renewals.batches import Swept
 from commerce.operations.renewals.charges import Charged, charge_due
 from commerce.operations.renewals.expiry import expire_due
 from commerce.operations.renewals.renewing import renew_due
+from directory.operations.outbox import send_due_mails
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,13 +20,15 @@ class Sweeps:
     renewed: Swept
     expired: Swept
     charged: Charged
+    mails: int
 
 
 def run_sweeps(*, at: datetime) -> Sweeps:
-    """Run each sweep until nothing is due at `at`: settle what is open, renew, expire, charge."""
+    """Run each sweep until nothing is due at `at`: settle what is open, renew, expire, charge, send mails."""
     return Sweeps(
         settled=reconcile(at),
         renewed=renew_due(at=at),
         expired=expire_due(at=at),
         charged=charge_due(at=at),
+        mails=send_due_mails(at=at),
     )

@@ -1,0 +1,156 @@
+"""Period n starts at anchor + n months at local midnight, clamped, never at n - 1 plus a month (I-12).
+
+PostgreSQL is the only source of instants; the properties below are those of the calendar, which needs no zone
+data: that a local day at local midnight is the day which clamping says.
+"""
+
+import calendar
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+
+from commerce.periods import DAYS_LATER_SQL, instants, local_date
+from config.kit.tenancy import connection
+
+pytestmark = pytest.mark.django_db
+
+ZONES = [
+    "Europe/Amsterdam",
+    "America/New_York",
+    "America/Havana",  # changes its clock at midnight
+    "Africa/Cairo",  # and so does this one, forwards
+    "Asia/Kathmandu",  # +05:45
+    "Australia/Lord_Howe",  # moves by half an hour
+    "Pacific/Kiritimati",  # +14
+    "Pacific/Pago_Pago",  # -11
+    "UTC",
+]
+# Every day of an ordinary and of a leap year, ten years of months from each.
+FIRST, DAYS, MONTHS = date(2027, 1, 1), 365 + 366, 120
+
+
+def clamped(anchor: date, months: int) -> date:
+    """The day `months` later, or that month's last: plain arithmetic on year, month, day."""
+    years, month = divmod(anchor.month - 1 + months, 12)
+    year = anchor.year + years
+    return date(year, month + 1, min(anchor.day, calendar.monthrange(year, month + 1)[1]))
+
+
+# Every anchor, every month: one row for each that breaks the rule.
+_EVERY = """
+WITH anchors AS (SELECT %(first)s::date + d AS anchor FROM generate_series(0, %(days)s - 1) d),
+periods AS (
+    SELECT anchor, n, ((anchor + make_interval(months => n)) AT TIME ZONE %(zone)s) AS starts,
+           ((anchor + make_interval(months => n + 1)) AT TIME ZONE %(zone)s) AS ends,
+           (date_trunc('month', anchor::timestamp) + make_interval(months => n))::date AS month
+      FROM anchors CROSS JOIN generate_series(0, %(months)s) n
+), judged AS (
+    SELECT *, (starts AT TIME ZONE %(zone)s)::date AS day,
+           least(month + extract(day FROM anchor)::int - 1, (month + interval '1 month' - interval '1 day')::date)
+           AS wanted
+      FROM periods
+)
+SELECT count(*), count(*) FILTER (WHERE day <> wanted), count(*) FILTER (WHERE starts >= ends),
+       count(*) FILTER (WHERE ends - starts NOT BETWEEN interval '27 days 22 hours' AND interval '31 days 2 hours'),
+       count(*) FILTER (WHERE (starts AT TIME ZONE %(zone)s)::time NOT IN ('00:00', '01:00', '00:30'))
+  FROM judged
+"""
+
+
+@pytest.mark.parametrize("zone", ZONES)
+def test_every_anchor_keeps_its_day_for_ten_years(zone: str) -> None:
+    with connection().cursor() as cursor:
+        cursor.execute(_EVERY, {"first": FIRST, "days": DAYS, "months": MONTHS, "zone": zone})
+        cases, wrong_day, backwards, odd_length, not_midnight = cursor.fetchone()
+
+    assert cases == DAYS * 121
+    assert (wrong_day, backwards, odd_length, not_midnight) == (0, 0, 0, 0)
+
+
+@pytest.mark.parametrize("day", range(1, 32))
+@pytest.mark.parametrize("zone", ["Europe/Amsterdam", "Pacific/Kiritimati", "Pacific/Pago_Pago"])
+def test_every_day_of_the_month_is_clamped_and_comes_back(day: int, zone: str) -> None:
+    anchor = date(2027, 1, day)
+    months = range(48)
+
+    starts = instants(anchor, months, zone)
+
+    days = [local_date(at, zone) for at in starts[:14]]
+    assert days == [clamped(anchor, n) for n in range(14)]
+    assert starts == sorted(set(starts))
+
+
+def test_31_january_goes_to_28_february_and_then_to_31_march() -> None:
+    assert instants(date(2027, 1, 31), [0, 1, 2, 3], "UTC") == [
+        datetime(2027, 1, 31, tzinfo=UTC),
+        datetime(2027, 2, 28, tzinfo=UTC),
+        datetime(2027, 3, 31, tzinfo=UTC),
+        datetime(2027, 4, 30, tzinfo=UTC),
+    ]
+
+
+def test_a_leap_day_is_the_28th_in_other_years_and_itself_again() -> None:
+    starts = instants(date(2028, 2, 29), [0, 12, 24, 36, 48], "UTC")
+
+    assert [at.date() for at in starts] == [
+        date(2028, 2, 29),
+        date(2029, 2, 28),
+        date(2030, 2, 28),
+        date(2031, 2, 28),
+        date(2032, 2, 29),
+    ]
+
+
+def test_local_midnight_moves_in_utc_with_the_clock() -> None:
+    assert instants(date(2026, 3, 10), [0, 1, 8], "Europe/Amsterdam") == [
+        datetime(2026, 3, 9, 23, tzinfo=UTC),
+        datetime(2026, 4, 9, 22, tzinfo=UTC),
+        datetime(2026, 11, 9, 23, tzinfo=UTC),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("zone", "midnight"),
+    [
+        ("Pacific/Kiritimati", datetime(2026, 12, 31, 10, tzinfo=UTC)),
+        ("Pacific/Pago_Pago", datetime(2027, 1, 1, 11, tzinfo=UTC)),
+    ],
+)
+def test_new_year_comes_first_at_plus_14_and_last_at_minus_11(zone: str, midnight: datetime) -> None:
+    assert instants(date(2026, 1, 1), [12], zone) == [midnight]
+
+
+def test_a_midnight_that_comes_twice_is_the_later_one() -> None:
+    # Havana sets its clock back from one to midnight on 1 November 2026.
+    assert instants(date(2026, 11, 1), [0], "America/Havana") == [datetime(2026, 11, 1, 5, tzinfo=UTC)]
+
+
+def test_a_midnight_that_is_skipped_is_the_first_instant_of_the_day() -> None:
+    # Havana sets its clock from midnight to one on 14 March 2027.
+    (start,) = instants(date(2027, 3, 14), [0], "America/Havana")
+
+    assert start == datetime(2027, 3, 14, 5, tzinfo=UTC)
+    assert local_date(start, "America/Havana") == date(2027, 3, 14)
+
+
+def test_months_are_never_added_to_the_month_before() -> None:
+    anchor = date(2027, 1, 31)
+    right = instants(anchor, range(25), "UTC")
+
+    chained = [right[0]]
+    for _ in range(24):
+        chained += instants(chained[-1].date(), [1], "UTC")
+
+    assert sum(a != b for a, b in zip(right, chained, strict=True)) == 23
+
+
+@pytest.mark.parametrize("zone", ZONES)
+def test_days_later_is_a_local_midnight_of_the_right_day(zone: str) -> None:
+    sql = DAYS_LATER_SQL.format(instant="%(at)s::timestamptz", days="%(days)s", zone="%(zone)s")
+    for day in range(0, 730, 11):
+        (begins,) = instants(date(2026, 1, 1) + timedelta(days=day), [0], zone)
+        with connection().cursor() as cursor:
+            cursor.execute(f"SELECT {sql}", {"at": begins, "days": 30, "zone": zone})
+            (ends,) = cursor.fetchone()
+        assert local_date(ends, zone) == date(2026, 1, 1) + timedelta(days=day + 30)
+        assert [ends] == instants(date(2026, 1, 1) + timedelta(days=day + 30), [0], zone)
