@@ -72,6 +72,7 @@ def give_back(request: HttpRequest, key: uuid.UUID) -> HttpResponse:
     others = [row for row in rows if row.product == held.product and row is not held]
     context = {
         "section": "licenses",
+        "is_own": held.subscription.is_owned_by(actor),
         "still_has": any(row.subscription.state in ("active", "expired") for row in others),
         **_held(held, actor, request.tenant.name),  # type: ignore[attr-defined]
     }

@@ -235,7 +235,7 @@ def _said(line: Line) -> str:
     if line.outcome == "ambiguous":
         return _("Several people have this name. Use the e-mail address")
     if line.outcome in PROBLEMS:
-        return str(PROBLEMS[line.outcome])  # type: ignore[index]
+        return str(PROBLEMS[line.outcome])
     return str(Outcome(line.outcome).label)
 
 
