@@ -86,6 +86,13 @@ class Checkout(TenantModel):
                 condition=models.Q(state="open"),
                 name="commerce_checkout_open",
             ),
+            # The one under way, and the latest address, at any number of past checkouts.
+            models.Index(
+                fields=["user", "product"],
+                condition=models.Q(state__in=["open", "paying", "action"]),
+                name="commerce_checkout_under_way",
+            ),
+            models.Index(fields=["user", "-id"], name="commerce_checkout_latest"),
         ]
 
 
