@@ -2,15 +2,18 @@
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from io import StringIO
 from typing import Any
 
 import pytest
+from django.core.management import CommandError, call_command
 
 from commerce.models import Bill, BillLine, BillSeries, Subscription, SubscriptionEvent
 from commerce.operations.bills import Line, issue_bill
 from commerce.operations.renewals import expire_due, renew_due, unpark
+from commerce.operations.renewals.batches import TURN
 from config.kit.actors import Actor
-from config.kit.tenancy import atomic, use_login
+from config.kit.tenancy import atomic, connection, use_login
 from directory.models import AuditEntry, Tenant, User
 from tests.factories import (
     make_agreement,
@@ -379,3 +382,27 @@ def test_leaves_trials_and_parked_ones_alone(alice: User, sweep: Any) -> None:
 
     assert not swept
     assert bills(trial) == bills(parked) == []
+
+
+def test_the_command_unparks_and_says_when_there_is_nothing_to_unpark(alice: User) -> None:
+    subscription = buy(alice, at=MARCH)
+    change(subscription, parked_at=APRIL_10, parked_reason="There was no price.")
+    said = StringIO()
+
+    call_command("unpark", str(subscription.pk), stdout=said)
+
+    assert said.getvalue() == "1 will be tried again.\n"
+    assert (fresh(subscription).parked_at, fresh(subscription).parked_reason) == (None, "")
+    with pytest.raises(CommandError, match="None of these is parked"):
+        call_command("unpark", str(subscription.pk))
+
+
+def test_an_entity_whose_turn_another_sweep_has_is_left_to_it(alice: User) -> None:
+    subscription = buy(alice, at=MARCH)
+
+    with use_login("owner"), atomic(), connection().cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s, %s)", [TURN, subscription.vendor_entity_id])
+        swept = renew_due(at=APRIL_10)
+
+    assert (swept.moved, swept.busy) == (0, 1)
+    assert renew_due(at=APRIL_10).moved == 1
