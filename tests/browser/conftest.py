@@ -1,0 +1,84 @@
+"""A complete demo behind a real browser: what `make run` starts, in a folder and on ports of its own."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Page
+
+from config.demo.servers import free_port
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+# Nothing of the test run's own servers reaches the demo.
+OWN = ("DATABASE", "REDIS", "CACHE", "STRIPE", "CLOCK", "DEMO", "PUBLIC", "SEATKEEPER", "SECRET", "FIELD", "EMAIL")
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a running demo; Celery, the card processor and the identity providers included."""
+    var = tmp_path_factory.mktemp("demo") / "var"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(OWN)}
+    environment |= {"SEATKEEPER_VAR": str(var), "PORT": str(free_port())}
+    process = subprocess.Popen(
+        [sys.executable, "-u", "-m", "config.demo.supervisor"],
+        cwd=CHECKOUT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    said: list[str] = []
+    assert process.stdout is not None
+    for line in process.stdout:
+        said.append(line)
+        if "Logs are in" in line:
+            break
+    else:
+        pytest.fail("The demo did not start:\n" + "".join(said))
+    yield f"http://127.0.0.1:{environment['PORT']}"
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+
+
+type SignIn = Callable[[str], Page]
+
+
+@pytest.fixture
+def visit(demo: str, browser: Browser) -> Iterator[Callable[[], Page]]:
+    """A page in a browser context of its own; a script error or a blocked resource fails the test."""
+    problems: list[str] = []
+
+    def note(message: ConsoleMessage) -> None:
+        if "Security Policy" in message.text:
+            problems.append(message.text)
+
+    def opened() -> Page:
+        page = browser.new_context(base_url=demo, viewport={"width": 1280, "height": 900}).new_page()
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on("console", note)
+        return page
+
+    yield opened
+    for context in browser.contexts:
+        context.close()
+    assert problems == []
+
+
+@pytest.fixture
+def sign_in(demo: str, visit: Callable[[], Page]) -> SignIn:
+    """Sign a person in by work e-mail at their organization's identity provider."""
+
+    def enter(mail: str) -> Page:
+        page = visit()
+        page.goto("/sign-in/")
+        page.get_by_label("Work e-mail").fill(mail)
+        page.get_by_role("button", name="Continue").click()
+        page.wait_for_url(f"{demo}/")
+        return page
+
+    return enter
