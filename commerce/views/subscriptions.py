@@ -57,6 +57,7 @@ def your_products(request: HttpRequest) -> HttpResponse:
         "next": _address(request.GET, page=page.next) if page.next else "",
         "back": _address(request.GET, page=page.back) if page.back else "",
         "is_narrowed": chosen.is_narrowed,
+        "may_buy": actor.may(Capability.BUY),
     }
     if not sees_all(actor):
         return render_page(request, "commerce/your_products_own.html", context)

@@ -86,7 +86,7 @@ def _to_whom(actor: Actor, subscription: Subscription) -> str:
         return _("to the purchaser's card")
     card = subscription.card
     if card is None:
-        return _("to the purchaser's card")
+        return _("to your card")
     return _("to %(brand)s ending in %(last4)s") % {"brand": card.brand.capitalize(), "last4": card.last4}
 
 

@@ -15,7 +15,7 @@ class Recording(ScopedModelAdmin):
     view_capability = Capability.SEE_PEOPLE
     change_capability = Capability.MANAGE_ADMINS
 
-    def record_change(self, request: HttpRequest, obj: Any, what: str) -> None:
+    def record_change(self, request: HttpRequest, obj: object, what: str) -> None:
         recorded.append((what, str(obj)))
 
 
