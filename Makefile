@@ -1,6 +1,6 @@
 # Every target does its own set-up. `make` alone lists them.
 VENV_PYTHON := .venv/bin/python
-BENCHMARKS := $(filter-out __%,$(patsubst benchmarks/%.py,%,$(wildcard benchmarks/*.py)))
+BENCHMARKS := $(filter-out __% harness,$(patsubst benchmarks/%.py,%,$(wildcard benchmarks/*.py)))
 SHELL := /bin/sh
 # Where it is set, each of the many processes would compile Django and its friends anew.
 unexport PYTHONDONTWRITEBYTECODE
