@@ -329,6 +329,8 @@ def check_walls(using: str = "default") -> list[str]:
         for name, config in cursor.fetchall():
             if name not in CROSSINGS:
                 problems.append(f"{name} crosses the wall and is not listed in CROSSINGS")
-            if not any(str(item).startswith("search_path=") for item in config or []):
-                problems.append(f"{name} does not pin its search_path")
+            # An unnamed pg_temp is searched first: the caller's temporary view would run as the owner.
+            paths = [str(item) for item in config or [] if str(item).startswith("search_path=")]
+            if not paths or not paths[0].endswith(", pg_temp"):
+                problems.append(f"{name} does not pin its search_path, with pg_temp last")
     return problems

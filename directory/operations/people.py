@@ -118,7 +118,7 @@ def create_member_at_sign_in(
     """
     with tenant_atomic(tenant_id):
         account = {"tenant_id": tenant_id, "issuer": issuer, "subject": subject}
-        user = User.objects.select_for_update().filter(**account).first()
+        user: User | None = User.objects.select_for_update().filter(**account).first()
         if user is None:
             if not Tenant.objects.get(pk=tenant_id).creates_members:
                 raise AccountUnknown

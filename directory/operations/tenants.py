@@ -121,7 +121,7 @@ def configure_identity_provider(
             current.client_id = client_id
             current.client_secret_encrypted = encrypt(client_secret)
             current.save(update_fields=["client_id", "client_secret_encrypted"])
-            provider = current
+            provider: IdentityProvider = current
         else:
             if current:
                 IdentityProvider.objects.filter(pk=current.pk).update(is_active=False)

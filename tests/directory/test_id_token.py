@@ -45,7 +45,7 @@ def claims(**changed):
         "nonce": NONCE,
         "iat": now,
         "nbf": now,
-        "exp": now + 600,
+        "exp": now + 24 * 3600,
         "name": "Pat Mulder",
         "email": "Pat@Contoso.example",
         "acct": 0,
@@ -84,10 +84,8 @@ def check(token, **changed):
         signed(aud=[CLIENT]),
         signed(aud=[CLIENT, "other"], azp=CLIENT),
         signed(azp=CLIENT),
-        signed(exp=int(time.time()) - 30),
-        signed(nbf=int(time.time()) + 30),
     ],
-    ids=["rs256", "es256", "list", "authorized", "azp", "within leeway", "early within leeway"],
+    ids=["rs256", "es256", "list", "authorized", "azp"],
 )
 def test_a_good_token_says_who_it_is(token):
     assert check(token) == Identity(
@@ -97,6 +95,11 @@ def test_a_good_token_says_who_it_is(token):
         email="pat@contoso.example",
         is_guest=False,
     )
+
+
+@pytest.mark.parametrize("changed", [{"exp": -30}, {"nbf": 30}, {"iat": 30}])
+def test_clocks_may_differ_by_a_minute(changed):
+    assert check(signed(**{name: int(time.time()) + offset for name, offset in changed.items()}))
 
 
 HOUR = 3600

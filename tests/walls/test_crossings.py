@@ -7,7 +7,7 @@ from django.db.utils import ProgrammingError
 from config.kit.tenancy import CROSSINGS, tenant_atomic
 from directory.models import IdentityProvider
 from directory.queries import accounts_of, door_of_address, provider_of_key, search_users
-from tests.factories import make_tenant, make_user
+from tests.factories import make_subscription, make_tenant, make_user
 
 pytestmark = pytest.mark.django_db(databases=["default", "owner", "worker"])
 
@@ -177,7 +177,7 @@ def test_every_crossing_is_listed_pinned_owned_by_the_owner_and_closed_to_everyb
     for signature, name, owner, config, rights in crossings():
         assert name in CROSSINGS, signature
         assert owner == "seatkeeper_owner", signature
-        assert [item for item in config if item.startswith("search_path=")], signature
+        assert "search_path=pg_catalog, public, pg_temp" in config, signature
         granted = {entry.split("=")[0] for entry in rights}
         assert granted <= {"seatkeeper_owner", "seatkeeper_app", "seatkeeper_worker"}, signature
 
@@ -199,6 +199,24 @@ def test_a_table_of_the_callers_making_does_not_take_the_place_of_ours():
     assert rows("SELECT tenant_id FROM tenant_of_domain('zenith.example')") == [(tenant.pk,)]
     with tenant_atomic(tenant.pk):
         assert len(rows("SELECT * FROM search_users(ARRAY['zara'], 5)")) == 1
+
+
+def test_a_view_of_the_callers_making_does_not_run_as_the_owner():
+    """With `pg_temp` first, this view's function would run with the owner's rights."""
+    tenant = make_tenant()
+    make_subscription(tenant)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "CREATE FUNCTION pg_temp.who() RETURNS text LANGUAGE plpgsql AS"
+            " $$ BEGIN RAISE EXCEPTION 'ran as %', current_user; END $$"
+        )
+        cursor.execute(
+            "CREATE TEMP VIEW commerce_subscription AS"
+            " SELECT 1::bigint AS id, 1::bigint AS tenant_id, pg_temp.who() AS search_text"
+        )
+
+    with tenant_atomic(tenant.pk):
+        assert len(rows("SELECT * FROM search_subscriptions(ARRAY['power'], 5)")) == 1
 
 
 def test_the_app_cannot_change_a_crossing():

@@ -106,7 +106,11 @@ def _has_tenant(model):
         ),
         (
             "ALTER FUNCTION tenant_of_domain(text) RESET search_path",
-            "tenant_of_domain does not pin its search_path",
+            "tenant_of_domain does not pin its search_path, with pg_temp last",
+        ),
+        (
+            "ALTER FUNCTION search_users SET search_path = pg_catalog, public",
+            "search_users does not pin its search_path, with pg_temp last",
         ),
     ],
 )
