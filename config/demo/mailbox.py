@@ -33,15 +33,18 @@ class Mail:
 
 
 def mails(*, beside: frozenset[str] = frozenset()) -> list[Mail]:
-    """The mails, newest first; without those in the files of the names in `beside`."""
+    """The mails, newest first; without those whose keys are in `beside`."""
     return [
-        mail for file in _files()[:NEWEST] if file.name not in beside for mail in reversed(list(_read(file)))
+        _mail(key, raw)
+        for file in _files()[:NEWEST]
+        for key, raw in reversed(list(_split(file)))
+        if key not in beside
     ]
 
 
-def file_names() -> frozenset[str]:
-    """The names of all files with mails so far."""
-    return frozenset(file.name for file in _files())
+def keys() -> frozenset[str]:
+    """The keys of the mails so far."""
+    return frozenset(key for file in _files()[:NEWEST] for key, _raw in _split(file))
 
 
 def find(key: str) -> Mail | None:
@@ -50,11 +53,13 @@ def find(key: str) -> Mail | None:
     if parts is None:
         return None
     file = _folder() / f"{parts[1]}.log"
-    return next((mail for mail in _read(file) if mail.key == key), None) if file.is_file() else None
+    if not file.is_file():
+        return None
+    return next((_mail(each, raw) for each, raw in _split(file) if each == key), None)
 
 
 def _folder() -> Path:
-    return Path(settings.EMAIL_FILE_PATH)
+    return Path(getattr(settings, "EMAIL_FILE_PATH", settings.VAR_DIR / "mail"))
 
 
 def _files() -> list[Path]:
@@ -64,10 +69,11 @@ def _files() -> list[Path]:
     return sorted(folder.glob("*.log"), key=lambda file: (file.stat().st_mtime_ns, file.name), reverse=True)
 
 
-def _read(file: Path) -> Iterator[Mail]:
+def _split(file: Path) -> Iterator[tuple[str, bytes]]:
+    """Each mail of a file with its key; a file gets longer, so a key stays."""
     for number, raw in enumerate(file.read_bytes().split(_LINE)):
         if raw.strip():
-            yield _mail(f"{file.stem}-{number}", raw)
+            yield f"{file.stem}-{number}", raw
 
 
 def _mail(key: str, raw: bytes) -> Mail:

@@ -28,8 +28,8 @@ from directory.sign_in import PENDING
 # The home of most of the demo's people.
 ZONE = people.tenant("contoso").time_zone
 
-_MAIL_PAGE_CSP = settings.SECURE_CSP | {"frame-src": [CSP.SELF]}
-_MAIL_CSP = {
+_MAIL_PAGE_CSP: dict[str, Any] = {**settings.SECURE_CSP, "frame-src": [CSP.SELF]}
+_MAIL_CSP: dict[str, Any] = {
     "default-src": [CSP.NONE],
     "style-src": [CSP.UNSAFE_INLINE],
     "img-src": ["data:"],

@@ -68,11 +68,12 @@ def walk(days: int, token: str) -> None:
     """Move the clock day by day and note what happened; ends when another walk has taken over."""
     log: list[dict[str, Any]] = []
     try:
-        known = mailbox.file_names()
+        known = mailbox.keys()
         journey = travel(days=days)
         while cache.get(_GOING) == token and (day := next(journey, None)) is not None:
-            log.append(_entry(day, mailbox.mails(beside=known)))
-            known = mailbox.file_names()
+            mails = mailbox.mails(beside=known)
+            known |= {mail.key for mail in mails}
+            log.append(_entry(day, mails))
             cache.set(_SHOWN, {"days": days, "log": log}, None)
             cache.touch(_GOING, _PATIENCE_SECONDS)
     finally:
