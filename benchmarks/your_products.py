@@ -64,7 +64,7 @@ class StockAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return rows if "state__exact" in request.GET else rows.exclude(state="deleted")
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
-        response = super().changelist_view(request, extra_context)
+        response: Any = super().changelist_view(request, extra_context)
         response.using = "stock"
         return response
 
@@ -145,10 +145,9 @@ def _stock_templates() -> dict[str, Any]:
     """An engine that finds Django's own admin templates, which unfold's shadow in ours."""
     folders = [str(Path(django.__file__).parent / "contrib" / "admin" / "templates")]
     loader = ("django.template.loaders.filesystem.Loader", folders)
-    options = settings.TEMPLATES[0]["OPTIONS"] | {
-        "loaders": [("django.template.loaders.cached.Loader", [loader])]
-    }
-    return settings.TEMPLATES[0] | {"NAME": "stock", "DIRS": [], "OPTIONS": options}
+    engine: dict[str, Any] = settings.TEMPLATES[0]
+    options = engine["OPTIONS"] | {"loaders": [("django.template.loaders.cached.Loader", [loader])]}
+    return engine | {"NAME": "stock", "DIRS": [], "OPTIONS": options}
 
 
 def measure() -> None:
@@ -204,7 +203,7 @@ def _signed_in(user: User) -> Client:
     with tenant_atomic(user.tenant_id):
         start_session(request, user)
     request.session.save()
-    client.cookies[settings.SESSION_COOKIE_NAME] = request.session.session_key
+    client.cookies[settings.SESSION_COOKIE_NAME] = str(request.session.session_key)
     return client
 
 

@@ -38,7 +38,7 @@ SHARED = frozenset({"autocomplete", "jsi18n"})
 PAGES = ("directory.admin_urls", "commerce.admin_urls", "licensing.admin_urls")
 
 
-class PortalSite(UnfoldAdminSite):
+class PortalSite(UnfoldAdminSite):  # type: ignore[misc]
     """One site for purchasers, admins and partners; each page checks its own capability."""
 
     final_catch_all_view = False
@@ -77,7 +77,7 @@ class PortalSite(UnfoldAdminSite):
     @override
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
         """What unfold's templates read; only menu, names and permission depend on the request."""
-        request.current_app = self.name  # type: ignore[attr-defined]
+        request.current_app = self.name
         return self._constants | {
             "site_subheader": navigation.subheader(request),
             "sidebar_navigation": navigation.sidebar(request),
@@ -99,9 +99,8 @@ class PortalSite(UnfoldAdminSite):
         """unfold's settings as its templates want them, computed once: it costs more than a list's queries."""
         nobody = HttpRequest()
         nobody.META["SCRIPT_NAME"] = ""
-        return super().each_context(nobody) | {
-            "templates": {"navigation": "admin_center/_navigation.html"},
-        }
+        constants: dict[str, Any] = super().each_context(nobody)
+        return constants | {"templates": {"navigation": "admin_center/_navigation.html"}}
 
 
 @access.signed_in

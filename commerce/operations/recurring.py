@@ -39,7 +39,7 @@ def set_recurring_billing(
     :raises Conflict: changed since the page was shown.
     """
     with tenant_atomic(actor):
-        subscription = (
+        subscription: Subscription | None = (
             Subscription.objects.visible_to(actor)
             .select_for_update(of=("self",), no_key=True)
             .select_related("product")

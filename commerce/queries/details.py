@@ -38,7 +38,9 @@ def purchase(actor: Actor, key: uuid.UUID) -> Subscription:
     :raises NotVisible: missing, or not for this person.
     """
     rows = Subscription.objects.visible_to(actor, Capability.SEE_PURCHASES)
-    subscription = rows.select_related("product", "plan", "purchaser", "card").filter(key=key).first()
+    subscription: Subscription | None = (
+        rows.select_related("product", "plan", "purchaser", "card").filter(key=key).first()
+    )
     if subscription is None:
         raise NotVisible
     return subscription
@@ -117,7 +119,7 @@ def _entry(actor: Actor, subscription: Subscription, bill: Bill) -> HistoryEntry
         issued_at=bill.issued_at,
         type=bill.type,
         months=subscription.billing_months,
-        quantity=bill.quantity or 0,
+        quantity=bill.quantity or 0,  # type: ignore[attr-defined]
         currency=bill.currency,
         total_minor=bill.total_minor if sees_amount else None,
         number=bill.number if sees_bill else "",

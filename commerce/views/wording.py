@@ -46,9 +46,9 @@ def event_title(event: SubscriptionEvent) -> Text:
     """What happened; several licenses at once are counted."""
     count = event.facts.get("count", 1)
     if event.code == "license_assigned" and count > 1:
-        return ngettext("%d license assigned", "%d licenses assigned", count) % count
+        return str(ngettext("%d license assigned", "%d licenses assigned", count) % count)
     if event.code == "license_unassigned" and count > 1:
-        return ngettext("%d license unassigned", "%d licenses unassigned", count) % count
+        return str(ngettext("%d license unassigned", "%d licenses unassigned", count) % count)
     return EVENTS.get(event.code, event.code.replace("_", " ").capitalize())
 
 

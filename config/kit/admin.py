@@ -144,7 +144,8 @@ def _reaches_out_of_sight(obj: models.Model, request: HttpRequest) -> bool:
     collector = NestedObjects(using=obj._state.db or login_alias(), origin=obj)
     collector.collect([obj])
     touched: dict[type[models.Model], set[Any]] = {type(obj): {obj.pk}}
-    for model, rows in collector.model_objs.items():
+    collected: Any = collector.model_objs
+    for model, rows in collected.items():
         touched.setdefault(model, set()).update(row.pk for row in rows)
     for row in collector.protected:
         touched.setdefault(type(row), set()).add(row.pk)
@@ -173,7 +174,7 @@ class ScopedRelatedFilter(RelatedOnlyFieldListFilter):
         return super().has_output() or self.lookup_val is not None
 
     @override
-    def field_choices(self, field: Any, request: HttpRequest, model_admin: Any) -> list[tuple[Any, str]]:
+    def field_choices(self, field: Any, request: HttpRequest, model_admin: Any) -> list[Any]:
         related = field.related_model
         own = scoped(related, request).filter(
             pk__in=model_admin.get_queryset(request).order_by().values_list(field.attname, flat=True)
@@ -185,15 +186,18 @@ class ScopedRelatedFilter(RelatedOnlyFieldListFilter):
 
     @override
     def queryset(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> models.QuerySet[Any]:
-        chosen = self.lookup_val if isinstance(self.lookup_val, list) else [self.lookup_val]
+        asked: Any = self.lookup_val
+        chosen = asked if isinstance(asked, list) else [asked]
         if any(str(value) not in self.allowed for value in chosen if value is not None):
             return queryset.none()
-        narrowed: models.QuerySet[Any] = super().queryset(request, queryset)
-        return narrowed
+        narrowed = super().queryset(request, queryset)
+        return queryset.none() if narrowed is None else narrowed
 
 
 class ScopedFormSet(BaseInlineFormSet):  # type: ignore[type-arg]
     """An inline's rows: those of the parent and of the actor, whatever the management form claims."""
+
+    _pk_field: Any
 
     @override
     def initial_form_count(self) -> int:
@@ -253,7 +257,7 @@ class ScopedModelAdmin(_Scoped, UnfoldModelAdmin):  # type: ignore[misc]
     view_on_site = False
 
     def __init__(self, model: type[models.Model], admin_site: admin.AdminSite) -> None:
-        super().__init__(model, admin_site)
+        super().__init__(model, admin_site)  # type: ignore[call-arg]
         if self.list_editable or self.raw_id_fields:
             # The first saves rows that were not shown, the second names the row of any id it is given.
             raise ImproperlyConfigured(f"{type(self).__name__}: no list_editable, no raw_id_fields")

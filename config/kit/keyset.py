@@ -81,7 +81,7 @@ def paginate[T](
 def _fitting(queryset: QuerySet[Any], name: str, value: Any) -> Any:
     """The value as the column's type; a cursor of another order, or made up, does not fit."""
     try:
-        return queryset.model._meta.get_field(name).to_python(value)  # type: ignore[union-attr]
+        return queryset.model._meta.get_field(name).to_python(value)
     except (ValueError, TypeError, OverflowError, ValidationError):
         raise Malformed("This page address is not valid.", field="page") from None
 

@@ -80,5 +80,6 @@ def _title(purchase: Subscription, *, is_full: bool) -> str:
 
 
 def _has_next_charge(purchase: Subscription) -> bool:
-    is_running = purchase.state in SWITCHABLE and purchase.due_at is not None
-    return is_running and (purchase.recurring_billing or purchase.due_at < purchase.term_end)
+    if purchase.state not in SWITCHABLE or purchase.due_at is None:
+        return False
+    return bool(purchase.recurring_billing or purchase.due_at < purchase.term_end)
