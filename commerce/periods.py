@@ -22,7 +22,7 @@ def instants(anchor_date: date, months: Sequence[int], time_zone: str) -> list[d
     sql = INSTANT_SQL.format(anchor="%s", months="m", zone="%s")
     with connection().cursor() as cursor:
         cursor.execute(
-            f"SELECT {sql} FROM unnest(%s::int[]) WITH ORDINALITY AS x(m, i) ORDER BY i",
+            f"SELECT {sql} FROM unnest(%s::int[]) WITH ORDINALITY AS x(m, i) ORDER BY i",  # noqa: S608
             [anchor_date, time_zone, list(months)],
         )
         return [row[0] for row in cursor.fetchall()]

@@ -16,9 +16,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
 ]
 
 if settings.DEMO:
-    from config.demo import urls as demo_urls
-
-    urlpatterns.append(path("demo/", include(demo_urls)))
+    urlpatterns.append(path("demo/", include("config.demo.urls")))
 
 handler400 = "config.errors.bad_request"
 handler403 = "config.errors.forbidden"

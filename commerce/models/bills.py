@@ -50,6 +50,9 @@ class BillSeries(models.Model):
             models.UniqueConstraint(fields=["vendor_entity", "year"], name="commerce_billseries_once")
         ]
 
+    def __str__(self) -> str:
+        return f"{self.vendor_entity_id}/{self.year}"
+
 
 class TsTzRange(Func):
     function = "TSTZRANGE"

@@ -96,6 +96,9 @@ class MarketExclusion(models.Model):
             models.UniqueConstraint(fields=["market", "category"], name="commerce_marketexclusion_once")
         ]
 
+    def __str__(self) -> str:
+        return f"{self.category} in {self.market_id}"
+
 
 class Plan(models.Model):
     """A term one commits to and the period that one bill covers, both in months: 1/1, 12/1 or 12/12."""
@@ -117,6 +120,9 @@ class Plan(models.Model):
                 name="commerce_plan_known",
             ),
         ]
+
+    def __str__(self) -> str:
+        return self.label
 
     @property
     def code(self) -> str:
@@ -153,3 +159,6 @@ class Price(models.Model):
                 condition=models.Q(unit_price_minor__gte=0), name="commerce_price_positive"
             ),
         ]
+
+    def __str__(self) -> str:
+        return f"{self.currency} {self.unit_price_minor}"

@@ -1,5 +1,6 @@
 """System checks that keep the rules of the house (reliability §7)."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.conf import settings
@@ -20,7 +21,7 @@ def no_live_key_in_demo(**_: Any) -> list[CheckMessage]:
     return []
 
 
-def walls_stand(databases: list[str] | None = None, **_: Any) -> list[CheckMessage]:
+def walls_stand(*, databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
     """I-21, by introspection; runs with `check --database default`."""
     if "default" not in (databases or []):
         return []

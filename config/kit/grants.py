@@ -37,7 +37,7 @@ def apply() -> None:
         for attribute, login in logins.items():
             role = quote(login)
             cursor.execute(
-                f"GRANT USAGE ON SCHEMA public TO {role};"
+                f"GRANT USAGE ON SCHEMA public TO {role};"  # noqa: S608 - names of logins, quoted
                 f"GRANT {EVERYTHING} ON ALL TABLES IN SCHEMA public TO {role};"
                 f"GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO {role};"
                 f"GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO {role};"

@@ -114,7 +114,7 @@ class _SqlConstraint(models.BaseConstraint):
         """The database alone decides."""
 
     def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and self.deconstruct() == other.deconstruct()  # type: ignore[attr-defined]
+        return type(self) is type(other) and self.deconstruct() == other.deconstruct()
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -149,7 +149,7 @@ class TenantWall(_SqlConstraint):
 
     @override
     def constraint_sql(self, model: type[models.Model], schema_editor: BaseDatabaseSchemaEditor) -> None:  # type: ignore[override]
-        schema_editor.deferred_sql.append(self._statement(model, schema_editor))  # type: ignore[arg-type]
+        schema_editor.deferred_sql.append(self._statement(model, schema_editor))
 
     @override
     def create_sql(self, model: type[models.Model], schema_editor: BaseDatabaseSchemaEditor) -> str:  # type: ignore[override]
@@ -184,7 +184,7 @@ class PairKey(_SqlConstraint):
     @override
     def constraint_sql(self, model: type[models.Model], schema_editor: BaseDatabaseSchemaEditor) -> None:  # type: ignore[override]
         # Before every deferred statement, since keys of the same migration point here.
-        schema_editor.deferred_sql.insert(0, self._statement(model, schema_editor))  # type: ignore[arg-type]
+        schema_editor.deferred_sql.insert(0, self._statement(model, schema_editor))
 
     @override
     def create_sql(self, model: type[models.Model], schema_editor: BaseDatabaseSchemaEditor) -> str:  # type: ignore[override]
@@ -213,17 +213,17 @@ class SameTenant(_SqlConstraint):
         target = field.related_model._meta.db_table  # type: ignore[union-attr]
         return (
             f"ALTER TABLE {q(model._meta.db_table)} ADD CONSTRAINT {q(self.name)} "
-            f"FOREIGN KEY ({q(field.column)}, tenant_id) REFERENCES {q(target)} (id, tenant_id)"  # type: ignore[union-attr]
+            f"FOREIGN KEY ({q(str(field.column))}, tenant_id) REFERENCES {q(target)} (id, tenant_id)"  # type: ignore[union-attr]
         )
 
     @override
     def constraint_sql(self, model: type[models.Model], schema_editor: BaseDatabaseSchemaEditor) -> None:  # type: ignore[override]
-        schema_editor.deferred_sql.append(self._statement(model, schema_editor))  # type: ignore[arg-type]
+        schema_editor.deferred_sql.append(self._statement(model, schema_editor))
 
     @override
     def create_sql(self, model: type[models.Model], schema_editor: BaseDatabaseSchemaEditor) -> None:  # type: ignore[override]
         # The target's pair key may come later in the same migration.
-        schema_editor.deferred_sql.append(self._statement(model, schema_editor))  # type: ignore[arg-type]
+        schema_editor.deferred_sql.append(self._statement(model, schema_editor))
 
     @override
     def remove_sql(self, model: type[models.Model], schema_editor: BaseDatabaseSchemaEditor) -> str:  # type: ignore[override]

@@ -27,7 +27,7 @@ class UserQuerySet(ScopedQuerySet):
         return self.filter(kind=User.Kind.MEMBER)
 
 
-class UserManager(BaseUserManager["User"].from_queryset(UserQuerySet)):  # type: ignore[misc]
+class UserManager(BaseUserManager["User"].from_queryset(UserQuerySet)):
     """Accounts are made by `directory.operations`, never with a password."""
 
     def get_by_natural_key(self, key: str | None) -> "User":
@@ -56,7 +56,7 @@ class User(AbstractBaseUser, TenantModel):
         ON_PREMISES = "on_premises", _("Synced from on-premises")
 
     password = None  # type: ignore[assignment]
-    last_login = None  # type: ignore[assignment]
+    last_login = None
 
     key = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     kind = models.CharField(max_length=6, choices=Kind.choices, default=Kind.MEMBER)

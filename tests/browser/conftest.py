@@ -14,7 +14,19 @@ from config.demo.servers import free_port
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 # Nothing of the test run's own servers reaches the demo.
-OWN = ("DATABASE", "REDIS", "CACHE", "STRIPE", "CLOCK", "DEMO", "PUBLIC", "SEATKEEPER", "SECRET", "FIELD", "EMAIL")
+OWN = (
+    "DATABASE",
+    "REDIS",
+    "CACHE",
+    "STRIPE",
+    "CLOCK",
+    "DEMO",
+    "PUBLIC",
+    "SEATKEEPER",
+    "SECRET",
+    "FIELD",
+    "EMAIL",
+)
 
 
 @pytest.fixture(scope="session")
