@@ -25,6 +25,10 @@ def admin_css(request: HttpRequest) -> str:
     return static("admin.css")
 
 
+def mark_svg(request: HttpRequest) -> str:
+    return static("mark.svg")
+
+
 def subheader(request: HttpRequest) -> str:
     """The name under the brand: the organization whose rows are shown."""
     tenant = getattr(request, "tenant", None)

@@ -264,6 +264,9 @@ UNFOLD = {
     "SITE_HEADER": "Seatkeeper",
     "SITE_SUBHEADER": "config.navigation.subheader",
     "SITE_SYMBOL": "event_seat",
+    "SITE_FAVICONS": [
+        {"rel": "icon", "type": "image/svg+xml", "href": "config.navigation.mark_svg"},
+    ],
     "SHOW_HISTORY": False,
     "SHOW_VIEW_ON_SITE": False,
     "SHOW_BACK_BUTTON": False,
