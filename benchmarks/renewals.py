@@ -196,7 +196,7 @@ WITH tenants AS MATERIALIZED (
            t.time_zone, t.market, t.currency, t.tax_name, t.tax_rate, t.vendor_entity_id, t.user_id, t.user_name,
            t.sort_name, t.bill_to_id, t.bill_series, {_START} AS starts, {_END} AS ends
       FROM generate_series(1, %(size)s) n
-      JOIN tenants t ON t.place = 1 + (n * 7919) %% %(tenants)s
+      JOIN tenants t ON t.place = 1 + (n::bigint * 7919) %% %(tenants)s
       JOIN offers o ON o.market_id = t.market AND o.place = 1 + n %% o.all
 ), subscriptions AS (
     INSERT INTO commerce_subscription
