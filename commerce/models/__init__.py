@@ -13,14 +13,19 @@ from commerce.models.catalogue import (
 from commerce.models.central import Agreement, AgreementPrice
 from commerce.models.orders import Checkout, Order, OrderLine
 from commerce.models.payments import (
+    BillingControl,
     Card,
+    CardSetup,
+    Dispute,
     Payment,
     PaymentAttempt,
     ProcessorCustomer,
     Refund,
+    RefundAttempt,
+    UnmatchedCharge,
     WebhookEvent,
 )
-from commerce.models.subscriptions import Subscription, SubscriptionEvent
+from commerce.models.subscriptions import HandOver, Subscription, SubscriptionEvent, Trial
 
 __all__ = [
     "Agreement",
@@ -29,8 +34,12 @@ __all__ = [
     "BillLine",
     "BillSeries",
     "BillTo",
+    "BillingControl",
     "Card",
+    "CardSetup",
     "Checkout",
+    "Dispute",
+    "HandOver",
     "Market",
     "MarketExclusion",
     "Order",
@@ -43,8 +52,11 @@ __all__ = [
     "Product",
     "ProductAlias",
     "Refund",
+    "RefundAttempt",
     "Subscription",
     "SubscriptionEvent",
+    "Trial",
+    "UnmatchedCharge",
     "VendorEntity",
     "WebhookEvent",
 ]

@@ -83,12 +83,28 @@ class Bill(TenantModel):
 
     `payer` is the person charged, null when the organization pays. Card bills are taken by the charge sweep
     when `charge_due_at` has come; `leased_until` keeps two workers from the same bill.
+
+    A credit note is a bill with a negative total that names in `credits` the bill it takes back: open while its
+    money is to be refunded, paid when it was, credited at once where no money moves. `credited_minor` sums a
+    bill's credit notes, `refunded_minor` what of its money was given back or is being given back (I-07). A bill
+    that was issued anew after a correction names the old one in `replaces`.
+
+    `failed_at`, `dunning_step` and `next_dunning_at` are the place in the calendar of product §5.6;
+    `decline_kind` says whether the next step tries the card again (soft) or only writes (hard, auth).
     """
 
     class Type(models.TextChoices):
         PURCHASE = "purchase", _("Purchase")
         RENEWAL = "renewal", _("Renewal")
         MONTHLY_CHARGE = "monthly_charge", _("Monthly charge")
+        TRIAL_CONVERSION = "trial_conversion", _("Trial conversion")
+        ADD_SEATS = "add_seats", _("Added licenses")
+        REMOVE_SEATS = "remove_seats", _("Removed licenses")
+        CANCEL = "cancel", _("Cancellation")
+        REACTIVATION = "reactivation", _("Reactivation")
+        REFUND = "refund", _("Refund")
+        CREDIT = "credit", _("Credit")
+        TAKE_OVER = "take_over", _("Take-over")
 
     class Status(models.TextChoices):
         OPEN = "open", _("Open")
@@ -125,6 +141,22 @@ class Bill(TenantModel):
         related_name="+",
         db_constraint=False,
     )
+    credits = models.ForeignKey(
+        "self",
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="credit_notes",
+        db_constraint=False,
+    )
+    replaces = models.OneToOneField(
+        "self",
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="replaced_by",
+        db_constraint=False,
+    )
     type = models.CharField(max_length=20, choices=Type.choices)
     status = models.CharField(max_length=8, choices=Status.choices)
     collection = models.CharField(max_length=10, choices=Collection.choices)
@@ -139,11 +171,17 @@ class Bill(TenantModel):
     tax_minor = models.BigIntegerField()
     total_minor = models.BigIntegerField()
     paid_minor = models.BigIntegerField(default=0)
+    credited_minor = models.BigIntegerField(default=0, db_default=0)
+    refunded_minor = models.BigIntegerField(default=0, db_default=0)
     paid_at = models.DateTimeField(null=True)
     charge_due_at = models.DateTimeField(null=True)
     leased_until = models.DateTimeField(null=True)
     tries = models.PositiveSmallIntegerField(default=0)
     last_decline = models.CharField(max_length=60, blank=True)
+    decline_kind = models.CharField(max_length=6, blank=True, default="", db_default="")
+    failed_at = models.DateTimeField(null=True)
+    dunning_step = models.PositiveSmallIntegerField(default=0, db_default=0)
+    next_dunning_at = models.DateTimeField(null=True)
 
     app_grants = "SELECT, INSERT, UPDATE"
     worker_grants = "SELECT, INSERT, UPDATE"
@@ -157,6 +195,8 @@ class Bill(TenantModel):
             SameTenant(field="subscription", name="commerce_bill_subscription"),
             SameTenant(field="bill_to", name="commerce_bill_bill_to"),
             SameTenant(field="payer", name="commerce_bill_payer"),
+            SameTenant(field="credits", name="commerce_bill_credits"),
+            SameTenant(field="replaces", name="commerce_bill_replaces"),
             models.UniqueConstraint(
                 fields=["vendor_entity", "series_year", "series_number"], name="commerce_bill_series"
             ),
@@ -178,8 +218,24 @@ class Bill(TenantModel):
                 name="commerce_bill_sum",
             ),
             models.CheckConstraint(
-                condition=Q(paid_minor__gte=0) & Q(paid_minor__lte=models.F("total_minor")),
+                condition=Q(total_minor__gte=0, paid_minor__gte=0, paid_minor__lte=models.F("total_minor"))
+                | Q(total_minor__lt=0, paid_minor__lte=0, paid_minor__gte=models.F("total_minor")),
                 name="commerce_bill_paid",
+            ),
+            models.CheckConstraint(
+                condition=Q(total_minor__gte=0, credits__isnull=True)
+                | Q(total_minor__lte=0, credits__isnull=False),
+                name="commerce_bill_credit_note",
+            ),
+            models.CheckConstraint(
+                condition=Q(credited_minor=0)
+                | Q(credited_minor__gte=0, credited_minor__lte=models.F("total_minor")),
+                name="commerce_bill_credited",
+            ),
+            models.CheckConstraint(
+                condition=Q(refunded_minor=0)
+                | Q(refunded_minor__gte=0, refunded_minor__lte=models.F("paid_minor")),
+                name="commerce_bill_refunded",
             ),
             models.CheckConstraint(
                 condition=~Q(status="paid") | Q(paid_minor=models.F("total_minor")),
@@ -193,6 +249,17 @@ class Bill(TenantModel):
                 name="commerce_bill_charge_due",
             ),
             models.Index(fields=["tenant", "payer", "-id"], name="commerce_bill_payer_latest"),
+            models.Index(
+                fields=["next_dunning_at", "id"],
+                condition=Q(next_dunning_at__isnull=False),
+                name="commerce_bill_dunning",
+            ),
+            # On-account bills that become past due.
+            models.Index(
+                fields=["due_at", "id"],
+                condition=Q(status="open", collection="on_account"),
+                name="commerce_bill_on_account_due",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -19,6 +19,10 @@ class CheckoutQuerySet(ScopedQuerySet):
 class Checkout(TenantModel):
     """One person's way to one order; `key` is the client's intent id (F-18).
 
+    A purchase, a trial, or a change that is paid at once: added seats, a reactivation. A change names its
+    subscription; `quantity` is then what is charged for (the seats added, or all of them), and the service
+    dates are what the money covers. `card` is a saved card that the person chose in place of a new one.
+
     open -> paying -> (action) -> paid, back to open after a decline, or abandoned after 24 hours. The amounts
     are the server's snapshot of what the person saw and agreed to; what is charged is this and nothing else.
     """
@@ -30,7 +34,35 @@ class Checkout(TenantModel):
         PAID = "paid", _("Paid")
         ABANDONED = "abandoned", _("Abandoned")
 
+    class Kind(models.TextChoices):
+        PURCHASE = "purchase", _("Purchase")
+        TRIAL = "trial", _("Trial")
+        ADD_SEATS = "add_seats", _("Added licenses")
+        REACTIVATION = "reactivation", _("Reactivation")
+
     key = models.UUIDField(default=uuid.uuid4, editable=False)
+    kind = models.CharField(
+        max_length=12, choices=Kind.choices, default=Kind.PURCHASE, db_default=Kind.PURCHASE
+    )
+    subscription = models.ForeignKey(
+        "commerce.Subscription",
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="checkouts",
+        db_constraint=False,
+    )
+    service_start = models.DateTimeField(null=True)
+    service_end = models.DateTimeField(null=True)
+    card = models.ForeignKey(
+        "commerce.Card",
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="+",
+        db_constraint=False,
+        db_index=False,
+    )
     user = models.ForeignKey(
         "directory.User", on_delete=models.PROTECT, related_name="+", db_constraint=False
     )
@@ -70,6 +102,18 @@ class Checkout(TenantModel):
             *TenantModel.Meta.constraints,
             SameTenant(field="user", name="commerce_checkout_user"),
             SameTenant(field="bill_to", name="commerce_checkout_bill_to"),
+            SameTenant(field="subscription", name="commerce_checkout_subscription"),
+            SameTenant(field="card", name="commerce_checkout_card"),
+            models.CheckConstraint(
+                condition=models.Q(kind__in=["purchase", "trial"], subscription__isnull=True)
+                | models.Q(
+                    kind__in=["add_seats", "reactivation"],
+                    subscription__isnull=False,
+                    service_start__isnull=False,
+                    service_end__isnull=False,
+                ),
+                name="commerce_checkout_kind",
+            ),
             models.UniqueConstraint(fields=["tenant", "key"], name="commerce_checkout_intent"),
             models.CheckConstraint(
                 condition=models.Q(total_minor=models.F("subtotal_minor") + models.F("tax_minor")),
@@ -102,6 +146,15 @@ class Order(TenantModel):
     class Type(models.TextChoices):
         PURCHASE = "purchase", _("Purchase")
         CENTRAL_PURCHASE = "central_purchase", _("Central purchase")
+        TRIAL = "trial", _("Trial")
+        TRIAL_CONVERSION = "trial_conversion", _("Trial conversion")
+        ADD_SEATS = "add_seats", _("Added licenses")
+        REMOVE_SEATS = "remove_seats", _("Removed licenses")
+        CANCEL = "cancel", _("Cancellation")
+        REACTIVATION = "reactivation", _("Reactivation")
+        PLAN_CHANGE = "plan_change", _("Change of plan")
+        HAND_OVER = "hand_over", _("Hand-over")
+        TAKE_OVER = "take_over", _("Take-over")
 
     key = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     type = models.CharField(max_length=20, choices=Type.choices)

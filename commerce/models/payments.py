@@ -1,5 +1,7 @@
 """Cards, charges and what the processor told us (architecture §8)."""
 
+import uuid
+
 from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
@@ -46,6 +48,7 @@ class Card(TenantModel):
     expires_year = models.PositiveSmallIntegerField()
     expires_month = models.PositiveSmallIntegerField()
     is_default = models.BooleanField(default=False)
+    expiry_noticed_at = models.DateTimeField(null=True)
     added_at = models.DateTimeField()
     removed_at = models.DateTimeField(null=True)
 
@@ -72,7 +75,8 @@ class PaymentAttempt(TenantModel):
 
     created -> intent (its id committed) -> confirming -> succeeded | failed, or action (3-D Secure) first.
     `unknown` is a confirmation whose answer was lost; it is settled by retrieving that intent, never by another.
-    For exactly one of a checkout (first purchase) or a bill (renewal).
+    For exactly one of a checkout (the buyer is there) or a bill; `on_session` says that the payer of a bill is
+    there too and can answer the bank.
     """
 
     class State(models.TextChoices):
@@ -98,6 +102,7 @@ class PaymentAttempt(TenantModel):
     )
     key = models.CharField(max_length=80, unique=True, help_text=_("Idempotency key of the creation."))
     params_hash = models.CharField(max_length=64)
+    on_session = models.BooleanField(default=False, db_default=False)
     amount_minor = models.BigIntegerField()
     currency = models.CharField(max_length=3)
     customer_processor_id = models.CharField(max_length=80)
@@ -147,7 +152,11 @@ class PaymentAttempt(TenantModel):
 
 
 class Payment(TenantModel):
-    """Money received for a bill: an immutable ledger row."""
+    """Money received for a bill: an immutable ledger row.
+
+    `moved_from`: no new money, but that of another payment, whose bill was credited and issued anew. A payment
+    without an attempt was booked by the vendor's staff, with its `reference`.
+    """
 
     bill = models.ForeignKey(
         "commerce.Bill", on_delete=models.PROTECT, related_name="payments", db_constraint=False
@@ -159,6 +168,15 @@ class Payment(TenantModel):
     currency = models.CharField(max_length=3)
     received_at = models.DateTimeField()
     processor_charge_id = models.CharField(max_length=80, blank=True)
+    moved_from = models.OneToOneField(
+        "self",
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="moved_to",
+        db_constraint=False,
+    )
+    reference = models.CharField(max_length=100, blank=True, default="", db_default="")
 
     app_grants = grants.APPEND_ONLY
     worker_grants = grants.APPEND_ONLY
@@ -168,6 +186,7 @@ class Payment(TenantModel):
             *TenantModel.Meta.constraints,
             SameTenant(field="bill", name="commerce_payment_bill"),
             SameTenant(field="attempt", name="commerce_payment_attempt"),
+            SameTenant(field="moved_from", name="commerce_payment_moved_from"),
             models.CheckConstraint(condition=Q(amount_minor__gt=0), name="commerce_payment_positive"),
         ]
 
@@ -180,6 +199,14 @@ class Refund(TenantModel):
     )
     attempt = models.ForeignKey(
         PaymentAttempt, on_delete=models.PROTECT, related_name="refunds", db_constraint=False
+    )
+    credit_note = models.ForeignKey(
+        "commerce.Bill",
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="refunds",
+        db_constraint=False,
     )
     amount_minor = models.BigIntegerField()
     currency = models.CharField(max_length=3)
@@ -194,8 +221,185 @@ class Refund(TenantModel):
             *TenantModel.Meta.constraints,
             SameTenant(field="payment", name="commerce_refund_payment"),
             SameTenant(field="attempt", name="commerce_refund_attempt"),
+            SameTenant(field="credit_note", name="commerce_refund_credit_note"),
             models.CheckConstraint(condition=Q(amount_minor__gt=0), name="commerce_refund_positive"),
         ]
+
+
+class RefundAttempt(TenantModel):
+    """One refund asked of the processor for a credit note, committed before the call (I-09).
+
+    created -> succeeded, whereupon a `Refund` is booked, or failed, which gives the sum back to the bill's
+    refundable rest and waits for the vendor's staff. Repeating the call with the same key gives the same refund.
+    """
+
+    class State(models.TextChoices):
+        CREATED = "created", _("Under way")
+        SUCCEEDED = "succeeded", _("Succeeded")
+        FAILED = "failed", _("Failed")
+
+    payment = models.ForeignKey(
+        Payment, on_delete=models.PROTECT, related_name="refund_attempts", db_constraint=False
+    )
+    credit_note = models.ForeignKey(
+        "commerce.Bill", on_delete=models.PROTECT, related_name="refund_attempts", db_constraint=False
+    )
+    key = models.CharField(max_length=80, unique=True)
+    amount_minor = models.BigIntegerField()
+    currency = models.CharField(max_length=3)
+    state = models.CharField(max_length=9, choices=State.choices, default=State.CREATED)
+    processor_refund_id = models.CharField(max_length=80, null=True, unique=True)  # noqa: DJ001 - unique when known
+    failure_code = models.CharField(max_length=60, blank=True)
+    tries = models.PositiveSmallIntegerField(default=0)
+    next_try_at = models.DateTimeField()
+    leased_until = models.DateTimeField(null=True)
+    created_at = models.DateTimeField()
+    updated_at = models.DateTimeField()
+
+    class Meta(TenantModel.Meta):
+        constraints = [
+            *TenantModel.Meta.constraints,
+            SameTenant(field="payment", name="commerce_refundattempt_payment"),
+            SameTenant(field="credit_note", name="commerce_refundattempt_credit_note"),
+            models.CheckConstraint(condition=Q(amount_minor__gt=0), name="commerce_refundattempt_positive"),
+        ]
+        indexes = [
+            models.Index(
+                fields=["next_try_at", "id"],
+                condition=Q(state="created"),
+                name="commerce_refundattempt_due",
+            ),
+        ]
+
+
+class Dispute(TenantModel):
+    """A charge that the cardholder contested at the bank, as the processor tells it (product §5.6)."""
+
+    class Status(models.TextChoices):
+        OPEN = "open", _("Open")
+        WON = "won", _("Won")
+        LOST = "lost", _("Lost")
+
+    payment = models.ForeignKey(
+        Payment, on_delete=models.PROTECT, related_name="disputes", db_constraint=False
+    )
+    processor_id = models.CharField(max_length=80, unique=True)
+    amount_minor = models.BigIntegerField()
+    currency = models.CharField(max_length=3)
+    reason = models.CharField(max_length=60, blank=True)
+    status = models.CharField(max_length=4, choices=Status.choices, default=Status.OPEN)
+    opened_at = models.DateTimeField()
+    closed_at = models.DateTimeField(null=True)
+
+    class Meta(TenantModel.Meta):
+        constraints = [
+            *TenantModel.Meta.constraints,
+            SameTenant(field="payment", name="commerce_dispute_payment"),
+            models.CheckConstraint(
+                condition=Q(status="open", closed_at__isnull=True)
+                | Q(status__in=["won", "lost"], closed_at__isnull=False),
+                name="commerce_dispute_closed",
+            ),
+        ]
+
+
+class CardSetup(TenantModel):
+    """One card being added without a charge, by a SetupIntent: for a payer, or to start a trial.
+
+    open -> confirming -> (action) -> done | failed; abandoned when nobody came back. `user` null: the
+    organization's card. `replaces`: every subscription that this card pays is paid by the new one afterwards.
+    """
+
+    class State(models.TextChoices):
+        OPEN = "open", _("Open")
+        CONFIRMING = "confirming", _("Being confirmed")
+        ACTION = "action", _("Waiting for the bank's confirmation")
+        DONE = "done", _("Done")
+        FAILED = "failed", _("Failed")
+        ABANDONED = "abandoned", _("Abandoned")
+
+    key = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    user = models.ForeignKey(
+        "directory.User", null=True, on_delete=models.PROTECT, related_name="+", db_constraint=False
+    )
+    asked_by_id = models.BigIntegerField()
+    checkout = models.ForeignKey(
+        "commerce.Checkout", null=True, on_delete=models.PROTECT, related_name="setups", db_constraint=False
+    )
+    replaces = models.ForeignKey(
+        Card, null=True, on_delete=models.PROTECT, related_name="+", db_constraint=False
+    )
+    card = models.ForeignKey(
+        Card, null=True, on_delete=models.PROTECT, related_name="setups", db_constraint=False
+    )
+    customer_processor_id = models.CharField(max_length=80, blank=True)
+    confirmation_token = models.CharField(max_length=80, blank=True)
+    intent_id = models.CharField(max_length=80, null=True, unique=True)  # noqa: DJ001 - unique when known
+    state = models.CharField(max_length=10, choices=State.choices, default=State.OPEN)
+    decline_code = models.CharField(max_length=60, blank=True)
+    created_at = models.DateTimeField()
+    updated_at = models.DateTimeField()
+
+    class Meta(TenantModel.Meta):
+        constraints = [
+            *TenantModel.Meta.constraints,
+            SameTenant(field="user", name="commerce_cardsetup_user"),
+            SameTenant(field="checkout", name="commerce_cardsetup_checkout"),
+            SameTenant(field="replaces", name="commerce_cardsetup_replaces"),
+            SameTenant(field="card", name="commerce_cardsetup_card"),
+            models.CheckConstraint(
+                condition=~Q(state="done") | Q(card__isnull=False), name="commerce_cardsetup_done"
+            ),
+        ]
+        indexes = [
+            models.Index(
+                fields=["updated_at"],
+                condition=Q(state__in=["open", "confirming", "action"]),
+                name="commerce_cardsetup_unsettled",
+            ),
+        ]
+
+
+class UnmatchedCharge(models.Model):
+    """A charge that the processor has and this database does not know, as after a restore (F-26).
+
+    Found by its metadata; holds ids alone and waits for the vendor's staff, so it has no tenant.
+    """
+
+    intent_id = models.CharField(max_length=80, unique=True)
+    tenant_number = models.CharField(max_length=20, blank=True)
+    attempt_key = models.CharField(max_length=80, blank=True)
+    cause = models.CharField(max_length=80, blank=True)
+    amount_minor = models.BigIntegerField()
+    currency = models.CharField(max_length=3)
+    found_at = models.DateTimeField()
+    resolved_at = models.DateTimeField(null=True)
+    resolution = models.CharField(max_length=200, blank=True)
+
+    app_grants = grants.READ_ONLY
+
+    def __str__(self) -> str:
+        return self.intent_id
+
+
+class BillingControl(models.Model):
+    """One row: whether sweeps may bill and charge, and the database to which that was last said (F-26).
+
+    `fingerprint` names the running database; a restored copy has another one, and begins with billing paused.
+    """
+
+    fingerprint = models.CharField(max_length=120, blank=True)
+    paused_at = models.DateTimeField(null=True)
+    paused_reason = models.CharField(max_length=200, blank=True)
+
+    app_grants = grants.READ_ONLY
+    worker_grants = "SELECT, INSERT, UPDATE"
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=Q(pk=1), name="commerce_billingcontrol_one")]
+
+    def __str__(self) -> str:
+        return "paused" if self.paused_at else "running"
 
 
 class WebhookEvent(models.Model):

@@ -36,6 +36,10 @@ class Subscription(TenantModel):
     (anchor_date + n * billing_months) at local midnight in `time_zone`, never derived from period n - 1 (I-12);
     `period_start` and `period_end` hold the running period, `period_index` its n. `due_at` is the instant of the
     next transition that a sweep must make, whatever the state: end of the period, of Expired, of Disabled.
+    `next_quantity` and `next_plan` are changes scheduled for the renewal; while fewer seats are scheduled, no
+    more than those can be assigned (I-05). `disabled_reason` says how it came to be Disabled, which decides what
+    brings it back. `next_reminder_at`: when the reminder sweep looks at it next. `disputed_at`: a charge is
+    contested, no seats are added.
     `assigned` is changed only together with the assignment rows, by one conditional update (I-01).
     """
 
@@ -54,6 +58,13 @@ class Subscription(TenantModel):
         EXPIRED = "expired", _("Expired")
         DISABLED = "disabled", _("Disabled")
         DELETED = "deleted", _("Deleted")
+
+    class DisabledReason(models.TextChoices):
+        ENDED = "ended", _("The grace after its end is over")
+        CANCELED = "canceled", _("Canceled with a refund")
+        UNPAID = "unpaid", _("Not paid")
+        DISPUTED = "disputed", _("A charge was taken back")
+        TRIAL_OVER = "trial_over", _("The trial is over")
 
     tenant = models.ForeignKey(
         "directory.Tenant", on_delete=models.PROTECT, db_index=False, db_constraint=False, related_name="+"
@@ -106,6 +117,10 @@ class Subscription(TenantModel):
 
     quantity = models.PositiveIntegerField()
     assigned = models.PositiveIntegerField(default=0)
+    next_quantity = models.PositiveIntegerField(null=True)
+    next_plan = models.ForeignKey(
+        "commerce.Plan", null=True, blank=True, on_delete=models.PROTECT, related_name="+", db_index=False
+    )
 
     market = models.ForeignKey("commerce.Market", on_delete=models.PROTECT, related_name="+")
     vendor_entity = models.ForeignKey(
@@ -132,7 +147,12 @@ class Subscription(TenantModel):
     expired_at = models.DateTimeField(null=True)
     disabled_at = models.DateTimeField(null=True)
     deleted_at = models.DateTimeField(null=True)
+    disabled_reason = models.CharField(
+        max_length=10, choices=DisabledReason.choices, blank=True, default="", db_default=""
+    )
     payment_failed_at = models.DateTimeField(null=True)
+    disputed_at = models.DateTimeField(null=True)
+    next_reminder_at = models.DateTimeField(null=True)
     parked_at = models.DateTimeField(null=True)
     parked_reason = models.TextField(blank=True)
     created_at = models.DateTimeField()
@@ -151,6 +171,11 @@ class Subscription(TenantModel):
             models.CheckConstraint(
                 condition=models.Q(assigned__gte=0) & models.Q(assigned__lte=models.F("quantity")),
                 name="commerce_subscription_seats",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(next_quantity__isnull=True)
+                | models.Q(next_quantity__gte=1, assigned__lte=models.F("next_quantity")),
+                name="commerce_subscription_next_quantity",
             ),
             models.CheckConstraint(
                 condition=models.Q(owner_kind="organization", owner_user__isnull=True)
@@ -179,6 +204,11 @@ class Subscription(TenantModel):
             models.Index(fields=["tenant", "quantity", "id"], name="commerce_sub_quantity"),
             models.Index(fields=["tenant", "period_price_minor", "id"], name="commerce_sub_price"),
             models.Index(fields=["tenant", "owner_user"], name="commerce_sub_owner"),
+            models.Index(
+                fields=["next_reminder_at", "id"],
+                condition=models.Q(next_reminder_at__isnull=False),
+                name="commerce_sub_reminder",
+            ),
             # Read alone, without the table, by the counts of the channel buttons.
             models.Index(fields=["tenant", "state", "channel"], name="commerce_sub_counts"),
         ]
@@ -196,6 +226,81 @@ class Subscription(TenantModel):
     @property
     def is_organizations(self) -> bool:
         return self.owner_kind == self.Owner.ORGANIZATION
+
+
+class Trial(TenantModel):
+    """The one trial of a product that a person ever gets (product §3.6).
+
+    Kind A has a card and turns paid at its end; kind B has none and ends into Disabled.
+    """
+
+    class Kind(models.TextChoices):
+        WITH_CARD = "card", _("With a card")
+        WITHOUT_CARD = "free", _("Without a card")
+
+    user = models.ForeignKey(
+        "directory.User", on_delete=models.PROTECT, related_name="trials", db_constraint=False
+    )
+    product = models.ForeignKey("commerce.Product", on_delete=models.PROTECT, related_name="+")
+    subscription = models.OneToOneField(
+        Subscription, on_delete=models.PROTECT, related_name="trial", db_constraint=False
+    )
+    kind = models.CharField(max_length=4, choices=Kind.choices)
+    started_at = models.DateTimeField()
+    ends_at = models.DateTimeField()
+    extended_at = models.DateTimeField(null=True)
+    converted_at = models.DateTimeField(null=True)
+    ended_at = models.DateTimeField(null=True)
+
+    class Meta(TenantModel.Meta):
+        constraints = [
+            *TenantModel.Meta.constraints,
+            SameTenant(field="user", name="commerce_trial_user"),
+            SameTenant(field="subscription", name="commerce_trial_subscription"),
+            models.UniqueConstraint(fields=["user", "product"], name="commerce_trial_once"),
+        ]
+
+
+class HandOver(TenantModel):
+    """A purchase offered to a colleague, who accepts with an own card (product §4).
+
+    offered -> accepted, declined, withdrawn or lapsed; one open offer a subscription.
+    """
+
+    class State(models.TextChoices):
+        OFFERED = "offered", _("Offered")
+        ACCEPTED = "accepted", _("Accepted")
+        DECLINED = "declined", _("Declined")
+        WITHDRAWN = "withdrawn", _("Withdrawn")
+        LAPSED = "lapsed", _("Lapsed")
+
+    key = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    subscription = models.ForeignKey(
+        Subscription, on_delete=models.PROTECT, related_name="hand_overs", db_constraint=False
+    )
+    from_user = models.ForeignKey(
+        "directory.User", on_delete=models.PROTECT, related_name="+", db_constraint=False
+    )
+    to_user = models.ForeignKey(
+        "directory.User", on_delete=models.PROTECT, related_name="+", db_constraint=False
+    )
+    state = models.CharField(max_length=9, choices=State.choices, default=State.OFFERED)
+    offered_at = models.DateTimeField()
+    expires_at = models.DateTimeField()
+    decided_at = models.DateTimeField(null=True)
+
+    class Meta(TenantModel.Meta):
+        constraints = [
+            *TenantModel.Meta.constraints,
+            SameTenant(field="subscription", name="commerce_handover_subscription"),
+            SameTenant(field="from_user", name="commerce_handover_from_user"),
+            SameTenant(field="to_user", name="commerce_handover_to_user"),
+            models.UniqueConstraint(
+                fields=["subscription"],
+                condition=models.Q(state="offered"),
+                name="commerce_handover_one_offer",
+            ),
+        ]
 
 
 class SubscriptionEvent(TenantModel):

@@ -1,7 +1,7 @@
 """Tenants, people, partners, the audit trail and the outbox."""
 
 from directory.models.audit import AuditEntry
-from directory.models.mail import OutgoingMail
+from directory.models.mail import MailPreference, OutgoingMail
 from directory.models.partners import Relationship, RelationshipAssignment
 from directory.models.people import Group, GroupMembership, RoleAssignment, User
 from directory.models.tenants import Domain, IdentityProvider, Tenant
@@ -12,6 +12,7 @@ __all__ = [
     "Group",
     "GroupMembership",
     "IdentityProvider",
+    "MailPreference",
     "OutgoingMail",
     "Relationship",
     "RelationshipAssignment",

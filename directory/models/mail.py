@@ -3,7 +3,7 @@
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from config.kit.tenancy import TenantModel
+from config.kit.tenancy import SameTenant, TenantModel
 
 
 class OutgoingMail(TenantModel):
@@ -36,4 +36,22 @@ class OutgoingMail(TenantModel):
             models.Index(
                 fields=["next_try_at"], condition=models.Q(state="queued"), name="directory_mail_queued"
             ),
+        ]
+
+
+class MailPreference(TenantModel):
+    """A kind of mail that a person switched off or on again; no row means on (product §5.3, §15)."""
+
+    user = models.ForeignKey(
+        "directory.User", on_delete=models.CASCADE, related_name="mail_preferences", db_constraint=False
+    )
+    kind = models.CharField(max_length=40)
+    is_on = models.BooleanField()
+    changed_at = models.DateTimeField()
+
+    class Meta(TenantModel.Meta):
+        constraints = [
+            *TenantModel.Meta.constraints,
+            SameTenant(field="user", name="directory_mailpreference_user"),
+            models.UniqueConstraint(fields=["user", "kind"], name="directory_mailpreference_once"),
         ]
