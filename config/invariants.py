@@ -367,7 +367,8 @@ INVARIANTS: tuple[Invariant, ...] = (
         """
         SELECT s.id, s.tenant_id, e.code, e.n AS events, coalesce(a.n, 0) AS audited
           FROM (SELECT subscription_id, code, count(*) AS n FROM commerce_subscriptionevent
-                 WHERE code IN ('purchased', 'renewed', 'charged', 'expired', 'disabled', 'deleted', 'parked')
+                 WHERE code IN ('purchased', 'started', 'renewed', 'charged', 'expired', 'disabled', 'deleted',
+                                'parked')
                  GROUP BY 1, 2) e
           JOIN commerce_subscription s ON s.id = e.subscription_id
           LEFT JOIN (SELECT target_id, code, count(*) AS n FROM directory_auditentry

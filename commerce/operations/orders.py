@@ -1,7 +1,7 @@
 """Orders: one act of buying. By card after the charge, or centrally on account (product §3, §8)."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 from django.utils.translation import gettext_lazy as _
 
@@ -21,6 +21,7 @@ from commerce.models import (
 )
 from commerce.operations.bills import Line, issue_bill
 from commerce.operations.subscriptions import Terms, activate, remember
+from commerce.periods import local_date
 from config.kit.actors import Actor
 from config.kit.errors import Conflict, DomainError, Malformed, NotAllowed
 from config.kit.tenancy import atomic, tenant_atomic
@@ -30,6 +31,8 @@ from directory.operations.people import mark_purchaser
 from directory.permissions import Capability
 
 MOST_CENTRAL_SEATS = 1_000_000
+# How far ahead a central purchase may start.
+STARTS_WITHIN = timedelta(days=366)
 
 
 class NotInAgreement(Conflict):
@@ -101,15 +104,18 @@ def purchase_centrally(
     quantity: int,
     at: datetime,
     bill_to: BillTo | None = None,
+    starts_on: date | None = None,
 ) -> Subscription:
     """Buy seats for the organization at the agreement's price, on account.
 
-    `bill_to` defaults to the one of the organization's latest bill, else the organization's name and country.
+    `starts_on`, a later day in the organization's zone, leaves it Scheduled at this price: the sweep starts and
+    bills it then (product §5.1). Today is now. `bill_to` defaults to the one of the organization's latest bill,
+    else the organization's name and country.
 
     :raises NotVisible: the actor may not buy centrally.
     :raises NotAllowed: the organization is suspended.
     :raises NotInAgreement: no agreed price for the plan.
-    :raises Malformed: the number of seats, or a plan of another product.
+    :raises Malformed: the number of seats, a plan of another product, or a start that is past or too far ahead.
     Source: product §6, §8.
     """
     actor.require(Capability.BUY_CENTRALLY, is_own=False, is_org=True, sees=Capability.BUY_CENTRALLY)
@@ -130,6 +136,7 @@ def purchase_centrally(
         if agreed is None:
             raise NotInAgreement
         market = Market.objects.select_related("vendor_entity").get(pk=tenant.country)
+        later = _later_start(starts_on, today=local_date(at, tenant.time_zone))
         order = _order(actor, Order.Type.CENTRAL_PURCHASE, checkout=None, at=at)
         subscription = activate(
             actor=actor,
@@ -148,8 +155,12 @@ def purchase_centrally(
             purchaser=None if actor.is_partner else User.objects.filter(pk=actor.user_id).first(),
             bill_to=bill_to or _organizations_bill_to(tenant),
             agreement=agreed.agreement,
+            starts_on=later,
             at=at,
         )
+        if later is not None:
+            _write_line(actor, order, subscription, at=at, starts_on=later.isoformat())
+            return subscription
         placed = _complete(
             actor=actor,
             order=order,
@@ -161,6 +172,18 @@ def purchase_centrally(
             at=at,
         )
     return placed.subscription
+
+
+def _later_start(starts_on: date | None, *, today: date) -> date | None:
+    """The day of a later start; None: at once.
+
+    :raises Malformed: past, or more than a year ahead.
+    """
+    if starts_on is None or starts_on == today:
+        return None
+    if not today < starts_on <= today + STARTS_WITHIN:
+        raise Malformed(_("Choose a start from today on, at most a year ahead."), field="starts_on")
+    return starts_on
 
 
 def _order(actor: Actor, kind: str, *, checkout: Checkout | None, at: datetime) -> Order:
@@ -186,35 +209,7 @@ def _complete(
     at: datetime,
 ) -> Placed:
     """The order's line, history, callbacks and, last since its series is locked from then on, the bill."""
-    amount_minor = subscription.quantity * subscription.unit_price_minor
-    OrderLine.objects.create(
-        tenant_id=order.tenant_id,
-        order=order,
-        subscription=subscription,
-        quantity=subscription.quantity,
-        currency=subscription.currency,
-        unit_price_minor=subscription.unit_price_minor,
-        amount_minor=amount_minor,
-    )
-    remember(
-        subscription,
-        "purchased",
-        actor=actor,
-        at=at,
-        order=str(order.key),
-        quantity=subscription.quantity,
-        unit_price_minor=subscription.unit_price_minor,
-        currency=subscription.currency,
-    )
-    record(
-        actor,
-        "commerce.order.placed",
-        at=at,
-        target_type="order",
-        target_id=order.key,
-        target_label=subscription.product.name,
-        after={"type": order.type, "quantity": subscription.quantity, "amount_minor": amount_minor},
-    )
+    amount_minor = _write_line(actor, order, subscription, at=at)
     _tell_higher_apps(actor, subscription, first_license=first_license, at=at)
     bill = issue_bill(
         actor=actor,
@@ -240,6 +235,43 @@ def _complete(
         due_at=due_at,
     )
     return Placed(order, subscription, bill)
+
+
+def _write_line(
+    actor: Actor, order: Order, subscription: Subscription, *, at: datetime, **facts: object
+) -> int:
+    """What the order bought, with history and audit; the amount, without tax."""
+    amount_minor: int = subscription.quantity * subscription.unit_price_minor
+    OrderLine.objects.create(
+        tenant_id=order.tenant_id,
+        order=order,
+        subscription=subscription,
+        quantity=subscription.quantity,
+        currency=subscription.currency,
+        unit_price_minor=subscription.unit_price_minor,
+        amount_minor=amount_minor,
+    )
+    remember(
+        subscription,
+        "purchased",
+        actor=actor,
+        at=at,
+        order=str(order.key),
+        quantity=subscription.quantity,
+        unit_price_minor=subscription.unit_price_minor,
+        currency=subscription.currency,
+        **facts,
+    )
+    record(
+        actor,
+        "commerce.order.placed",
+        at=at,
+        target_type="order",
+        target_id=order.key,
+        target_label=subscription.product.name,
+        after={"type": order.type, "quantity": subscription.quantity, "amount_minor": amount_minor},
+    )
+    return amount_minor
 
 
 def _tell_higher_apps(actor: Actor, subscription: Subscription, *, first_license: bool, at: datetime) -> None:

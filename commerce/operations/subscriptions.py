@@ -1,7 +1,7 @@
 """Making a subscription (product §5.1, §5.2)."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 
 from commerce.models import Agreement, BillTo, Card, Market, Plan, Subscription, SubscriptionEvent
@@ -37,14 +37,16 @@ def activate(
     at: datetime,
     agreement: Agreement | None = None,
     card: Card | None = None,
+    starts_on: date | None = None,
 ) -> Subscription:
     """Write one subscription that is active from the local day of `at` on, and its first period.
 
-    `owner` None: the organization. Runs inside the transaction that makes the order; that one bills it,
-    records the event and calls the hook. Two queries for the calendar.
+    With `starts_on`, a later day, it is Scheduled until the sweep starts and bills it. `owner` None: the
+    organization. Runs inside the transaction that makes the order; that one bills it, records the event and
+    calls the hook. Two queries for the calendar.
     """
     product = terms.plan.product
-    anchor_date = local_date(at, tenant.time_zone)
+    anchor_date = starts_on or local_date(at, tenant.time_zone)
     period_start, period_end, term_end = instants(
         anchor_date, [0, terms.plan.billing_months, terms.plan.term_months], tenant.time_zone
     )
@@ -77,12 +79,12 @@ def activate(
         billing_months=terms.plan.billing_months,
         time_zone=tenant.time_zone,
         anchor_date=anchor_date,
-        state=Subscription.State.ACTIVE,
+        state=Subscription.State.SCHEDULED if starts_on else Subscription.State.ACTIVE,
         period_start=period_start,
         period_end=period_end,
         term_end=term_end,
-        due_at=period_end,
-        activated_at=at,
+        due_at=period_start if starts_on else period_end,
+        activated_at=None if starts_on else at,
         created_at=at,
     )
     record(

@@ -15,6 +15,7 @@ from config.kit.errors import Text
 
 EVENTS: dict[str, Text] = {
     "purchased": gettext_lazy("Bought"),
+    "started": gettext_lazy("Started"),
     "renewed": gettext_lazy("Renewed"),
     "monthly_charge": gettext_lazy("Charged for a month"),
     "license_assigned": gettext_lazy("License assigned"),

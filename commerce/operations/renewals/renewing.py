@@ -1,13 +1,16 @@
-"""Renewals and the monthly charges inside a term: bill the next period and move the subscription into it."""
+"""Starts, renewals and the monthly charges inside a term: bill the next period and move the subscription into it."""
 
 import uuid
 from datetime import datetime
 
 from django.conf import settings
 
+from commerce.hooks import Activation, subscription_activated
+from commerce.models import Subscription
 from commerce.operations.renewals.batches import Batch, Place, Step, Swept, Take, sweep
 from commerce.operations.renewals.parking import AUDIT_SQL, HISTORY_SQL
 from commerce.periods import INSTANT_SQL
+from config.kit.actors import Actor
 from config.kit.tenancy import connection
 
 
@@ -16,7 +19,9 @@ def renew_due(*, at: datetime, limit: int | None = None) -> Swept:
 
     Inside a term the period costs the term's price, also with recurring billing off (product §5.3). At the end
     of a term, with recurring billing on, a new term begins at the price valid on its day: the list's, or for
-    central ones the agreement's. Bills are issued at `at` and not charged here. What cannot be billed is parked.
+    central ones the agreement's. A Scheduled one becomes Active at its start, at the price it was bought at,
+    whereupon `commerce.hooks.subscription_activated` is called. Bills are issued at `at` and not charged here.
+    What cannot be billed is parked.
     """
     return sweep(STEP, at=at, limit=limit or settings.RENEWAL_BATCH)
 
@@ -24,12 +29,22 @@ def renew_due(*, at: datetime, limit: int | None = None) -> Swept:
 def _renew(take: Take) -> Batch:
     with connection().cursor() as cursor:
         cursor.execute(_RENEW, take.parameters | {"correlation": uuid.uuid4().hex})
-        taken, parked, last_due, last_id = cursor.fetchone()
+        taken, parked, last_due, last_id, started = cursor.fetchone()
+    if started:
+        _tell_higher_apps(started, take.at)
     return Batch(taken, parked, Place(last_due, last_id) if taken else None)
 
 
+def _tell_higher_apps(started: list[int], at: datetime) -> None:
+    for subscription in Subscription.objects.select_related("product").filter(pk__in=started):
+        actor = Actor.system(subscription.tenant_id)
+        subscription_activated(Activation(subscription, actor, at, first_license=False))
+
+
 STEP = Step(
-    condition="s.state = 'active' AND (s.recurring_billing OR s.due_at < s.term_end)",
+    condition=(
+        "s.state = 'scheduled' OR (s.state = 'active' AND (s.recurring_billing OR s.due_at < s.term_end))"
+    ),
     make=_renew,
 )
 
@@ -45,7 +60,9 @@ _TERM_ENDS = INSTANT_SQL.format(
 # half up, as `config.kit.money.tax_on` does.
 _RENEW = f"""
 WITH due AS MATERIALIZED (
-    SELECT s.id, s.tenant_id, s.key, s.due_at, s.period_index, s.period_index + 1 AS n, s.period_end, s.term_end,
+    SELECT s.id, s.tenant_id, s.key, s.due_at, s.period_end, s.term_end, s.state = 'scheduled' AS is_start,
+           CASE s.state WHEN 'scheduled' THEN 0 ELSE s.period_index + 1 END AS n,
+           CASE s.state WHEN 'scheduled' THEN s.period_start ELSE s.period_end END AS expected,
            s.anchor_date, s.time_zone, s.billing_months, s.term_months, s.due_at < s.term_end AS in_term,
            s.quantity, s.unit_price_minor, s.currency, s.tax_name, s.tax_rate, s.channel, s.owner_kind,
            s.owner_user_id, s.bill_to_id, s.plan_id, s.product_id, s.market_id, s.agreement_id, s.vendor_entity_id
@@ -82,8 +99,8 @@ WITH due AS MATERIALIZED (
                 WHEN p.unit IS NULL THEN 'There is no price for its plan in market ' || p.market_id || '.'
                 WHEN p.price_currency <> p.currency
                 THEN 'Its price is in ' || p.price_currency || ', the subscription in ' || p.currency || '.'
-                WHEN p.starts <> p.period_end
-                THEN 'Period ' || p.n || ' would begin at ' || p.starts || ', the one before ends at ' || p.period_end
+                WHEN p.starts <> p.expected
+                THEN 'Period ' || p.n || ' would begin at ' || p.starts || ', it was to begin at ' || p.expected
                      || ': the rules of time zone ' || p.time_zone || ' have changed.'
            END AS reason
       FROM priced p
@@ -91,8 +108,8 @@ WITH due AS MATERIALIZED (
     SELECT j.*, row_number() OVER (ORDER BY j.due_at, j.id) - 1 AS place,
            nextval('commerce_bill_id_seq') AS bill_id,
            j.quantity * j.unit AS subtotal, round(j.quantity * j.unit * j.tax_rate / 100)::bigint AS tax,
-           CASE WHEN j.in_term THEN 'monthly_charge' ELSE 'renewal' END AS bill_type,
-           CASE WHEN j.in_term THEN 'charged' ELSE 'renewed' END AS code
+           CASE WHEN j.is_start THEN 'purchase' WHEN j.in_term THEN 'monthly_charge' ELSE 'renewal' END AS bill_type,
+           CASE WHEN j.is_start THEN 'started' WHEN j.in_term THEN 'charged' ELSE 'renewed' END AS code
       FROM judged j WHERE j.reason IS NULL
 ), series AS (
     INSERT INTO commerce_billseries AS counter (vendor_entity_id, year, next_number)
@@ -126,7 +143,8 @@ WITH due AS MATERIALIZED (
     SELECT tenant_id, bill_id, label, quantity, unit, subtotal, starts, ends FROM numbered
 ), advanced AS (
     UPDATE commerce_subscription s
-       SET period_index = b.n, period_start = b.starts, period_end = b.ends, term_end = b.new_term_end,
+       SET state = 'active', activated_at = CASE WHEN b.is_start THEN %(at)s ELSE s.activated_at END,
+           period_index = b.n, period_start = b.starts, period_end = b.ends, term_end = b.new_term_end,
            due_at = b.ends, unit_price_minor = b.unit, period_price_minor = b.subtotal, version = s.version + 1
       FROM numbered b WHERE s.id = b.id
 ), set_aside AS (
@@ -144,6 +162,7 @@ WITH due AS MATERIALIZED (
            jsonb_build_object('reason', reason)
       FROM judged WHERE reason IS NOT NULL
 ), history AS ({HISTORY_SQL.format(source="told")}), audit AS ({AUDIT_SQL.format(source="told")})
-SELECT count(*), count(*) FILTER (WHERE reason IS NOT NULL), max(due_at), max(id) FILTER (WHERE is_last)
-  FROM (SELECT reason, due_at, id, row_number() OVER (ORDER BY due_at DESC, id DESC) = 1 AS is_last FROM judged) x
+SELECT count(*), count(*) FILTER (WHERE reason IS NOT NULL), max(due_at), max(id) FILTER (WHERE is_last),
+       array_agg(id) FILTER (WHERE is_start AND reason IS NULL)
+  FROM (SELECT reason, is_start, due_at, id, row_number() OVER (ORDER BY due_at DESC, id DESC) = 1 AS is_last FROM judged) x
 """  # noqa: S608
