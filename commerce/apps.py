@@ -3,3 +3,11 @@ from django.apps import AppConfig
 
 class CommerceConfig(AppConfig):
     name = "commerce"
+
+    def ready(self) -> None:
+        """Every process knows every kind of checkout: what one began, another can finish."""
+        from commerce.models import Checkout
+        from commerce.operations.changes import adding
+        from commerce.operations.payments import kinds
+
+        kinds.register(Checkout.Kind.ADD_SEATS, adding.KIND)

@@ -28,6 +28,16 @@ def instants(anchor_date: date, months: Sequence[int], time_zone: str) -> list[d
         return [row[0] for row in cursor.fetchall()]
 
 
+def local_dates(instants: Sequence[datetime], time_zone: str) -> list[date]:
+    """The calendar days of several instants in a zone, in the order given. One query."""
+    with connection().cursor() as cursor:
+        cursor.execute(
+            "SELECT (i AT TIME ZONE %s)::date FROM unnest(%s::timestamptz[]) WITH ORDINALITY AS x(i, n) ORDER BY n",
+            [time_zone, list(instants)],
+        )
+        return [row[0] for row in cursor.fetchall()]
+
+
 def local_date(at: datetime, time_zone: str) -> date:
     """The calendar day of an instant in a zone, by the same zone data. One query."""
     with connection().cursor() as cursor:

@@ -4,9 +4,10 @@ Pure: the calendar's instants are given (`commerce.periods` alone computes them)
 """
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 
+from commerce.proration import Span
 from config.kit.money import tax_on
 
 
@@ -78,5 +79,61 @@ def make_quote(
         charged_at=at,
         next_charge_at=next_charge_at,
         term_ends_at=term_ends_at,
+        refund_until=at + refund_window,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class AddedSeats:
+    """What some more seats of a subscription cost until its running period ends, `service_end`.
+
+    The unit price is that of the running term for a whole period, without tax; sums in minor units of `currency`.
+    """
+
+    added: int
+    currency: str
+    unit_price_minor: int
+    days: int
+    days_left: int
+    subtotal_minor: int
+    tax_name: str
+    tax_rate: Decimal
+    tax_minor: int
+    total_minor: int
+    service_start: datetime
+    service_end: datetime
+    refund_until: datetime
+
+
+def quote_added_seats(
+    *,
+    added: int,
+    unit_price_minor: int,
+    currency: str,
+    tax_name: str,
+    tax_rate: Decimal,
+    span: Span,
+    day: date,
+    at: datetime,
+    service_start: datetime,
+    service_end: datetime,
+    refund_window: timedelta,
+) -> AddedSeats:
+    """The quote for seats added and charged at `at`, which is on `day` of the running period."""
+    subtotal = span.price_from(added * unit_price_minor, day)
+    tax = tax_on(subtotal, tax_rate)
+    return AddedSeats(
+        added=added,
+        currency=currency,
+        unit_price_minor=unit_price_minor,
+        days=span.days,
+        days_left=span.days_from(day),
+        subtotal_minor=subtotal,
+        tax_name=tax_name,
+        tax_rate=tax_rate,
+        tax_minor=tax,
+        total_minor=subtotal + tax,
+        service_start=service_start,
+        service_end=service_end,
         refund_until=at + refund_window,
     )

@@ -111,7 +111,10 @@ def create_intent(
 def confirm_intent(
     intent_id: str, *, confirmation_token: str = "", card_id: str = "", off_session: bool = False
 ) -> Intent:
-    """Charge: with the browser's confirmation token, or with a saved card while the payer is away. Sent once.
+    """Charge: with the browser's confirmation token, or with a saved card of the intent's customer. Sent once.
+
+    Off session the payer is away, and a bank that wants the cardholder has declined; else it says so by
+    `requires_action`, and the browser goes on.
 
     :raises Declined: the bank said no.
     :raises NeedsAuthentication: off session, and the bank wants the cardholder.
@@ -119,10 +122,8 @@ def confirm_intent(
     :raises Rejected: the processor refuses the question.
     """
     params: dict[str, Any] = {"expand": _INTENT_FACTS}
-    if off_session:
-        params |= {"payment_method": card_id, "off_session": True}
-    else:
-        params |= {"confirmation_token": confirmation_token, "use_stripe_sdk": True}
+    params |= {"payment_method": card_id} if card_id else {"confirmation_token": confirmation_token}
+    params |= {"off_session": True} if off_session else {"use_stripe_sdk": True}
     try:
         with _translated():
             return _intent(

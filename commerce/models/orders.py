@@ -1,13 +1,18 @@
 """Checkouts (not yet an order) and orders (one act of buying or changing)."""
 
 import uuid
+from typing import TYPE_CHECKING
 
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from config.kit.actors import Actor
 from config.kit.tenancy import SameTenant, ScopedQuerySet, TenantModel
+from directory.models import User
 from directory.permissions import Capability
+
+if TYPE_CHECKING:
+    from commerce.models.subscriptions import Subscription
 
 
 class CheckoutQuerySet(ScopedQuerySet):
@@ -138,6 +143,19 @@ class Checkout(TenantModel):
             ),
             models.Index(fields=["user", "-id"], name="commerce_checkout_latest"),
         ]
+
+    @property
+    def payer(self) -> User | None:
+        """Who is charged: the buyer, or whoever owns the subscription that changes; None is the organization."""
+        payer: User | None = self.user if self.subscription is None else self.subscription.owner_user
+        return payer
+
+    @property
+    def changed(self) -> "Subscription":
+        """The subscription of a change."""
+        assert self.subscription is not None
+        changed: Subscription = self.subscription
+        return changed
 
 
 class Order(TenantModel):

@@ -9,6 +9,8 @@ from django.utils.translation import gettext_lazy as _
 from config.kit import grants
 from config.kit.actors import Actor
 from config.kit.tenancy import SameTenant, ScopedQuerySet, TenantModel
+from directory.models import User
+from directory.permissions import Capability
 
 
 class ProcessorCustomer(TenantModel):
@@ -34,6 +36,14 @@ class CardQuerySet(ScopedQuerySet):
     def visible_to(self, actor: Actor) -> "CardQuerySet":
         """Nobody sees another's card."""
         return self.filter(tenant_id=actor.tenant_id, user_id=actor.user_id, removed_at__isnull=True)
+
+    def of_payer(self, actor: Actor, payer: User | None) -> "CardQuerySet":
+        """The cards that the actor may pay with for a payer: the own ones, or as its admin the organization's."""
+        if payer is not None:
+            return self.visible_to(actor).filter(user=payer)
+        if not actor.reaches(Capability.PAY_BILLS, is_own=False, is_org=True):
+            return self.none()
+        return self.filter(tenant_id=actor.tenant_id, user__isnull=True, removed_at__isnull=True)
 
 
 class Card(TenantModel):

@@ -227,6 +227,11 @@ class Subscription(TenantModel):
     def is_organizations(self) -> bool:
         return self.owner_kind == self.Owner.ORGANIZATION
 
+    @property
+    def is_on_account(self) -> bool:
+        """Whether it is billed under the organization's agreement, rather than charged to a card."""
+        return self.is_organizations and self.agreement_id is not None
+
 
 class Trial(TenantModel):
     """The one trial of a product that a person ever gets (product §3.6).

@@ -6,6 +6,7 @@ The row holds the server's own sums: what is charged is this snapshot and nothin
 import uuid
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol
 
 from django.conf import settings
 from django.utils.translation import gettext_lazy as _
@@ -50,13 +51,23 @@ class CheckoutClosed(Conflict):
         super().__init__(state=state)
 
 
+class Sum(Protocol):
+    """What a person is asked to pay, however it was counted."""
+
+    @property
+    def total_minor(self) -> int: ...
+
+    @property
+    def currency(self) -> str: ...
+
+
 class PriceChanged(Conflict):
     """What the person saw is no longer the price. Nothing was saved or charged; `quote` is the new one."""
 
     code = "price_changed"
     message = _("The price changed since you opened the page. Nothing was charged. Look at the new total.")
 
-    def __init__(self, quote: Quote) -> None:
+    def __init__(self, quote: Sum) -> None:
         self.quote = quote
         super().__init__(total_minor=quote.total_minor)
 
@@ -100,7 +111,7 @@ def start_checkout(
             Checkout.objects.visible_to(actor)
             .select_for_update(of=["self"])
             .select_related("plan", "market", "product")
-            .filter(product=product, state__in=UNDER_WAY)
+            .filter(kind=Checkout.Kind.PURCHASE, product=product, state__in=UNDER_WAY)
             .order_by("-id")
             .first()
         )
@@ -215,7 +226,7 @@ def _lock_open(actor: Actor, key: uuid.UUID, at: datetime) -> Checkout:
         Checkout.objects.visible_to(actor)
         .select_for_update(of=["self"])
         .select_related("product", "plan", "market", "bill_to")
-        .filter(key=key)
+        .filter(kind=Checkout.Kind.PURCHASE, key=key)
         .first()
     )
     if found is None:

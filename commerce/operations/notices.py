@@ -61,6 +61,41 @@ def queue_purchase_notice(*, placed: Placed, at: datetime) -> None:
     )
 
 
+def queue_seats_added(*, placed: Placed, card: Card | None, at: datetime) -> None:
+    """More seats, with their bill: to who owns the subscription, for the organization's to its billing admins."""
+    subscription, bill = placed.subscription, placed.bill
+    line = bill.lines.get()
+    queue_mail(
+        "seats_changed",
+        event_key=str(placed.order.key),
+        to=_owners(subscription),
+        tenant_id=subscription.tenant_id,
+        context=_facts(subscription, bill)
+        | {
+            "change": "added",
+            "by": placed.order.actor_label,
+            "count": line.quantity,
+            "quantity_before": subscription.quantity - line.quantity,
+            "assigned": subscription.assigned,
+            "card": _card_text(card),
+            "on_account": bill.collection == Bill.Collection.ON_ACCOUNT,
+            "due_at": bill.due_at.isoformat(),
+            "refund_until_at": (at + settings.REFUND_WINDOW).isoformat(),
+            "recurring_billing": subscription.recurring_billing,
+            "link": purchase_link(subscription),
+        },
+        at=at,
+    )
+
+
+def _owners(subscription: Subscription) -> list[User]:
+    """Who is told of a change: the owner while active, else the organization's billing admins."""
+    owner: User | None = subscription.owner_user
+    if owner is not None and owner.is_active:
+        return [owner]
+    return _billing_admins(subscription.tenant_id)
+
+
 def queue_renewal_receipt(*, bill: Bill, at: datetime) -> None:
     """The receipt of a renewal or monthly charge, to who pays; when that person left, to the billing admins."""
     subscription: Subscription = bill.subscription

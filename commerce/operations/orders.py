@@ -71,7 +71,7 @@ def place_order(*, actor: Actor, checkout: Checkout, card: Card | None, at: date
         tax_rate=checkout.tax_rate,
     )
     with atomic():
-        order = _order(actor, Order.Type.PURCHASE, checkout=checkout, at=at)
+        order = write_order(actor, Order.Type.PURCHASE, checkout=checkout, at=at)
         subscription = activate(
             actor=actor,
             tenant=checkout.tenant,
@@ -137,7 +137,7 @@ def purchase_centrally(
             raise NotInAgreement
         market = Market.objects.select_related("vendor_entity").get(pk=tenant.country)
         later = _later_start(starts_on, today=local_date(at, tenant.time_zone))
-        order = _order(actor, Order.Type.CENTRAL_PURCHASE, checkout=None, at=at)
+        order = write_order(actor, Order.Type.CENTRAL_PURCHASE, checkout=None, at=at)
         subscription = activate(
             actor=actor,
             tenant=tenant,
@@ -186,7 +186,8 @@ def _later_start(starts_on: date | None, *, today: date) -> date | None:
     return starts_on
 
 
-def _order(actor: Actor, kind: str, *, checkout: Checkout | None, at: datetime) -> Order:
+def write_order(actor: Actor, kind: str, *, checkout: Checkout | None, at: datetime) -> Order:
+    """An order of that type, in the caller's transaction, which writes its lines too (I-06)."""
     return Order.objects.create(
         tenant_id=actor.tenant_id,
         type=kind,

@@ -12,14 +12,14 @@ from config.kit.errors import NotVisible
 
 
 def checkout_of(*, actor: Actor, key: uuid.UUID, slug: str) -> Checkout:
-    """The person's own checkout of that product, with product, plan, market and bill address. One query.
+    """The person's own way to buy that product, with product, plan, market and bill address. One query.
 
     :raises NotVisible: there is none.
     """
     found: Checkout | None = (
         Checkout.objects.visible_to(actor)
         .select_related("product", "plan", "market", "bill_to")
-        .filter(key=key, product__slug=slug)
+        .filter(kind=Checkout.Kind.PURCHASE, key=key, product__slug=slug)
         .first()
     )
     if found is None:

@@ -26,6 +26,7 @@ from commerce.operations.checkouts import (
     CheckoutClosed,
     NotEligible,
     PriceChanged,
+    Sum,
     change_checkout,
     save_checkout,
     start_checkout,
@@ -358,7 +359,7 @@ def _declined(code: str) -> Problem:
     return Problem(fact, _("Your order is kept."), "card")
 
 
-def _another_total(quote: Quote) -> Problem:
+def _another_total(quote: Sum) -> Problem:
     total = format_money(quote.total_minor, quote.currency)
     return Problem(
         _("The total is now %(total)s. Nothing was charged.") % {"total": total},

@@ -2,7 +2,7 @@
 
 from commerce.operations.payments.charging import ChargeResult, charge_bill, take_due_bills
 from commerce.operations.payments.outcomes import ActionNeeded, Outcome, Paid, Pending
-from commerce.operations.payments.paying import finish_checkout, pay_checkout
+from commerce.operations.payments.paying import finish_checkout, pay_change, pay_checkout
 from commerce.operations.payments.reconciling import (
     abandon_checkouts,
     handle_events,
@@ -22,6 +22,7 @@ __all__ = [
     "charge_bill",
     "finish_checkout",
     "handle_events",
+    "pay_change",
     "pay_checkout",
     "reconcile",
     "settle_attempts",

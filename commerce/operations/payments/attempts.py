@@ -188,7 +188,7 @@ def _confirm(actor: Actor, attempt: PaymentAttempt, intent: Intent, at: datetime
             intent.id,
             confirmation_token=attempt.confirmation_token,
             card_id=attempt.card_processor_id,
-            off_session=attempt.bill_id is not None,
+            off_session=attempt.bill_id is not None and not attempt.on_session,
         )
     except (Declined, NeedsAuthentication) as declined:
         confirmed = replace(intent, status="requires_payment_method", decline=declined)

@@ -5,9 +5,8 @@ from datetime import datetime
 from django.utils.translation import gettext_lazy as _
 
 from commerce.models import Bill, Checkout, PaymentAttempt, Subscription
-from commerce.operations.checkouts import CheckoutClosed, NotEligible, PriceChanged
-from commerce.queries.eligibility import eligibility_for
-from commerce.queries.quotes import quote_for
+from commerce.operations.checkouts import CheckoutClosed
+from commerce.operations.payments.kinds import kind_of
 from config.kit.actors import Actor
 from config.kit.errors import Conflict
 
@@ -44,23 +43,34 @@ def lock_attempt(attempt_id: int) -> PaymentAttempt:
 
 
 def lock_checkout(checkout_id: int) -> Checkout:
-    """The checkout, locked, with what its order needs."""
+    """The checkout, locked, with what its order needs; a change's subscription is locked before it."""
+    subscription_id: int | None = Checkout.objects.values_list("subscription_id", flat=True).get(
+        pk=checkout_id
+    )
+    subscription = _lock_subscription(subscription_id) if subscription_id is not None else None
     checkout: Checkout = (
         Checkout.objects.select_for_update(of=["self"])
         .select_related("product", "plan__product", "market__vendor_entity", "bill_to", "user", "tenant")
         .get(pk=checkout_id)
     )
+    if subscription is not None:
+        checkout.subscription = subscription
     return checkout
+
+
+def _lock_subscription(subscription_id: int) -> Subscription:
+    subscription: Subscription = (
+        Subscription.objects.select_for_update(of=["self"], no_key=True)
+        .select_related("product", "plan", "card", "tenant", "owner_user", "vendor_entity", "bill_to")
+        .get(pk=subscription_id)
+    )
+    return subscription
 
 
 def lock_bill(bill_id: int) -> Bill:
     """The bill with its subscription, both locked, the subscription first as every sweep does."""
     subscription_id = Bill.objects.values_list("subscription_id", flat=True).get(pk=bill_id)
-    subscription = (
-        Subscription.objects.select_for_update(of=["self"])
-        .select_related("product", "plan", "card", "tenant")
-        .get(pk=subscription_id)
-    )
+    subscription = _lock_subscription(subscription_id)
     bill: Bill = (
         Bill.objects.select_for_update(of=["self"]).select_related("payer", "vendor_entity").get(pk=bill_id)
     )
@@ -73,7 +83,7 @@ def check_before_confirming(*, actor: Actor, attempt_id: int, at: datetime) -> P
 
     :raises AttemptEnded: another process has settled it.
     :raises CheckoutClosed: the checkout ended, or its 24 hours are over.
-    :raises NotEligible: with all reasons. :raises PriceChanged: the price is another one now.
+    :raises DomainError: what the kind of checkout says: not eligible, another price, not active any more.
     :raises NotCharged: the bill or its subscription is not in a state to be charged.
     """
     attempt = lock_attempt(attempt_id)
@@ -109,15 +119,4 @@ def why_not_charged(bill: Bill) -> str:
 def _check_checkout(actor: Actor, checkout: Checkout, at: datetime) -> None:
     if checkout.state not in (Checkout.State.PAYING, Checkout.State.ACTION) or checkout.expires_at <= at:
         raise CheckoutClosed(checkout.state)
-    eligibility = eligibility_for(actor=actor, product=checkout.product, at=at)
-    if not eligibility.is_eligible:
-        raise NotEligible(eligibility)
-    quote = quote_for(
-        plan=checkout.plan,
-        quantity=checkout.quantity,
-        market=checkout.market,
-        time_zone=checkout.tenant.time_zone,
-        at=at,
-    )
-    if (quote.total_minor, quote.currency) != (checkout.total_minor, checkout.currency):
-        raise PriceChanged(quote)
+    kind_of(checkout).check(actor, checkout, at)

@@ -9,12 +9,12 @@ from commerce.gateways.declines import AUTHENTICATION
 from commerce.models import Bill, Card, Checkout, Order, Payment, PaymentAttempt, Refund, Subscription
 from commerce.operations import notices
 from commerce.operations.bills import BillNotOpen, book_payment
-from commerce.operations.orders import place_order
 from commerce.operations.payments.guards import lock_attempt
+from commerce.operations.payments.kinds import NothingToGive, kind_of
 from commerce.operations.subscriptions import remember
 from config.kit.actors import Actor
 from config.kit.faults import reached
-from config.kit.tenancy import tenant_atomic
+from config.kit.tenancy import atomic, tenant_atomic
 from directory.models import User
 from directory.operations.audit import record
 
@@ -106,8 +106,7 @@ def _record(
     if is_paid:
         _move(attempt, State.SUCCEEDED, at)
         if attempt.checkout is not None:
-            _complete_checkout(actor, attempt, attempt.checkout, intent, at)
-            return False
+            return not _complete_checkout(actor, attempt, attempt.checkout, intent, at)
         return attempt.bill is not None and not _complete_bill(actor, attempt, attempt.bill, intent, at)
     if intent.status == "canceled":
         if decline is None:
@@ -221,17 +220,25 @@ def mark_failed(*, actor: Actor, bill: Bill, kind: str, code: str, at: datetime)
 
 def _complete_checkout(
     actor: Actor, attempt: PaymentAttempt, checkout: Checkout, intent: Intent, at: datetime
-) -> None:
-    card = _keep_card(actor, checkout.user, intent, at)
-    placed = place_order(actor=actor, checkout=checkout, card=card, at=at)
+) -> bool:
+    """Make what was paid for and book the charge on its bill; False when nothing can be given for it."""
+    kind = kind_of(checkout)
+    card = _keep_card(actor, checkout.payer, intent, at)
+    try:
+        with atomic():
+            placed = kind.place(actor=actor, checkout=checkout, card=card, at=at)
+    except NothingToGive as late:
+        checkout.last_error = late.code
+        _set_checkout(checkout, Checkout.State.ABANDONED)
+        return False
     book_payment(
         actor=actor, bill=placed.bill, attempt=attempt, charge_id=intent.charge_id, received_at=at, at=at
     )
     checkout.paid_at = at
     checkout.last_error = ""
     _set_checkout(checkout, Checkout.State.PAID)
-    notices.queue_receipt(placed=placed, card=card, at=at)
-    notices.queue_purchase_notice(placed=placed, at=at)
+    kind.tell(placed=placed, card=card, at=at)
+    return True
 
 
 def _complete_bill(actor: Actor, attempt: PaymentAttempt, bill: Bill, intent: Intent, at: datetime) -> bool:
@@ -258,19 +265,19 @@ def _set_checkout(checkout: Checkout, state: str) -> None:
     checkout.save(update_fields=["state", "version", "last_error", "paid_at"])
 
 
-def _keep_card(actor: Actor, user: User, intent: Intent, at: datetime) -> Card | None:
-    """The payer's card as the processor describes it; the first one is the default."""
+def _keep_card(actor: Actor, payer: User | None, intent: Intent, at: datetime) -> Card | None:
+    """The payer's card as the processor describes it (None: the organization's); the first one is the default."""
     facts = intent.card
     if facts is None:
         return None
     has_default = Card.objects.filter(
-        tenant_id=user.tenant_id, user=user, is_default=True, removed_at__isnull=True
+        tenant_id=actor.tenant_id, user=payer, is_default=True, removed_at__isnull=True
     ).exists()
     card, is_new = Card.objects.get_or_create(
         processor_id=facts.processor_id,
         defaults={
-            "tenant_id": user.tenant_id,
-            "user": user,
+            "tenant_id": actor.tenant_id,
+            "user": payer,
             "brand": facts.brand[:20],
             "last4": facts.last4,
             "expires_year": facts.expires_year,

@@ -1,27 +1,53 @@
-"""Paying a checkout, with the buyer waiting (product §3.4; F-18)."""
+"""Paying a checkout, with the payer waiting: a purchase, or a change of a subscription (product §3.4, §5; F-18)."""
 
 import uuid
+from dataclasses import dataclass, replace
 from datetime import datetime
 
+from django.conf import settings
 from django.utils.translation import gettext_lazy as _
 
 from commerce.gateways import Declined, Intent, NeedsAuthentication, Retryable
 from commerce.gateways.declines import sentence_of
-from commerce.models import Checkout, PaymentAttempt
+from commerce.models import Card, Checkout, PaymentAttempt
 from commerce.operations.checkouts import CheckoutClosed, TermsNotAccepted
 from commerce.operations.payments import attempts, outcomes
 from commerce.operations.payments.customers import customer_of
 from commerce.operations.payments.guards import lock_checkout
+from commerce.operations.payments.kinds import kind_of
 from commerce.operations.payments.outcomes import ActionNeeded, Outcome, Paid, Pending
 from config.kit.actors import Actor
-from config.kit.errors import Malformed, NotVisible
+from config.kit.errors import Conflict, Malformed, NotVisible
 from config.kit.faults import reached
 from config.kit.tenancy import tenant_atomic
 from directory.operations.audit import record
-from directory.permissions import Capability
 
 State = Checkout.State
+Kind = Checkout.Kind
 UNDER_WAY = (State.PAYING, State.ACTION)
+CHANGES = (Kind.ADD_SEATS, Kind.REACTIVATION)
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """With what the payer wants to pay: card details from the browser, good for one try, or a saved card.
+
+    `version` is that of the checkout on the page; None where the page checked it before.
+    """
+
+    confirmation_token: str = ""
+    card: Card | None = None
+    version: int | None = None
+
+    @property
+    def card_id(self) -> str:
+        return self.card.processor_id if self.card else ""
+
+    def is_of(self, attempt: PaymentAttempt) -> bool:
+        return bool(
+            attempt.confirmation_token == self.confirmation_token
+            and attempt.card_processor_id == self.card_id
+        )
 
 
 def pay_checkout(*, actor: Actor, key: uuid.UUID, confirmation_token: str, at: datetime) -> Outcome:
@@ -38,19 +64,69 @@ def pay_checkout(*, actor: Actor, key: uuid.UUID, confirmation_token: str, at: d
     :raises Declined: the bank said no; the checkout is open again.
     :raises Retryable, Rejected: the processor did not take the question; nothing was charged.
     """
+    _require_token(confirmation_token)
+    checkout = _visible(actor, key)
+    if checkout.kind in CHANGES:
+        raise NotVisible
+    kind_of(checkout).allow(actor, checkout)
+    return _pay(actor, checkout, Means(confirmation_token), at)
+
+
+def pay_change(
+    *,
+    actor: Actor,
+    key: uuid.UUID,
+    version: int,
+    at: datetime,
+    card_id: int | None = None,
+    confirmation_token: str = "",
+) -> Outcome:
+    """Charge a change of a subscription once and make it: with a saved card of its payer, or with a new one.
+
+    The same guarantees as `pay_checkout`. `card_id` is the id of a `Card`; `version` that of the checkout whose
+    amount the person saw: what was shown is what is charged. A saved card that was declined may be tried again,
+    by a page that says so; the second click on the same page gets the first one's answer.
+
+    :raises NotVisible: no such change of this person. :raises NotAllowed: not theirs to make or to pay.
+    :raises Malformed: no card, or not one of the payer's.
+    :raises Conflict: the change was counted anew since the page was shown. :raises CheckoutClosed: it is over.
+    :raises DomainError: what its kind says right before the charge, such as `PriceChanged`.
+    :raises Declined: the bank said no; it can be paid with another card.
+    :raises Retryable, Rejected: the processor did not take the question; nothing was charged.
+    """
+    if card_id is None:
+        _require_token(confirmation_token)
+    checkout = _visible(actor, key)
+    if checkout.kind not in CHANGES:
+        raise NotVisible
+    with tenant_atomic(actor):
+        kind_of(checkout).allow(actor, checkout)
+        card = (
+            None
+            if card_id is None
+            else Card.objects.of_payer(actor, checkout.payer).filter(pk=card_id).first()
+        )
+    if card_id is not None and card is None:
+        raise Malformed(_("Choose one of the cards."), field="card")
+    means = Means("" if card else confirmation_token, card, version)
+    return _pay(actor, checkout, means, at)
+
+
+def _require_token(confirmation_token: str) -> None:
     if not confirmation_token or len(confirmation_token) > 80:
         raise Malformed(_("Enter the details of a card."), field="card")
-    actor.require(Capability.BUY, is_own=True, is_org=False, sees=Capability.BUY)
-    checkout = _visible(actor, key)
+
+
+def _pay(actor: Actor, checkout: Checkout, means: Means, at: datetime) -> Outcome:
     customer_id = ""
     if checkout.state == State.OPEN:
-        customer_id = customer_of(actor=actor, payer=checkout.user, at=at)
+        customer_id = customer_of(actor=actor, payer=checkout.payer, at=at)
     reached("R2:before")
-    attempt = _begin(actor, checkout.pk, customer_id, confirmation_token, at)
+    attempt = _begin(actor, checkout.pk, customer_id, means, at)
     reached("R2:after")
     if attempt is not None:
         return _drive(actor, checkout.pk, attempt, at)
-    return finish_checkout(actor=actor, key=key, at=at)
+    return finish_checkout(actor=actor, key=checkout.key, at=at)
 
 
 def finish_checkout(*, actor: Actor, key: uuid.UUID, at: datetime) -> Outcome:
@@ -79,7 +155,10 @@ def finish_checkout(*, actor: Actor, key: uuid.UUID, at: datetime) -> Outcome:
 def _visible(actor: Actor, key: uuid.UUID) -> Checkout:
     with tenant_atomic(actor):
         found: Checkout | None = (
-            Checkout.objects.visible_to(actor).select_related("user").filter(key=key).first()
+            Checkout.objects.visible_to(actor)
+            .select_related("user", "subscription__owner_user")
+            .filter(key=key)
+            .first()
         )
     if found is None:
         raise NotVisible
@@ -87,19 +166,21 @@ def _visible(actor: Actor, key: uuid.UUID) -> Checkout:
 
 
 def _begin(
-    actor: Actor, checkout_id: int, customer_id: str, confirmation_token: str, at: datetime
+    actor: Actor, checkout_id: int, customer_id: str, means: Means, at: datetime
 ) -> PaymentAttempt | None:
     """A new attempt for an open checkout, leased; None when there is one already, or it is paid."""
     with tenant_atomic(actor):
         checkout = lock_checkout(checkout_id)
         live = attempts.live_attempt(checkout)
-        is_other_card = live is not None and live.confirmation_token != confirmation_token
+        is_other_card = live is not None and not means.is_of(live)
         if live is not None and is_other_card and live.state in ("created", "intent") and not live.is_leased:
-            # Not confirmed yet: the card entered last is the one meant.
-            PaymentAttempt.objects.filter(pk=live.pk).update(confirmation_token=confirmation_token)
+            # Not confirmed yet: the card chosen last is the one meant.
+            PaymentAttempt.objects.filter(pk=live.pk).update(
+                confirmation_token=means.confirmation_token, card_processor_id=means.card_id
+            )
         waits_for_bank = live is not None and is_other_card and live.state == "action"
         if checkout.state == State.OPEN:
-            return _new_attempt(actor, checkout, customer_id, confirmation_token, at)
+            return _new_attempt(actor, checkout, customer_id, means, at)
     if not waits_for_bank or live is None or live.intent_id is None:
         return None
     outcomes.cancel(actor=actor, attempt_id=live.pk, intent_id=live.intent_id, reason="replaced", at=at)
@@ -107,28 +188,37 @@ def _begin(
         checkout = lock_checkout(checkout_id)
         if checkout.state != State.OPEN:
             return None
-        return _new_attempt(actor, checkout, live.customer_processor_id, confirmation_token, at)
+        means = replace(means, version=None)
+        return _new_attempt(actor, checkout, live.customer_processor_id, means, at)
 
 
 def _new_attempt(
-    actor: Actor, checkout: Checkout, customer_id: str, confirmation_token: str, at: datetime
+    actor: Actor, checkout: Checkout, customer_id: str, means: Means, at: datetime
 ) -> PaymentAttempt | None:
     if checkout.expires_at <= at:
         raise CheckoutClosed(State.ABANDONED)
+    if _is_answered(checkout, customer_id, means):
+        return None
+    if checkout.kind in CHANGES:
+        # The page says what paying agrees to; its button is the consent.
+        checkout.terms_version, checkout.consented_at = settings.TERMS_VERSION, at
+        checkout.card = means.card
     if checkout.consented_at is None:
         raise TermsNotAccepted
     if checkout.bill_to_id is None:
         raise Malformed(_("The billing address is missing."), field="street")
-    if not customer_id or checkout.attempts.filter(confirmation_token=confirmation_token).exists():
-        # The same card details again, after their outcome: the outcome is the answer.
-        return None
     attempt = attempts.begin(
-        actor=actor, cause=checkout, customer_id=customer_id, confirmation_token=confirmation_token, at=at
+        actor=actor,
+        cause=checkout,
+        customer_id=customer_id,
+        confirmation_token=means.confirmation_token,
+        card_id=means.card_id,
+        at=at,
     )
     checkout.state = State.PAYING
     checkout.last_error = ""
     checkout.version += 1
-    checkout.save(update_fields=["state", "last_error", "version"])
+    checkout.save(update_fields=["state", "last_error", "version", "terms_version", "consented_at", "card"])
     record(
         actor,
         "commerce.checkout.pay_asked",
@@ -139,6 +229,26 @@ def _new_attempt(
         after={"total_minor": checkout.total_minor, "currency": checkout.currency, "attempt": attempt.key},
     )
     return attempt
+
+
+def _is_answered(checkout: Checkout, customer_id: str, means: Means) -> bool:
+    """Whether what is asked has its answer already: the outcome of the same card details, or of an older page.
+
+    :raises Conflict: the page is older, and its answer is not that of its card.
+    """
+    if not customer_id:
+        return True
+    if (
+        means.confirmation_token
+        and checkout.attempts.filter(confirmation_token=means.confirmation_token).exists()
+    ):
+        return True
+    if means.version is None or means.version == checkout.version:
+        return False
+    latest = checkout.attempts.order_by("-id").first()
+    if latest is not None and means.is_of(latest):
+        return True
+    raise Conflict
 
 
 def _drive(actor: Actor, checkout_id: int, attempt: PaymentAttempt, at: datetime) -> Outcome:
@@ -182,4 +292,4 @@ def _refusal(attempt: PaymentAttempt) -> Declined | NeedsAuthentication:
     return Declined("hard" if attempt.decline_kind == "hard" else "soft", code, sentence_of(code))
 
 
-__all__ = ["ActionNeeded", "Outcome", "Paid", "Pending", "finish_checkout", "pay_checkout"]
+__all__ = ["ActionNeeded", "Outcome", "Paid", "Pending", "finish_checkout", "pay_change", "pay_checkout"]

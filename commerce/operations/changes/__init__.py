@@ -1,0 +1,20 @@
+"""Changing a running subscription: the number of seats, the plan, now or at the renewal (product §5.3, §5.4)."""
+
+from commerce.operations.changes.adding import (
+    TooSmallToCharge,
+    add_seats_on_account,
+    count_anew,
+    start_adding_seats,
+)
+from commerce.operations.changes.rules import BelowAssigned, Disputed, NoRenewal, NotChangeable
+
+__all__ = [
+    "BelowAssigned",
+    "Disputed",
+    "NoRenewal",
+    "NotChangeable",
+    "TooSmallToCharge",
+    "add_seats_on_account",
+    "count_anew",
+    "start_adding_seats",
+]

@@ -1,0 +1,139 @@
+"""What stands in the way of changing a subscription, decided under its lock (product §5.4, §9)."""
+
+import uuid
+from datetime import datetime
+
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
+
+from commerce.models import Subscription
+from commerce.operations.checkouts import NotEligible
+from commerce.operations.orders import MOST_CENTRAL_SEATS
+from commerce.queries.eligibility import eligibility_for
+from commerce.queries.seats import RenewalUnderWay
+from config.kit.actors import Actor
+from config.kit.errors import Conflict, Malformed, NotAllowed, NotVisible
+from directory.actors import tenant_row
+from directory.models import Tenant
+from directory.permissions import Capability
+
+
+class NotChangeable(Conflict):
+    """The subscription is a trial, or not active."""
+
+    code = "not_changeable"
+    message = _("Only an active subscription can be changed. Nothing was changed.")
+
+
+class Disputed(Conflict):
+    """A charge of it is contested at the bank: no seats are added until that is decided (product §5.6)."""
+
+    code = "disputed"
+    message = _(
+        "A charge for this is contested at the bank. Until that is decided no licenses are added. "
+        "Nothing was charged."
+    )
+
+
+class NoRenewal(Conflict):
+    """Recurring billing is off, so there is no renewal at which something could change."""
+
+    code = "no_renewal"
+    message = _("Recurring billing is off, so there is no renewal. Turn it on first. Nothing was changed.")
+
+
+class BelowAssigned(Conflict):
+    """Fewer seats than are assigned; `assigned` of them would have to be taken back first."""
+
+    code = "below_assigned"
+
+    def __init__(self, assigned: int, quantity: int) -> None:
+        self.assigned = assigned
+        back = assigned - quantity
+        super().__init__(
+            ngettext(
+                "%(assigned)d licenses are assigned. Take %(back)d back first. Nothing was changed.",
+                "%(assigned)d licenses are assigned. Take %(back)d back first. Nothing was changed.",
+                assigned,
+            )
+            % {"assigned": assigned, "back": back},
+            assigned=assigned,
+            back=back,
+        )
+
+
+def lock_subscription(actor: Actor, key: uuid.UUID, *, version: int | None = None) -> Subscription:
+    """The subscription that the actor sees, locked until the caller's transaction ends.
+
+    :raises NotVisible: there is none. :raises Conflict: it is not the `version` that the page showed.
+    """
+    found: Subscription | None = (
+        Subscription.objects.visible_to(actor)
+        .select_for_update(of=("self",), no_key=True)
+        .select_related(
+            "product", "plan", "card", "tenant", "owner_user", "vendor_entity", "bill_to", "market"
+        )
+        .filter(key=key)
+        .first()
+    )
+    if found is None:
+        raise NotVisible
+    if version is not None and found.version != version:
+        raise Conflict
+    return found
+
+
+def require_may_manage(actor: Actor, subscription: Subscription) -> None:
+    """:raises NotVisible: not even seen. :raises NotAllowed: seen, and not theirs to change."""
+    actor.require(
+        Capability.MANAGE_PURCHASES,
+        is_own=subscription.is_owned_by(actor),
+        is_org=subscription.is_organizations,
+        sees=Capability.SEE_PURCHASES,
+    )
+
+
+def require_changeable(subscription: Subscription) -> None:
+    """:raises NotChangeable: not active, or a trial, whose number and plan stay as they are."""
+    if subscription.state != Subscription.State.ACTIVE or subscription.channel == Subscription.Channel.TRIAL:
+        raise NotChangeable
+
+
+def most_seats(subscription: Subscription) -> int:
+    """How many seats it may have in all: the product's most, for a person; more for an organization."""
+    return MOST_CENTRAL_SEATS if subscription.is_organizations else int(subscription.product.max_quantity)
+
+
+def require_number(subscription: Subscription, quantity: int) -> None:
+    """:raises Malformed: not a number of seats that a subscription may have."""
+    most = most_seats(subscription)
+    if not 1 <= quantity <= most:
+        raise Malformed(
+            _("Choose 1 to %(most)s licenses in all. To have none, cancel instead. Nothing was changed.")
+            % {"most": most},
+            field="quantity",
+        )
+
+
+def require_addable(actor: Actor, subscription: Subscription, added: int, at: datetime) -> None:
+    """Whether `added` more seats may be bought at once.
+
+    :raises NotChangeable, Disputed: its state. :raises RenewalUnderWay: between two periods.
+    :raises Malformed: too few or too many.
+    :raises NotEligible: the person could not buy the product either, with all reasons.
+    :raises NotAllowed: the organization is suspended.
+    """
+    require_changeable(subscription)
+    if subscription.disputed_at is not None:
+        raise Disputed
+    if subscription.period_end <= at:
+        raise RenewalUnderWay
+    if added < 1:
+        raise Malformed(_("Enter a higher number than you have. Nothing was changed."), field="quantity")
+    require_number(subscription, subscription.quantity + added)
+    if not subscription.is_organizations:
+        eligibility = eligibility_for(actor=actor, product=subscription.product, at=at)
+        if not eligibility.is_eligible:
+            raise NotEligible(eligibility)
+    elif tenant_row(subscription.tenant_id).standing != Tenant.Standing.GOOD:
+        raise NotAllowed(_("Your organization is suspended; nothing can be bought."))
