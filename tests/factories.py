@@ -350,7 +350,13 @@ def make_self_service_subscription(
         )
         placed = place_order(actor=actor, checkout=checkout, card=card, at=at)
         book_payment(
-            actor=actor, bill=placed.bill, attempt=None, charge_id=f"ch_test_{number}", received_at=at, at=at
+            actor=actor,
+            bill=placed.bill,
+            attempt=None,
+            charge_id=f"ch_test_{number}",
+            received_at=at,
+            at=at,
+            card=card,
         )
         Checkout.objects.filter(pk=checkout.pk).update(state=Checkout.State.PAYING)
         Checkout.objects.filter(pk=checkout.pk).update(state=Checkout.State.PAID, paid_at=at)

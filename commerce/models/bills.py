@@ -60,15 +60,21 @@ class TsTzRange(Func):
 
 
 class BillQuerySet(ScopedQuerySet):
-    def visible_to(self, actor: Actor) -> "BillQuerySet":
-        """Bills that the actor may open: the own ones, the organization's for its admins."""
-        scopes = actor.scopes(Capability.SEE_BILLS)
+    def visible_to(self, actor: Actor, capability: str = Capability.SEE_BILLS) -> "BillQuerySet":
+        """The bills over which the actor holds a capability, by default those that the actor may open.
+
+        The own ones, the organization's for its admins; by `SEE_BILL_AMOUNTS` everybody's, amounts alone.
+        """
+        scopes = actor.scopes(capability)
+        rows = self.filter(tenant_id=actor.tenant_id)
+        if "all" in scopes:
+            return rows
         condition = Q(pk__in=[])
         if "own" in scopes and actor.user_id is not None:
             condition |= Q(payer_id=actor.user_id)
-        if "org" in scopes or "all" in scopes:
+        if "org" in scopes:
             condition |= Q(payer__isnull=True)
-        return self.filter(condition, tenant_id=actor.tenant_id)
+        return rows.filter(condition)
 
     def open(self) -> "BillQuerySet":
         return self.filter(status__in=[Bill.Status.OPEN, Bill.Status.PAST_DUE])
@@ -249,6 +255,12 @@ class Bill(TenantModel):
                 name="commerce_bill_charge_due",
             ),
             models.Index(fields=["tenant", "payer", "-id"], name="commerce_bill_payer_latest"),
+            models.Index(fields=["tenant", "-issued_at", "-id"], name="commerce_bill_latest"),
+            models.Index(
+                fields=["tenant", "payer", "due_at"],
+                condition=Q(status__in=["open", "past_due"]),
+                name="commerce_bill_to_pay",
+            ),
             models.Index(
                 fields=["next_dunning_at", "id"],
                 condition=Q(next_dunning_at__isnull=False),

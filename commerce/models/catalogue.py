@@ -7,10 +7,16 @@ from config.kit import grants
 
 
 class VendorEntity(models.Model):
-    """The seller named on a bill; bill numbers run per entity and year."""
+    """The seller named on a bill; bill numbers run per entity and year.
+
+    Bills show its address and numbers as they are: an entity that changes them is a new row with its own series.
+    """
 
     name = models.CharField(max_length=200, unique=True)
     bill_series = models.CharField(max_length=10, unique=True)
+    address = models.TextField(blank=True, default="", db_default="", help_text=_("As printed, by lines."))
+    tax_number = models.CharField(max_length=30, blank=True, default="", db_default="")
+    bank_account = models.CharField(max_length=60, blank=True, default="", db_default="")
 
     app_grants = grants.READ_ONLY
 

@@ -162,7 +162,7 @@ class PaymentAttempt(TenantModel):
 
 
 class Payment(TenantModel):
-    """Money received for a bill: an immutable ledger row.
+    """Money received for a bill: an immutable ledger row, with the card that paid it.
 
     `moved_from`: no new money, but that of another payment, whose bill was credited and issued anew. A payment
     without an attempt was booked by the vendor's staff, with its `reference`.
@@ -173,6 +173,15 @@ class Payment(TenantModel):
     )
     attempt = models.OneToOneField(
         PaymentAttempt, null=True, on_delete=models.PROTECT, related_name="payment", db_constraint=False
+    )
+    card = models.ForeignKey(
+        Card,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="payments",
+        db_constraint=False,
+        db_index=False,
     )
     amount_minor = models.BigIntegerField()
     currency = models.CharField(max_length=3)
@@ -196,6 +205,7 @@ class Payment(TenantModel):
             *TenantModel.Meta.constraints,
             SameTenant(field="bill", name="commerce_payment_bill"),
             SameTenant(field="attempt", name="commerce_payment_attempt"),
+            SameTenant(field="card", name="commerce_payment_card"),
             SameTenant(field="moved_from", name="commerce_payment_moved_from"),
             models.CheckConstraint(condition=Q(amount_minor__gt=0), name="commerce_payment_positive"),
         ]

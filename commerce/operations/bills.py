@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from commerce.models import Bill, BillLine, BillTo, Order, Payment, PaymentAttempt, Subscription
+from commerce.models import Bill, BillLine, BillTo, Card, Order, Payment, PaymentAttempt, Subscription
 from config.kit.actors import Actor
 from config.kit.errors import Conflict
 from config.kit.money import tax_on
@@ -135,8 +135,12 @@ def book_payment(
     charge_id: str,
     received_at: datetime,
     at: datetime,
+    card: Card | None = None,
+    reference: str = "",
 ) -> Payment:
     """Book one payment of the whole bill and make it paid, both or neither.
+
+    `card` paid it; `reference` is that of money which the vendor's staff found on the account.
 
     :raises BillNotOpen: it was paid, credited or voided meanwhile; nothing is booked.
     """
@@ -150,6 +154,7 @@ def book_payment(
                 paid_at=received_at,
                 charge_due_at=None,
                 leased_until=None,
+                next_dunning_at=None,
                 last_decline="",
             )
         )
@@ -163,6 +168,8 @@ def book_payment(
             currency=bill.currency,
             received_at=received_at,
             processor_charge_id=charge_id,
+            card=card,
+            reference=reference,
         )
         record(
             actor,

@@ -49,7 +49,8 @@ def load_catalogue(*, folder: Path = DATA) -> Loaded:
     """
     texts = json.loads((folder / "texts.json").read_text())
     with atomic():
-        markets = _load_markets(list(_rows(folder / "markets.csv")))
+        entities = _load_entities(list(_rows(folder / "vendor_entities.csv")))
+        markets = _load_markets(list(_rows(folder / "markets.csv")), entities)
         products = _load_products(list(_rows(folder / "products.csv")), texts)
         plans = _load_plans(products)
         prices = _load_prices(list(_rows(folder / "prices.csv")), plans, markets)
@@ -69,14 +70,25 @@ def _upsert(rows: list[Any], unique: list[str], updated: list[str]) -> None:
     )
 
 
-def _load_markets(rows: list[dict[str, str]]) -> dict[str, Market]:
-    names = {row["vendor_entity"]: row["bill_series"] for row in rows}
+def _load_entities(rows: list[dict[str, str]]) -> dict[str, VendorEntity]:
     _upsert(
-        [VendorEntity(name=name, bill_series=series) for name, series in names.items()],
+        [
+            VendorEntity(
+                name=row["vendor_entity"],
+                bill_series=row["bill_series"],
+                address="\n".join([row["street"], row["city"], row["country"]]),
+                tax_number=row["tax_number"],
+                bank_account=row["bank_account"],
+            )
+            for row in rows
+        ],
         ["name"],
-        ["bill_series"],
+        ["bill_series", "address", "tax_number", "bank_account"],
     )
-    entities = VendorEntity.objects.in_bulk(field_name="name")
+    return VendorEntity.objects.in_bulk(field_name="name")
+
+
+def _load_markets(rows: list[dict[str, str]], entities: dict[str, VendorEntity]) -> dict[str, Market]:
     _upsert(
         [
             Market(

@@ -17,6 +17,9 @@ def test_every_test_finds_the_catalogue() -> None:
     assert Plan.objects.count() == 72
     assert Price.objects.count() == 504
     assert VendorEntity.objects.count() == 3
+    assert VendorEntity.objects.get(bill_series="SK-NL").address == (
+        "Keizersgracht 1\n1015 CN Amsterdam\nNetherlands"
+    )
     assert ProductAlias.objects.get(former_key="CFQ7TTC0L3PB").product == product("power-bi-pro")
 
 

@@ -82,6 +82,7 @@ def test_a_good_card_is_charged_once_and_makes_the_order(pat: User, checkout: Ch
         assert (bill.status, bill.paid_minor, bill.total_minor) == ("paid", 11_374, 11_374)
         assert (attempt.state, attempt.amount_minor, attempt.leased_until) == ("succeeded", 11_374, None)
         assert (payment.attempt_id, payment.amount_minor) == (attempt.pk, 11_374)
+        assert payment.card == Card.objects.get()
         assert payment.processor_charge_id.startswith("ch_")
         assert (card.user_id, card.last4, card.is_default) == (pat.pk, "4242", True)
         assert subscription.card_id == card.pk

@@ -232,7 +232,13 @@ def _complete_checkout(
         _set_checkout(checkout, Checkout.State.ABANDONED)
         return False
     book_payment(
-        actor=actor, bill=placed.bill, attempt=attempt, charge_id=intent.charge_id, received_at=at, at=at
+        actor=actor,
+        bill=placed.bill,
+        attempt=attempt,
+        charge_id=intent.charge_id,
+        received_at=at,
+        at=at,
+        card=card,
     )
     checkout.paid_at = at
     checkout.last_error = ""
@@ -246,7 +252,13 @@ def _complete_bill(actor: Actor, attempt: PaymentAttempt, bill: Bill, intent: In
     subscription: Subscription = bill.subscription
     try:
         book_payment(
-            actor=actor, bill=bill, attempt=attempt, charge_id=intent.charge_id, received_at=at, at=at
+            actor=actor,
+            bill=bill,
+            attempt=attempt,
+            charge_id=intent.charge_id,
+            received_at=at,
+            at=at,
+            card=_card_of(intent),
         )
     except BillNotOpen:
         return False
@@ -257,6 +269,14 @@ def _complete_bill(actor: Actor, attempt: PaymentAttempt, bill: Bill, intent: In
         remember(subscription, "payment_recovered", actor=actor, at=at, bill=bill.number)
     notices.queue_renewal_receipt(bill=bill, at=at)
     return True
+
+
+def _card_of(intent: Intent) -> Card | None:
+    """The card that was charged, as far as it is known here."""
+    card: Card | None = (
+        Card.objects.filter(processor_id=intent.card.processor_id).first() if intent.card else None
+    )
+    return card
 
 
 def _set_checkout(checkout: Checkout, state: str) -> None:
