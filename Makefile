@@ -1,6 +1,7 @@
 # Every target does its own set-up. `make` alone lists them.
 VENV_PYTHON := .venv/bin/python
 BENCHMARKS := $(filter-out __% harness,$(patsubst benchmarks/%.py,%,$(wildcard benchmarks/*.py)))
+DRILLS := $(or $(NAME),renewals seats backup)
 SHELL := /bin/sh
 # Where it is set, each of the many processes would compile Django and its friends anew.
 unexport PYTHONDONTWRITEBYTECODE
@@ -34,11 +35,15 @@ bench: setup ## measure against the budgets (NAME=renewals for one)
 reset: setup ## forget the demo's data, keys and ports
 	$(VENV_PYTHON) -m config.demo.supervisor reset
 
-drill: setup ## kill workers at each step of 1,000 renewals; restore a backup (NAME=renewals or backup for one)
-ifneq ($(NAME),backup)
+drill: setup ## kill workers in 1,000 renewals, race 50 times for seats, restore a backup (NAME=seats for one)
+	$(if $(filter-out renewals seats backup,$(NAME)),$(error No such drill: $(NAME)))
+ifneq ($(filter renewals,$(DRILLS)),)
 	DRILL_SUBSCRIPTIONS=$(or $(SUBSCRIPTIONS),1000) $(VENV_PYTHON) -m pytest -n 2 -v tests/faults/test_killed_renewals.py $(ARGS)
 endif
-ifneq ($(NAME),renewals)
+ifneq ($(filter seats,$(DRILLS)),)
+	DRILL_RACES=$(or $(RACES),50) $(VENV_PYTHON) -m pytest -n 2 -v tests/concurrency/test_last_seats.py $(ARGS)
+endif
+ifneq ($(filter backup,$(DRILLS)),)
 	$(VENV_PYTHON) -m config.demo.drill
 endif
 
