@@ -45,6 +45,14 @@ def charge() -> None:
         charge.delay()
 
 
+@shared_task(name="commerce.refund")
+def refund() -> None:
+    """Give back what credit notes owe, and ring again while there is more."""
+    refunded = payments.settle_refunds(at=_now(), limit=CHARGES_A_RING)
+    if refunded.done + refunded.failed == CHARGES_A_RING:
+        refund.delay()
+
+
 @shared_task(name="commerce.reconcile")
 def reconcile() -> None:
     """Settle what is not final: stored webhooks, unanswered charges, abandoned checkouts."""

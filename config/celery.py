@@ -15,6 +15,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "renew": {"task": "commerce.renew", "schedule": 120.0},
     "charge": {"task": "commerce.charge", "schedule": 60.0},
+    "refund": {"task": "commerce.refund", "schedule": 60.0},
     "reconcile": {"task": "commerce.reconcile", "schedule": 60.0},
     "mails": {"task": "directory.send_due_mails", "schedule": 15.0},
 }

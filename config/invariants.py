@@ -55,6 +55,11 @@ def _instant(months: str) -> str:
 
 _LIVE = "type IN ('purchase', 'renewal', 'monthly_charge', 'trial_conversion') AND status NOT IN ('credited', 'void')"
 
+# Whatever pays for a period: a reactivation pays for the one that it begins.
+_BILLED = _LIVE.replace("'trial_conversion'", "'trial_conversion', 'reactivation'")
+# A refund that the bank sent back is undone by a row of its own.
+_RETURNED = "CASE WHEN r.reverses_id IS NULL THEN r.amount_minor ELSE -r.amount_minor END"
+
 INVARIANTS: tuple[Invariant, ...] = (
     Invariant(
         "I-01",
@@ -110,26 +115,61 @@ INVARIANTS: tuple[Invariant, ...] = (
     ),
     Invariant(
         "I-07",
-        "payments less refunds are what is paid",
+        "what was received for a bill is what is paid of it",
         """
-        SELECT b.id, b.number, b.paid_minor, coalesce(p.received, 0) - coalesce(r.returned, 0) AS booked
-          FROM commerce_bill b
+        SELECT b.id, b.number, b.paid_minor, coalesce(p.received, 0) AS received FROM commerce_bill b
           LEFT JOIN (SELECT bill_id, sum(amount_minor) AS received FROM commerce_payment GROUP BY 1) p
                  ON p.bill_id = b.id
-          LEFT JOIN (SELECT p.bill_id, sum(r.amount_minor) AS returned
-                       FROM commerce_refund r JOIN commerce_payment p ON p.id = r.payment_id GROUP BY 1) r
-                 ON r.bill_id = b.id
-         WHERE b.paid_minor <> coalesce(p.received, 0) - coalesce(r.returned, 0)
+         WHERE b.credits_id IS NULL AND b.paid_minor <> coalesce(p.received, 0)
         """,
     ),
     Invariant(
         "I-07",
-        "no payment is refunded beyond its amount, and each in its currency",
+        "what was given back of a bill, or is being given back, is counted on it",
+        f"""
+        SELECT b.id, b.number, b.refunded_minor, coalesce(r.returned, 0) AS returned,
+               coalesce(under_way.amount, 0) AS under_way
+          FROM commerce_bill b
+          LEFT JOIN (SELECT p.bill_id, sum({_RETURNED}) AS returned
+                       FROM commerce_refund r JOIN commerce_payment p ON p.id = r.payment_id GROUP BY 1) r
+                 ON r.bill_id = b.id
+          LEFT JOIN (SELECT p.bill_id, sum(a.amount_minor) AS amount
+                       FROM commerce_refundattempt a JOIN commerce_payment p ON p.id = a.payment_id
+                      WHERE a.state = 'created' GROUP BY 1) under_way ON under_way.bill_id = b.id
+         WHERE b.refunded_minor <> coalesce(r.returned, 0) + coalesce(under_way.amount, 0)
+            OR b.refunded_minor > b.paid_minor AND b.credits_id IS NULL
+        """,  # noqa: S608
+    ),
+    Invariant(
+        "I-07",
+        "the credit notes of a bill are what is credited of it, none of another subscription or currency",
         """
-        SELECT p.id, p.bill_id, p.amount_minor, sum(r.amount_minor) AS refunded
-          FROM commerce_payment p JOIN commerce_refund r ON r.payment_id = p.id
-         GROUP BY p.id HAVING sum(r.amount_minor) > p.amount_minor OR bool_or(r.currency <> p.currency)
+        SELECT b.id, b.number, b.credited_minor, coalesce(n.credited, 0) AS noted FROM commerce_bill b
+          LEFT JOIN (SELECT n.credits_id, -sum(n.total_minor) AS credited,
+                            bool_or(n.subscription_id <> b.subscription_id OR n.currency <> b.currency) AS is_other
+                       FROM commerce_bill n JOIN commerce_bill b ON b.id = n.credits_id GROUP BY 1) n
+                 ON n.credits_id = b.id
+         WHERE b.credited_minor <> coalesce(n.credited, 0) OR n.is_other
         """,
+    ),
+    Invariant(
+        "I-07",
+        "a credit note is paid as far as its money was given back",
+        f"""
+        SELECT n.id, n.number, n.status, n.paid_minor, coalesce(r.returned, 0) AS returned FROM commerce_bill n
+          LEFT JOIN (SELECT r.credit_note_id, sum({_RETURNED}) AS returned FROM commerce_refund r GROUP BY 1) r
+                 ON r.credit_note_id = n.id
+         WHERE n.credits_id IS NOT NULL AND -n.paid_minor <> coalesce(r.returned, 0)
+        """,  # noqa: S608
+    ),
+    Invariant(
+        "I-07",
+        "no charge is refunded beyond its amount, and each in its currency",
+        f"""
+        SELECT a.id, a.intent_id, a.amount_minor, sum({_RETURNED}) AS refunded
+          FROM commerce_paymentattempt a JOIN commerce_refund r ON r.attempt_id = a.id
+         GROUP BY a.id HAVING sum({_RETURNED}) NOT BETWEEN 0 AND a.amount_minor OR bool_or(r.currency <> a.currency)
+        """,  # noqa: S608
     ),
     Invariant(
         "I-07",
@@ -148,7 +188,18 @@ INVARIANTS: tuple[Invariant, ...] = (
           LEFT JOIN (SELECT bill_id, sum(amount_minor) AS amount FROM commerce_billline GROUP BY 1) l
                  ON l.bill_id = b.id
          WHERE b.subtotal_minor IS DISTINCT FROM l.amount OR b.total_minor <> b.subtotal_minor + b.tax_minor
-            OR b.tax_minor <> round(b.subtotal_minor * b.tax_rate / 100)
+            OR b.credits_id IS NULL AND b.tax_minor <> round(b.subtotal_minor * b.tax_rate / 100)
+        """,
+    ),
+    Invariant(
+        "I-08",
+        "the tax of a bill's credit notes is that of their sum, at the bill's own rate",
+        """
+        SELECT b.id, b.number, sum(n.subtotal_minor) AS subtotal, sum(n.tax_minor) AS tax
+          FROM commerce_bill n JOIN commerce_bill b ON b.id = n.credits_id
+         GROUP BY b.id
+        HAVING sum(n.tax_minor) <> round(sum(n.subtotal_minor) * b.tax_rate / 100)
+            OR bool_or(n.tax_rate <> b.tax_rate)
         """,
     ),
     Invariant(
@@ -166,7 +217,17 @@ INVARIANTS: tuple[Invariant, ...] = (
         SELECT a.id, a.tenant_id, a.intent_id, a.bill_id, a.checkout_id FROM commerce_paymentattempt a
          WHERE a.state = 'succeeded'
            AND NOT EXISTS (SELECT FROM commerce_payment p WHERE p.attempt_id = a.id)
-           AND NOT EXISTS (SELECT FROM commerce_refund r WHERE r.attempt_id = a.id)
+           AND NOT EXISTS (SELECT FROM commerce_refund r WHERE r.attempt_id = a.id AND r.payment_id IS NULL)
+        """,
+    ),
+    Invariant(
+        "I-09",
+        "each refund that succeeded is booked once, and nothing is booked of another",
+        """
+        SELECT a.id, a.tenant_id, a.key, a.state, a.processor_refund_id FROM commerce_refundattempt a
+          LEFT JOIN commerce_refund r ON r.processor_refund_id = a.processor_refund_id
+          LEFT JOIN commerce_refund back ON back.reverses_id = r.id
+         WHERE (a.state = 'succeeded') <> (r.id IS NOT NULL AND back.id IS NULL)
         """,
     ),
     Invariant(
@@ -187,7 +248,8 @@ INVARIANTS: tuple[Invariant, ...] = (
         "a bill or a checkout has at most one charge that succeeded",
         """
         SELECT bill_id, checkout_id, count(*) FROM commerce_paymentattempt a
-         WHERE state = 'succeeded' AND NOT EXISTS (SELECT FROM commerce_refund r WHERE r.attempt_id = a.id)
+         WHERE state = 'succeeded'
+           AND NOT EXISTS (SELECT FROM commerce_refund r WHERE r.attempt_id = a.id AND r.payment_id IS NULL)
          GROUP BY 1, 2 HAVING count(*) > 1
         """,
     ),
@@ -201,25 +263,28 @@ INVARIANTS: tuple[Invariant, ...] = (
     ),
     Invariant(
         "I-11",
-        "billed periods follow one another without gap or overlap",
+        "billed periods follow one another without gap or overlap; a reactivation may begin anew",
         f"""
         SELECT * FROM (
-            SELECT subscription_id, number, period_start,
-                   lag(period_end) OVER (PARTITION BY subscription_id ORDER BY period_start) AS previous_end
-              FROM commerce_bill WHERE {_LIVE}
-        ) periods WHERE period_start <> previous_end
+            SELECT subscription_id, number, type, period_start, lag(period_end) OVER
+                   (PARTITION BY subscription_id ORDER BY period_start, id) AS previous_end
+              FROM commerce_bill WHERE {_BILLED}
+        ) periods WHERE period_start <> previous_end AND type <> 'reactivation'
         """,  # noqa: S608
     ),
     Invariant(
         "I-11",
-        "an active subscription is billed from its first period to the running one, each once",
+        "an active subscription is billed from the first period of its anchor to the running one, each once",
         f"""
-        SELECT s.id, s.tenant_id, s.period_index, count(b.id) AS bills, max(b.period_end) AS billed_to
+        SELECT s.id, s.tenant_id, s.period_index, count(DISTINCT b.period_start) AS bills,
+               max(b.period_end) AS billed_to
           FROM commerce_subscription s
-          LEFT JOIN commerce_bill b ON b.subscription_id = s.id AND b.{_LIVE.replace(" status", " b.status")}
+          LEFT JOIN commerce_bill b ON b.subscription_id = s.id AND b.{_BILLED.replace(" status", " b.status")}
+                AND b.period_start >= {_instant("0")}
          WHERE s.state = 'active' AND s.channel <> 'trial'
          GROUP BY s.id
-        HAVING count(b.id) <> s.period_index + 1 OR max(b.period_end) IS DISTINCT FROM s.period_end
+        HAVING count(DISTINCT b.period_start) <> s.period_index + 1
+            OR max(b.period_end) IS DISTINCT FROM s.period_end
         """,  # noqa: S608
     ),
     Invariant(
@@ -303,6 +368,14 @@ INVARIANTS: tuple[Invariant, ...] = (
         SELECT id, tenant_id, state, intent_id, updated_at FROM commerce_paymentattempt
          WHERE state IN ('created', 'intent', 'confirming', 'unknown')
            AND updated_at < %(at)s - interval '1 hour'
+        """,
+    ),
+    Invariant(
+        "I-16",
+        "no refund waits for its turn for more than an hour",
+        """
+        SELECT id, tenant_id, key, next_try_at FROM commerce_refundattempt
+         WHERE state = 'created' AND failure_code = '' AND next_try_at < %(at)s - interval '1 hour'
         """,
     ),
     Invariant(

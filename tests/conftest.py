@@ -156,6 +156,15 @@ def processor() -> Iterator[str]:
     yield from _serve("processor", settings.STRIPE_API_BASE, processor_command(os.environ, state))
 
 
+@pytest.fixture
+def empty_processor(processor: str) -> str:
+    """A card processor that knows nothing yet, orders no faults and sends no webhooks."""
+    from tests.processor import reset
+
+    reset()
+    return processor
+
+
 @pytest.fixture(scope="session")
 def identity_provider() -> Iterator[dict[str, str]]:
     """The issuer of each demo tenant by its key, all of them running."""

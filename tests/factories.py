@@ -17,17 +17,23 @@ from django.test import Client
 from commerce.models import (
     Agreement,
     AgreementPrice,
+    Bill,
     BillTo,
     Card,
     Checkout,
     Market,
+    Order,
+    OrderLine,
+    PaymentAttempt,
     Plan,
     Price,
     Product,
     Subscription,
 )
-from commerce.operations.bills import book_payment
+from commerce.operations.bills import Line, book_payment
+from commerce.operations.credits import issue_credit_note
 from commerce.operations.orders import place_order, purchase_centrally
+from commerce.operations.payments.guards import lock_bill
 from config.kit.actors import Actor
 from config.kit.tenancy import connection, tenant_atomic, use_login
 from directory.actors import build_actor
@@ -349,10 +355,21 @@ def make_self_service_subscription(
             added_at=at,
         )
         placed = place_order(actor=actor, checkout=checkout, card=card, at=at)
+        attempt = PaymentAttempt.objects.create(
+            tenant_id=user.tenant_id,
+            checkout=checkout,
+            key=f"att_test_{number}",
+            intent_id=f"pi_test_{number}",
+            amount_minor=checkout.total_minor,
+            currency=checkout.currency,
+            state=PaymentAttempt.State.SUCCEEDED,
+            created_at=at,
+            updated_at=at,
+        )
         book_payment(
             actor=actor,
             bill=placed.bill,
-            attempt=None,
+            attempt=attempt,
             charge_id=f"ch_test_{number}",
             received_at=at,
             at=at,
@@ -362,6 +379,27 @@ def make_self_service_subscription(
         Checkout.objects.filter(pk=checkout.pk).update(state=Checkout.State.PAID, paid_at=at)
     user.purchaser_since = user.purchaser_since or at
     return placed.subscription
+
+
+def make_credit_note(bill: Bill, subtotal_minor: int, *, at: datetime = AT, type: str = "refund") -> Bill:
+    """A credit note that takes back an amount without tax, as an operation issues it; nothing is refunded yet."""
+    actor = Actor.system(bill.tenant_id)
+    with tenant_atomic(bill.tenant_id):
+        locked = lock_bill(bill.pk)
+        order = Order.objects.create(
+            tenant_id=bill.tenant_id, type="cancel", placed_at=at, actor_label=actor.label
+        )
+        OrderLine.objects.create(
+            tenant_id=bill.tenant_id,
+            order=order,
+            subscription_id=bill.subscription_id,
+            quantity=0,
+            currency=bill.currency,
+            unit_price_minor=subtotal_minor,
+            amount_minor=-subtotal_minor,
+        )
+        line = Line("Power BI Pro", 1, subtotal_minor, subtotal_minor, bill.period_start, bill.period_end)
+        return issue_credit_note(actor=actor, bill=locked, type=type, order=order, lines=[line], at=at)
 
 
 def make_agreement(tenant: Tenant, *, plan: Plan | None = None, unit_price_minor: int = 800) -> Agreement:

@@ -33,6 +33,12 @@ def intents() -> list[dict[str, Any]]:
     return found
 
 
+def refunds() -> list[dict[str, Any]]:
+    """All refunds, newest first, those that failed among them."""
+    found: list[dict[str, Any]] = control("GET", "objects", kind="refund")["data"]
+    return found
+
+
 def fault(kind: str, path: str, **facts: Any) -> None:
     """Order a fault for the next matching POST, or for others by `method`."""
     control("POST", "faults", **{"kind": kind, "method": "POST", "path": path, **facts})

@@ -53,11 +53,16 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class RefundFacts:
-    """Money given back."""
+    """Money given back, or on its way: `is_done`; `failure` says why it did not arrive, else it is empty."""
 
     id: str
+    intent_id: str
     amount_minor: int
     currency: str
+    is_done: bool
+    failure: str
+    made_at: datetime
+    metadata: dict[str, str]
 
 
 def create_customer(*, key: str, email: str, name: str, metadata: dict[str, str]) -> str:
@@ -172,11 +177,33 @@ def refund(*, key: str, intent_id: str, amount_minor: int, metadata: dict[str, s
     :raises Rejected: more than is left, or not charged.
     """
     with _translated():
-        made = _client().v1.refunds.create(
-            {"payment_intent": intent_id, "amount": amount_minor, "metadata": metadata},
-            {"idempotency_key": key, "max_network_retries": _REPEATS},
+        return _refund(
+            _client().v1.refunds.create(
+                {"payment_intent": intent_id, "amount": amount_minor, "metadata": metadata},
+                {"idempotency_key": key, "max_network_retries": _REPEATS},
+            )
         )
-        return RefundFacts(str(made.id), int(made.amount), str(made.currency).upper())
+
+
+def retrieve_refund(refund_id: str) -> RefundFacts:
+    """The refund as it is now.
+
+    :raises Retryable: no usable answer. :raises Rejected: unknown to the processor.
+    """
+    with _translated():
+        return _refund(_client().v1.refunds.retrieve(refund_id, {}, {"max_network_retries": _REPEATS}))
+
+
+def refunds_of(intent_id: str) -> list[RefundFacts]:
+    """Every refund of an intent's charge, newest first, those that failed among them.
+
+    :raises Retryable: no usable answer. :raises Rejected: unknown to the processor.
+    """
+    with _translated():
+        pages = _client().v1.refunds.list(
+            {"payment_intent": intent_id, "limit": 100}, {"max_network_retries": _REPEATS}
+        )
+        return [_refund(made) for made in pages.auto_paging_iter()]
 
 
 def verify_webhook(payload: bytes, header: str) -> Event:
@@ -285,6 +312,21 @@ def _intent(made: stripe.PaymentIntent) -> Intent:
         charged_at=(
             datetime.fromtimestamp(charge["created"], UTC) if is_paid and isinstance(charge, dict) else None
         ),
+        metadata=dict(raw.get("metadata") or {}),
+    )
+
+
+def _refund(made: stripe.Refund) -> RefundFacts:
+    raw: dict[str, Any] = made.to_dict()
+    has_failed = raw["status"] in ("failed", "canceled")
+    return RefundFacts(
+        id=raw["id"],
+        intent_id=_id_of(raw.get("payment_intent")),
+        amount_minor=raw["amount"],
+        currency=raw["currency"].upper(),
+        is_done=raw["status"] == "succeeded",
+        failure=str(raw.get("failure_reason") or raw["status"]) if has_failed else "",
+        made_at=datetime.fromtimestamp(raw["created"], UTC),
         metadata=dict(raw.get("metadata") or {}),
     )
 

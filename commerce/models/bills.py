@@ -77,7 +77,8 @@ class BillQuerySet(ScopedQuerySet):
         return rows.filter(condition)
 
     def open(self) -> "BillQuerySet":
-        return self.filter(status__in=[Bill.Status.OPEN, Bill.Status.PAST_DUE])
+        """Bills that wait for the payer's money; never a credit note, which waits for ours."""
+        return self.filter(status__in=[Bill.Status.OPEN, Bill.Status.PAST_DUE], credits__isnull=True)
 
 
 PERIOD_TYPES = ["purchase", "renewal", "monthly_charge", "trial_conversion"]
@@ -93,7 +94,8 @@ class Bill(TenantModel):
     A credit note is a bill with a negative total that names in `credits` the bill it takes back: open while its
     money is to be refunded, paid when it was, credited at once where no money moves. `credited_minor` sums a
     bill's credit notes, `refunded_minor` what of its money was given back or is being given back (I-07). A bill
-    that was issued anew after a correction names the old one in `replaces`.
+    whose money is refunded stays paid, also in full: its period was billed. It becomes credited when nothing of
+    it was paid, or when its money was moved to the bill that was issued anew and names it in `replaces`.
 
     `failed_at`, `dunning_step` and `next_dunning_at` are the place in the calendar of product §5.6;
     `decline_kind` says whether the next step tries the card again (soft) or only writes (hard, auth).

@@ -212,13 +212,18 @@ class Payment(TenantModel):
 
 
 class Refund(TenantModel):
-    """Money given back of one payment: an immutable ledger row, for example of a charge that came too late."""
+    """Money given back of one payment: an immutable ledger row.
+
+    With a `credit_note`, of money that was booked; without payment and note, a charge that came too late.
+    `attempt` is the charge that it came out of, also where the payment was moved from a corrected bill.
+    `reverses`: the bank sent that refund back, and this row takes it off again.
+    """
 
     payment = models.ForeignKey(
         Payment, null=True, on_delete=models.PROTECT, related_name="refunds", db_constraint=False
     )
     attempt = models.ForeignKey(
-        PaymentAttempt, on_delete=models.PROTECT, related_name="refunds", db_constraint=False
+        PaymentAttempt, null=True, on_delete=models.PROTECT, related_name="refunds", db_constraint=False
     )
     credit_note = models.ForeignKey(
         "commerce.Bill",
@@ -226,6 +231,14 @@ class Refund(TenantModel):
         blank=True,
         on_delete=models.PROTECT,
         related_name="refunds",
+        db_constraint=False,
+    )
+    reverses = models.OneToOneField(
+        "self",
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="reversed_by",
         db_constraint=False,
     )
     amount_minor = models.BigIntegerField()
@@ -242,7 +255,12 @@ class Refund(TenantModel):
             SameTenant(field="payment", name="commerce_refund_payment"),
             SameTenant(field="attempt", name="commerce_refund_attempt"),
             SameTenant(field="credit_note", name="commerce_refund_credit_note"),
+            SameTenant(field="reverses", name="commerce_refund_reverses"),
             models.CheckConstraint(condition=Q(amount_minor__gt=0), name="commerce_refund_positive"),
+            models.CheckConstraint(
+                condition=Q(attempt__isnull=False) | Q(payment__isnull=False, credit_note__isnull=False),
+                name="commerce_refund_cause",
+            ),
         ]
 
 
@@ -251,6 +269,8 @@ class RefundAttempt(TenantModel):
 
     created -> succeeded, whereupon a `Refund` is booked, or failed, which gives the sum back to the bill's
     refundable rest and waits for the vendor's staff. Repeating the call with the same key gives the same refund.
+    succeeded -> failed when the cardholder's bank sends the money back. `payment` is the credited bill's own;
+    the charge may be that of an older bill from which it was moved.
     """
 
     class State(models.TextChoices):
@@ -282,6 +302,12 @@ class RefundAttempt(TenantModel):
             SameTenant(field="payment", name="commerce_refundattempt_payment"),
             SameTenant(field="credit_note", name="commerce_refundattempt_credit_note"),
             models.CheckConstraint(condition=Q(amount_minor__gt=0), name="commerce_refundattempt_positive"),
+            # At most one refund of a credit note is under way or done.
+            models.UniqueConstraint(
+                fields=["credit_note"],
+                condition=~Q(state="failed"),
+                name="commerce_refundattempt_one_live",
+            ),
         ]
         indexes = [
             models.Index(

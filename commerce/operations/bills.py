@@ -3,8 +3,19 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
-from commerce.models import Bill, BillLine, BillTo, Card, Order, Payment, PaymentAttempt, Subscription
+from commerce.models import (
+    Bill,
+    BillLine,
+    BillTo,
+    Card,
+    Order,
+    Payment,
+    PaymentAttempt,
+    Subscription,
+    VendorEntity,
+)
 from config.kit.actors import Actor
 from config.kit.errors import Conflict
 from config.kit.money import tax_on
@@ -49,6 +60,36 @@ def bill_number(series: str, year: int, number: int) -> str:
     return f"{series}-{year}-{number:06d}"
 
 
+def next_number(vendor_entity: VendorEntity, at: datetime) -> dict[str, Any]:
+    """The fields of a bill that say its number, the next of its series, whose row is locked from here on."""
+    year = series_year(at)
+    with connection().cursor() as cursor:
+        cursor.execute(_TAKE_NUMBER, [vendor_entity.pk, year])
+        number: int = cursor.fetchone()[0]
+    return {
+        "number": bill_number(vendor_entity.bill_series, year, number),
+        "vendor_entity": vendor_entity,
+        "series_year": year,
+        "series_number": number,
+    }
+
+
+def write_lines(bill: Bill, lines: Sequence[Line]) -> None:
+    BillLine.objects.bulk_create(
+        BillLine(
+            tenant_id=bill.tenant_id,
+            bill=bill,
+            description=line.description,
+            quantity=line.quantity,
+            unit_price_minor=line.unit_price_minor,
+            amount_minor=line.amount_minor,
+            service_start=line.service_start,
+            service_end=line.service_end,
+        )
+        for line in lines
+    )
+
+
 def issue_bill(
     *,
     actor: Actor,
@@ -69,20 +110,12 @@ def issue_bill(
 
     Call it late in the caller's transaction: the series' row is locked from here to the commit.
     """
-    vendor_entity = subscription.vendor_entity
     subtotal_minor = sum(line.amount_minor for line in lines)
     tax_minor = tax_on(subtotal_minor, subscription.tax_rate)
-    year = series_year(at)
     with atomic():
-        with connection().cursor() as cursor:
-            cursor.execute(_TAKE_NUMBER, [vendor_entity.pk, year])
-            number: int = cursor.fetchone()[0]
         bill = Bill.objects.create(
             tenant_id=subscription.tenant_id,
-            number=bill_number(vendor_entity.bill_series, year, number),
-            vendor_entity=vendor_entity,
-            series_year=year,
-            series_number=number,
+            **next_number(subscription.vendor_entity, at),
             order=order,
             subscription=subscription,
             bill_to=bill_to,
@@ -102,19 +135,7 @@ def issue_bill(
             total_minor=subtotal_minor + tax_minor,
             charge_due_at=charge_due_at,
         )
-        BillLine.objects.bulk_create(
-            BillLine(
-                tenant_id=bill.tenant_id,
-                bill=bill,
-                description=line.description,
-                quantity=line.quantity,
-                unit_price_minor=line.unit_price_minor,
-                amount_minor=line.amount_minor,
-                service_start=line.service_start,
-                service_end=line.service_end,
-            )
-            for line in lines
-        )
+        write_lines(bill, lines)
         record(
             actor,
             "commerce.bill.issued",

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.conf import settings
 
-from commerce.models import Bill, Card, Subscription
+from commerce.models import Bill, Card, RefundAttempt, Subscription
 from commerce.operations.orders import Placed
 from config.kit.tenancy import tenant_atomic
 from directory.models import Tenant, User
@@ -113,6 +113,33 @@ def queue_renewal_receipt(*, bill: Bill, at: datetime) -> None:
             "card": _card_text(subscription.card),
             "refund_until_at": (at + settings.REFUND_WINDOW).isoformat(),
             "recurring_billing": subscription.recurring_billing,
+            "link": purchase_link(subscription),
+        },
+        at=at,
+    )
+
+
+def queue_refund(*, bill: Bill, refund: RefundAttempt, at: datetime) -> None:
+    """What was given back to the card that paid `bill`, to the payer; who left is told nothing, the admins are."""
+    subscription: Subscription = bill.subscription
+    note = refund.credit_note
+    payer: User | None = bill.payer
+    has_payer = payer is not None and payer.is_active
+    queue_mail(
+        "refund",
+        event_key=refund.key,
+        to=[payer] if payer is not None and has_payer else _billing_admins(subscription.tenant_id),
+        tenant_id=subscription.tenant_id,
+        context=_facts(subscription, bill)
+        | {
+            "payer": payer.name if payer is not None else "",
+            "payer_left": payer is not None and not has_payer,
+            "card": _card_text(refund.payment.card),
+            "credit_note_number": note.number,
+            "reason": note.type,
+            "subtotal_minor": -note.subtotal_minor,
+            "tax_minor": -note.tax_minor,
+            "total_minor": refund.amount_minor,
             "link": purchase_link(subscription),
         },
         at=at,

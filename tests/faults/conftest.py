@@ -1,23 +1,15 @@
-"""A card processor that knows nothing yet, and the passing of real time."""
+"""The passing of real time."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
 
-from tests.processor import reset
-
-
-@pytest.fixture
-def empty_processor(processor: str) -> str:
-    reset()
-    return processor
-
 
 @pytest.fixture
 def leases_run_out() -> Callable[[], None]:
     """What some minutes of real time do: leases that nobody gave back are over."""
-    from commerce.models import Bill, PaymentAttempt
+    from commerce.models import Bill, PaymentAttempt, RefundAttempt
     from config.kit.tenancy import use_login
 
     def run_out() -> None:
@@ -25,5 +17,6 @@ def leases_run_out() -> Callable[[], None]:
         with use_login("worker"):
             PaymentAttempt.objects.filter(leased_until__isnull=False).update(leased_until=past)
             Bill.objects.filter(leased_until__isnull=False).update(leased_until=past)
+            RefundAttempt.objects.filter(leased_until__isnull=False).update(leased_until=past)
 
     return run_out

@@ -1,4 +1,7 @@
-"""Charging cards: commit the attempt > create > commit its id > confirm that id > record (architecture §8)."""
+"""Charging cards: commit the attempt > create > commit its id > confirm that id > record (architecture §8).
+
+And giving back: commit the attempt > ask > record.
+"""
 
 from commerce.operations.payments.charging import ChargeResult, charge_bill, take_due_bills
 from commerce.operations.payments.outcomes import ActionNeeded, Outcome, Paid, Pending
@@ -10,6 +13,7 @@ from commerce.operations.payments.reconciling import (
     settle_attempts,
     settle_intent,
 )
+from commerce.operations.payments.refunding import Refunded, refund_now, settle_refunds
 from commerce.operations.payments.webhooks import store_event
 
 __all__ = [
@@ -18,6 +22,7 @@ __all__ = [
     "Outcome",
     "Paid",
     "Pending",
+    "Refunded",
     "abandon_checkouts",
     "charge_bill",
     "finish_checkout",
@@ -25,8 +30,10 @@ __all__ = [
     "pay_change",
     "pay_checkout",
     "reconcile",
+    "refund_now",
     "settle_attempts",
     "settle_intent",
+    "settle_refunds",
     "store_event",
     "take_due_bills",
 ]

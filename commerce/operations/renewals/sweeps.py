@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from commerce.operations.payments import reconcile
+from commerce.operations.payments import Refunded, reconcile, settle_refunds
 from commerce.operations.renewals.batches import Swept
 from commerce.operations.renewals.charges import Charged, charge_due
 from commerce.operations.renewals.expiry import expire_due
@@ -20,15 +20,17 @@ class Sweeps:
     renewed: Swept
     expired: Swept
     charged: Charged
+    refunded: Refunded
     mails: int
 
 
 def run_sweeps(*, at: datetime) -> Sweeps:
-    """Run each sweep until nothing is due at `at`: settle what is open, renew, expire, charge, send mails."""
+    """Run each sweep until nothing is due at `at`: settle what is open, renew, expire, charge, refund, send mails."""
     return Sweeps(
         settled=reconcile(at),
         renewed=renew_due(at=at),
         expired=expire_due(at=at),
         charged=charge_due(at=at),
+        refunded=settle_refunds(at=at),
         mails=send_due_mails(at=at),
     )

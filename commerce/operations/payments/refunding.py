@@ -1,0 +1,356 @@
+"""Giving money back: commit the attempt > ask the processor > book the outcome once (I-07, I-09).
+
+The call stands between two short transactions, never inside one. It carries one key, so asking again gives the
+same refund; when the processor may have forgotten the key, the charge's refunds are looked through first.
+Driving an attempt twice at once does no harm; the lease only saves the work.
+"""
+
+import logging
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db.models import F, Q
+from django.db.models.functions import Now
+
+from commerce.gateways import Rejected, Retryable, stripe
+from commerce.gateways.stripe import RefundFacts
+from commerce.models import Bill, Refund, RefundAttempt
+from commerce.operations import notices
+from commerce.operations.credits import charge_of
+from commerce.operations.payments.guards import lock_bill
+from commerce.operations.subscriptions import remember
+from config.kit.actors import Actor
+from config.kit.faults import reached
+from config.kit.tenancy import atomic, tenant_atomic, use_login
+from directory.operations.audit import record
+
+log = logging.getLogger(__name__)
+
+State = RefundAttempt.State
+
+# The processor keeps a key for 24 hours; well before that, its own list says whether the refund was made.
+KEY_LIVES = timedelta(hours=1)
+UNANSWERED = "unanswered"
+MISMATCH = "mismatch"
+# So many refunds in a row without an answer: the processor is away, the next sweep tries again.
+GIVES_UP_AFTER = 3
+# How long after a try the next one comes, at most.
+LONGEST_WAIT = timedelta(hours=6)
+FIRST_WAIT = timedelta(minutes=1)
+# A refund that the bank takes its time over is asked about so often.
+BANK_WAITS = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Refunded:
+    """How many refunds one sweep put to the processor, by what came of it."""
+
+    done: int = 0
+    failed: int = 0
+    pending: int = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.done or self.failed)
+
+
+def refund_now(credit_note_id: int, *, actor: Actor, at: datetime) -> None:
+    """Try at once to refund a credit note that was just committed; outside any transaction, by the login in use.
+
+    Whatever is not done afterwards is done by the sweep, so nothing is raised when the processor is away.
+    """
+    with tenant_atomic(actor):
+        ids = list(
+            RefundAttempt.objects.filter(
+                tenant_id=actor.tenant_id, credit_note_id=credit_note_id, state=State.CREATED
+            ).values_list("pk", flat=True)
+        )
+        taken = [pk for pk in ids if _take(_free().filter(pk=pk))]
+    for pk in taken:
+        _drive(actor, pk, at)
+
+
+def settle_refunds(*, at: datetime, limit: int | None = None) -> Refunded:
+    """Drive every refund whose time has come, at most `limit`, oldest first. Worker's login.
+
+    One without an answer waits for a later sweep, each time a little longer.
+    """
+    results: list[str] = []
+    with use_login("worker"):
+        while limit is None or len(results) < limit:
+            claimed = _claim_next(at)
+            if claimed is None:
+                break
+            results.append(_drive(Actor.system(claimed.tenant_id), claimed.pk, at))
+            if results[-GIVES_UP_AFTER:] == [UNANSWERED] * GIVES_UP_AFTER:
+                log.warning("The card processor gives no answer about refunds; they wait.")
+                break
+    return Refunded(
+        done=results.count(State.SUCCEEDED),
+        failed=results.count(State.FAILED),
+        pending=results.count(State.CREATED) + results.count(UNANSWERED),
+    )
+
+
+def _free() -> Any:
+    """Refunds under way at which nobody is; none that the processor has as something else."""
+    return RefundAttempt.objects.filter(state=State.CREATED, failure_code="").filter(
+        Q(leased_until__isnull=True) | Q(leased_until__lt=Now())
+    )
+
+
+def _take(rows: Any) -> bool:
+    """Lease one attempt and count the try, before anything is asked."""
+    return bool(rows.update(leased_until=Now() + settings.CHARGE_LEASE, tries=F("tries") + 1))
+
+
+def _claim_next(at: datetime) -> RefundAttempt | None:
+    reached("G2:before")
+    with atomic():
+        found: RefundAttempt | None = (
+            _free()
+            .filter(next_try_at__lte=at)
+            .select_for_update(skip_locked=True, of=["self"])
+            .order_by("next_try_at", "id")
+            .first()
+        )
+        if found is not None:
+            _take(RefundAttempt.objects.filter(pk=found.pk))
+    reached("G2:after")
+    return found
+
+
+def _drive(actor: Actor, attempt_id: int, at: datetime) -> str:
+    """Take a leased attempt as far as it goes now; its state afterwards, or `UNANSWERED`."""
+    try:
+        with tenant_atomic(actor):
+            attempt: RefundAttempt = RefundAttempt.objects.select_related("payment", "credit_note").get(
+                pk=attempt_id
+            )
+            charge = charge_of(attempt.payment)
+        assert charge is not None
+        assert charge.intent_id is not None
+        reached("G3:before")
+        made = _ask(attempt, charge.intent_id, at)
+        reached("G3:after")
+        return book_outcome(actor=actor, attempt_id=attempt_id, made=made, at=at)
+    except Retryable:
+        _postpone(actor, attempt_id, at)
+        return UNANSWERED
+    except Rejected as refused:
+        return fail(actor=actor, attempt_id=attempt_id, code=refused.reason, at=at)
+    finally:
+        reached("G5:before")
+        with tenant_atomic(actor):
+            RefundAttempt.objects.filter(pk=attempt_id).update(leased_until=None)
+        reached("G5:after")
+
+
+def _ask(attempt: RefundAttempt, intent_id: str, at: datetime) -> RefundFacts:
+    """The processor's refund for this attempt: the one that it has, else a new one.
+
+    :raises Retryable: no usable answer. :raises Rejected: it refuses, and has none.
+    """
+    if attempt.processor_refund_id is not None:
+        return stripe.retrieve_refund(attempt.processor_refund_id)
+    if attempt.created_at <= at - KEY_LIVES:
+        found = _made_before(attempt, intent_id)
+        if found is not None:
+            return found
+    try:
+        return stripe.refund(
+            key=attempt.key,
+            intent_id=intent_id,
+            amount_minor=attempt.amount_minor,
+            metadata={
+                "tenant": str(attempt.tenant_id),
+                "refund": attempt.key,
+                "credit_note": attempt.credit_note.number,
+            },
+        )
+    except Rejected:
+        # Perhaps because an earlier call, whose answer was lost, left nothing to give back.
+        found = _made_before(attempt, intent_id)
+        if found is None:
+            raise
+        return found
+
+
+def _made_before(attempt: RefundAttempt, intent_id: str) -> RefundFacts | None:
+    for made in stripe.refunds_of(intent_id):
+        if made.metadata.get("refund") == attempt.key:
+            return made
+    return None
+
+
+def _postpone(actor: Actor, attempt_id: int, at: datetime) -> None:
+    with tenant_atomic(actor):
+        tries = RefundAttempt.objects.values_list("tries", flat=True).get(pk=attempt_id)
+        wait = min(FIRST_WAIT * 2 ** min(tries, 16), LONGEST_WAIT)
+        RefundAttempt.objects.filter(pk=attempt_id, state=State.CREATED).update(
+            next_try_at=at + wait, updated_at=at
+        )
+
+
+def book_outcome(*, actor: Actor, attempt_id: int, made: RefundFacts, at: datetime) -> str:
+    """Record what the processor says about a refund; run again, it changes nothing more. The state afterwards.
+
+    A refund that arrived is booked with its credit note, in one transaction with the mail that tells the payer.
+    """
+    reached("G4:before")
+    with tenant_atomic(actor):
+        attempt, bill = _lock(attempt_id)
+        if (made.amount_minor, made.currency) != (attempt.amount_minor, attempt.currency):
+            _park(actor, attempt, made, at)
+        elif made.failure:
+            _fail(actor, attempt, bill, made.failure, at)
+        elif attempt.state == State.CREATED:
+            attempt.processor_refund_id = made.id
+            if made.is_done:
+                _succeed(actor, attempt, bill, made, at)
+            else:
+                attempt.next_try_at = at + BANK_WAITS
+                _save(attempt, at)
+        reached("G4:uncommitted")
+    reached("G4:after")
+    return attempt.state
+
+
+def fail(*, actor: Actor, attempt_id: int, code: str, at: datetime) -> str:
+    """The processor refuses: the sum can be given back otherwise, which the vendor's staff must do."""
+    with tenant_atomic(actor):
+        attempt, bill = _lock(attempt_id)
+        _fail(actor, attempt, bill, code, at)
+    return attempt.state
+
+
+def _lock(attempt_id: int) -> tuple[RefundAttempt, Bill]:
+    """The attempt, and the bill that it gives back of: subscription, bill, credit note, attempt, in that order."""
+    found = RefundAttempt.objects.select_related("credit_note").get(pk=attempt_id)
+    assert found.credit_note.credits_id is not None
+    bill = lock_bill(found.credit_note.credits_id)
+    note: Bill = Bill.objects.select_for_update(of=["self"]).get(pk=found.credit_note_id)
+    attempt: RefundAttempt = (
+        RefundAttempt.objects.select_for_update(of=["self"])
+        .select_related("payment__card")
+        .get(pk=attempt_id)
+    )
+    attempt.credit_note = note
+    return attempt, bill
+
+
+def _save(attempt: RefundAttempt, at: datetime) -> None:
+    attempt.updated_at = at
+    attempt.save(update_fields=["state", "processor_refund_id", "failure_code", "next_try_at", "updated_at"])
+
+
+def _succeed(actor: Actor, attempt: RefundAttempt, bill: Bill, made: RefundFacts, at: datetime) -> None:
+    note = attempt.credit_note
+    attempt.state = State.SUCCEEDED
+    _save(attempt, at)
+    Refund.objects.create(
+        tenant_id=attempt.tenant_id,
+        payment=attempt.payment,
+        attempt=charge_of(attempt.payment),
+        credit_note=note,
+        amount_minor=attempt.amount_minor,
+        currency=attempt.currency,
+        refunded_at=at,
+        processor_refund_id=made.id,
+    )
+    note.status, note.paid_minor, note.paid_at = Bill.Status.PAID, note.total_minor, at
+    note.save(update_fields=["status", "paid_minor", "paid_at"])
+    remember(
+        bill.subscription,
+        "refunded",
+        actor=actor,
+        at=at,
+        bill=bill.number,
+        credit_note=note.number,
+        amount_minor=attempt.amount_minor,
+        currency=attempt.currency,
+    )
+    _record(actor, "commerce.bill.refunded", attempt, bill, at)
+    notices.queue_refund(bill=bill, refund=attempt, at=at)
+
+
+def _fail(actor: Actor, attempt: RefundAttempt, bill: Bill, code: str, at: datetime) -> None:
+    """The sum counts as refundable again, and the credit note waits for the vendor's staff."""
+    if attempt.state == State.FAILED:
+        return
+    note = attempt.credit_note
+    if attempt.state == State.SUCCEEDED:
+        _take_back(attempt, at)
+        note.status, note.paid_minor, note.paid_at = Bill.Status.OPEN, 0, None
+        note.save(update_fields=["status", "paid_minor", "paid_at"])
+    attempt.state, attempt.failure_code = State.FAILED, code[:60]
+    _save(attempt, at)
+    Bill.objects.filter(pk=bill.pk).update(refunded_minor=F("refunded_minor") - attempt.amount_minor)
+    remember(
+        bill.subscription,
+        "refund_failed",
+        actor=actor,
+        at=at,
+        bill=bill.number,
+        credit_note=note.number,
+        amount_minor=attempt.amount_minor,
+        currency=attempt.currency,
+    )
+    _record(actor, "commerce.refund.failed", attempt, bill, at, reason=attempt.failure_code)
+    log.error("Credit note %s waits for staff: its refund failed (%s)", note.number, code)
+
+
+def _take_back(attempt: RefundAttempt, at: datetime) -> None:
+    """The cardholder's bank sent the money back: a row that undoes the booked one."""
+    booked = Refund.objects.get(processor_refund_id=attempt.processor_refund_id)
+    Refund.objects.create(
+        tenant_id=booked.tenant_id,
+        payment_id=booked.payment_id,
+        attempt_id=booked.attempt_id,
+        credit_note_id=booked.credit_note_id,
+        reverses=booked,
+        amount_minor=booked.amount_minor,
+        currency=booked.currency,
+        refunded_at=at,
+        processor_refund_id=f"{booked.processor_refund_id}:returned",
+    )
+
+
+def _park(actor: Actor, attempt: RefundAttempt, made: RefundFacts, at: datetime) -> None:
+    """Leave the attempt for the vendor's staff: the processor gave back something else than was asked."""
+    if attempt.failure_code == MISMATCH:
+        return
+    attempt.failure_code = MISMATCH
+    _save(attempt, at)
+    log.critical("Refund %s is not what the processor has as %s", attempt.key, made.id)
+    record(
+        actor,
+        "commerce.refund.parked",
+        at=at,
+        target_type="bill",
+        target_id=attempt.credit_note_id,
+        target_label=attempt.credit_note.number,
+        before={"amount_minor": attempt.amount_minor, "currency": attempt.currency},
+        after={"amount_minor": made.amount_minor, "currency": made.currency, "refund": made.id},
+    )
+
+
+def _record(
+    actor: Actor, code: str, attempt: RefundAttempt, bill: Bill, at: datetime, **facts: object
+) -> None:
+    record(
+        actor,
+        code,
+        at=at,
+        target_type="bill",
+        target_id=bill.pk,
+        target_label=bill.number,
+        after={
+            "amount_minor": attempt.amount_minor,
+            "currency": attempt.currency,
+            "credit_note": attempt.credit_note.number,
+            "refund": attempt.key,
+            **facts,
+        },
+    )
