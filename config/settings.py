@@ -257,6 +257,9 @@ CHECKOUT_KEPT = timedelta(hours=24)
 REFUND_WINDOW = timedelta(days=7)
 RENEWAL_BATCH = env.int("RENEWAL_BATCH", default=2000)
 CHARGE_LEASE = timedelta(minutes=5)
+# How many bills one worker charges side by side, and how many calls all sweeps together make to the processor.
+CHARGES_AT_ONCE = env.int("CHARGES_AT_ONCE", default=8)
+PROCESSOR_CALLS_PER_SECOND = env.int("PROCESSOR_CALLS_PER_SECOND", default=80)
 TERMS_VERSION = "2026-11"
 
 UNFOLD = {
@@ -305,4 +308,6 @@ LOGGING = {
     "formatters": {"line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", default="INFO")},
+    # Two lines a request, and nothing in them that ours do not say.
+    "loggers": {"stripe": {"level": "WARNING"}},
 }

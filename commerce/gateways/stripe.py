@@ -9,6 +9,7 @@ import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -27,6 +28,7 @@ from commerce.gateways import (
     Retryable,
 )
 from commerce.gateways.declines import AUTHENTICATION, kind_of, sentence_of
+from config.kit.rate import Pace
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +42,7 @@ _INTENT_FACTS: Final = ["latest_charge", "payment_method"]
 _REPEATS: Final = 2
 
 _clients = threading.local()
+_pace: ContextVar[Pace | None] = ContextVar("stripe_pace", default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,16 @@ class RefundFacts:
     failure: str
     made_at: datetime
     metadata: dict[str, str]
+
+
+@contextmanager
+def paced(pace: Pace) -> Iterator[None]:
+    """Let every request of the block, repeated ones too, wait for its turn. People do not wait: sweeps do."""
+    token = _pace.set(pace)
+    try:
+        yield
+    finally:
+        _pace.reset(token)
 
 
 def create_customer(*, key: str, email: str, name: str, metadata: dict[str, str]) -> str:
@@ -226,6 +239,16 @@ class UnexpectedState(Rejected):
     """The intent is not in a state in which this can be done; never leaves the module."""
 
 
+class _Paced(stripe.RequestsClient):
+    """Sends each request when its turn comes, where there is a pace to keep."""
+
+    def request(self, *args: Any, **facts: Any) -> Any:
+        pace = _pace.get()
+        if pace is not None:
+            pace.wait()
+        return super().request(*args, **facts)
+
+
 def _client() -> stripe.StripeClient:
     """This thread's client; one HTTP session each."""
     made: stripe.StripeClient | None = getattr(_clients, "made", None)
@@ -238,7 +261,7 @@ def _client() -> stripe.StripeClient:
             stripe_version=API_VERSION,
             base_addresses={"api": settings.STRIPE_API_BASE},
             max_network_retries=0,
-            http_client=stripe.RequestsClient(timeout=(CONNECT_SECONDS, READ_SECONDS)),
+            http_client=_Paced(timeout=(CONNECT_SECONDS, READ_SECONDS)),
         )
         _clients.made_for = wanted
     return made

@@ -6,8 +6,11 @@ G4 outcome, G5 lease released. Each `:before` and `:after`; what is not committe
 
 import os
 import signal
+import threading
 
 VARIABLE = "SEATKEEPER_FAULT"
+
+_counting = threading.Lock()
 
 
 def reached(point: str) -> None:
@@ -15,13 +18,13 @@ def reached(point: str) -> None:
 
     Nothing sets the variable but a drill, for a process that it starts.
     """
-    wanted = os.environ.get(VARIABLE, "")
-    if not wanted:
+    if not os.environ.get(VARIABLE, "").startswith(point):
         return
-    name, _, times = wanted.partition("@")
-    if name != point:
-        return
-    left = int(times or 1) - 1
-    if left == 0:
-        os.kill(os.getpid(), signal.SIGKILL)
-    os.environ[VARIABLE] = f"{name}@{left}"
+    with _counting:
+        name, _, times = os.environ[VARIABLE].partition("@")
+        if name != point:
+            return
+        left = int(times or 1) - 1
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        os.environ[VARIABLE] = f"{name}@{left}"

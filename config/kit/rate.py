@@ -1,10 +1,13 @@
-"""Limits on how often something may be tried, counted in Valkey (reliability §7).
+"""Limits on how often something may be tried, and a pace for those who can wait, counted in Valkey.
 
-A limit that guards sign-in or money fails closed: while Valkey is away nothing passes (F-06).
+A limit that guards sign-in or money fails closed: while Valkey is away nothing passes (F-06). A pace goes on,
+slowly (reliability §7, architecture §7).
 """
 
 import hashlib
 import logging
+import threading
+import time
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
@@ -24,6 +27,16 @@ _COUNT: Final = """
 local n = redis.call('INCR', KEYS[1])
 if n == 1 then redis.call('PEXPIRE', KEYS[1], ARGV[1]) end
 return {n, redis.call('PTTL', KEYS[1])}
+"""
+
+# A token bucket kept as one instant: when the next token is there. It lies at most a full bucket in the past.
+# Takes a token and answers in how many microseconds, negative for at once, by the server's clock.
+_TAKE: Final = """
+local t = redis.call('TIME')
+local now, step, bucket = t[1] * 1000000 + t[2], tonumber(ARGV[1]), tonumber(ARGV[2])
+local turn = math.max(tonumber(redis.call('GET', KEYS[1]) or '0'), now - bucket)
+redis.call('SET', KEYS[1], string.format('%.0f', turn + step), 'PX', math.ceil((turn + step - now + bucket) / 1000) + 1)
+return math.floor(turn - now)
 """
 
 
@@ -76,6 +89,68 @@ class Limit:
             return
         if number > self.tries:
             raise TooManyTries(max(1, -(-left_ms // 1000)))
+
+
+# Which share of a pace a process takes that cannot ask Valkey, and for how long it does not ask again.
+ALONE: Final = 0.1
+_ASKS_AGAIN_AFTER: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """A token bucket that all processes share, for work that can wait: `per_second` tokens, some in store.
+
+    While Valkey is away each process keeps to a tenth of it by itself, without a store: ten of them together
+    are not faster than all were.
+    """
+
+    name: str
+    per_second: float
+
+    def wait(self) -> None:
+        """Take one token, sleeping until it is there."""
+        seconds = self._shared()
+        if seconds is None:
+            seconds = self._alone()
+        if seconds > 0:
+            time.sleep(seconds)
+
+    def _shared(self) -> float | None:
+        """Seconds until the token is there; None while Valkey does not answer."""
+        with _alone.lock:
+            if time.monotonic() < _alone.until.get(self.name, 0.0):
+                return None
+        step = 1_000_000 / self.per_second
+        # An eighth of a second's worth in store, one at least: calls need not come in step.
+        bucket = step * max(1, self.per_second // 8) - step
+        try:
+            left = _valkey().eval(_TAKE, 1, f"seatkeeper:pace:{self.name}", str(step), str(bucket))
+        except redis.RedisError as error:
+            logger.warning("Pace %s is kept alone for a while: %s", self.name, error)
+            with _alone.lock:
+                _alone.until[self.name] = time.monotonic() + _ASKS_AGAIN_AFTER
+            return None
+        return float(left) / 1_000_000
+
+    def _alone(self) -> float:
+        step = 1 / (self.per_second * ALONE)
+        with _alone.lock:
+            now = time.monotonic()
+            turn = max(_alone.turns.get(self.name, 0.0), now)
+            _alone.turns[self.name] = turn + step
+        return turn - now
+
+
+class _Alone:
+    """This process's own count while Valkey is away, by the name of the pace; on the monotonic clock."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.turns: dict[str, float] = {}
+        self.until: dict[str, float] = {}
+
+
+_alone = _Alone()
 
 
 def client_address(request: HttpRequest) -> str:

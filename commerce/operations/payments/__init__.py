@@ -3,7 +3,8 @@
 And giving back: commit the attempt > ask > record.
 """
 
-from commerce.operations.payments.charging import ChargeResult, charge_bill, take_due_bills
+from commerce.operations.payments.attempts import GIVES_UP_AFTER
+from commerce.operations.payments.charging import ChargeResult, charge_bill, put_off, take_due_bills
 from commerce.operations.payments.outcomes import ActionNeeded, Outcome, Paid, Pending
 from commerce.operations.payments.paying import finish_checkout, pay_change, pay_checkout
 from commerce.operations.payments.reconciling import (
@@ -17,6 +18,7 @@ from commerce.operations.payments.refunding import Refunded, refund_now, settle_
 from commerce.operations.payments.webhooks import store_event
 
 __all__ = [
+    "GIVES_UP_AFTER",
     "ActionNeeded",
     "ChargeResult",
     "Outcome",
@@ -29,6 +31,7 @@ __all__ = [
     "handle_events",
     "pay_change",
     "pay_checkout",
+    "put_off",
     "reconcile",
     "refund_now",
     "settle_attempts",

@@ -31,6 +31,8 @@ State = PaymentAttempt.State
 # The processor keeps a key for 24 hours, and with it a failure of its own. Well before that, an attempt without
 # an id is given up instead: an intent that was never confirmed charges nothing.
 KEY_LIVES = timedelta(hours=1)
+# So many questions in a row without an answer: the processor is away, and whoever asks for many stops.
+GIVES_UP_AFTER = 3
 
 
 class KeyOutlived(DomainError):

@@ -42,6 +42,12 @@ def take_due_bills(*, at: datetime, limit: int) -> list[int]:
     return ids
 
 
+def put_off(*, bill_id: int) -> None:
+    """Keep an open bill out of the sweeps for the length of a lease: it was asked about and had no answer."""
+    with atomic():
+        Bill.objects.open().filter(pk=bill_id).update(leased_until=Now() + settings.CHARGE_LEASE)
+
+
 def charge_bill(*, bill_id: int, at: datetime, is_leased: bool = False) -> ChargeResult:
     """Charge one open card bill off session, once. Never inside a transaction; safe to call at any time.
 

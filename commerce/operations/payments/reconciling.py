@@ -47,7 +47,7 @@ def reconcile(at: datetime) -> dict[str, int]:
 
 def handle_events(at: datetime) -> int:
     """Fetch anew what the stored events are about; how many events are now dealt with. Worker's login."""
-    done = 0
+    done = in_a_row = 0
     with atomic():
         waiting = list(
             WebhookEvent.objects.filter(handled_at__isnull=True)
@@ -55,10 +55,14 @@ def handle_events(at: datetime) -> int:
             .values_list("object_id", "received_at")[:BATCH]
         )
     for object_id, received_at in dict(waiting).items():
+        if in_a_row == attempts.GIVES_UP_AFTER:
+            break
         try:
             is_settled = settle_intent(object_id, at=at)
         except Retryable:
+            in_a_row += 1
             continue
+        in_a_row = 0
         if is_settled or received_at <= at - EVENT_WAITS or not object_id.startswith("pi_"):
             with atomic():
                 done += WebhookEvent.objects.filter(object_id=object_id, handled_at__isnull=True).update(
@@ -90,9 +94,12 @@ def settle_intent(intent_id: str, *, at: datetime) -> bool:
 
 
 def settle_attempts(at: datetime, *, limit: int = BATCH) -> int:
-    """Drive attempts that nobody is at to an end, oldest first; how many were looked at. Worker's login."""
-    looked_at, last_id = 0, 0
-    while looked_at < limit:
+    """Drive attempts that nobody is at to an end, oldest first; how many were looked at. Worker's login.
+
+    Stops early when the processor gives no answer for some in a row.
+    """
+    looked_at = last_id = in_a_row = 0
+    while looked_at < limit and in_a_row < attempts.GIVES_UP_AFTER:
         claimed = _claim_next(at, after_id=last_id)
         if claimed is None:
             break
@@ -103,8 +110,11 @@ def settle_attempts(at: datetime, *, limit: int = BATCH) -> int:
             _settle_one(actor, claimed, at)
         except Retryable:
             log.info("Attempt %s has no answer yet", claimed.key)
+            in_a_row += 1
+            continue
         except DomainError as refused:
             log.info("Attempt %s ended: %s", claimed.key, refused.code)
+        in_a_row = 0
     return looked_at
 
 

@@ -1,53 +1,163 @@
 """Charging open card bills: the second sweep (architecture §7), its calls outside transactions."""
 
 import logging
+import threading
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 
-from commerce.operations.payments import charge_bill, take_due_bills
-from config.kit.tenancy import use_login
+from django import db
+from django.conf import settings
+
+from commerce.gateways import stripe
+from commerce.operations.payments import GIVES_UP_AFTER, ChargeResult, charge_bill, put_off, take_due_bills
+from config.kit.rate import Pace
+from config.kit.tenancy import connection, use_login
 
 logger = logging.getLogger(__name__)
-
-# So many bills in a row without an answer: the processor is away, the next sweep tries again.
-_GIVES_UP_AFTER = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Charged:
-    """How many bills one sweep put to the processor, by what came of it."""
+    """How many bills one sweep put to the processor, by what came of it.
+
+    `is_away`: it stopped because the processor gave no answer. `has_more`: it stopped at its limit.
+    """
 
     paid: int = 0
     declined: int = 0
     withheld: int = 0
     pending: int = 0
+    is_away: bool = False
+    has_more: bool = False
 
     def __bool__(self) -> bool:
         return bool(self.paid or self.declined or self.withheld)
 
 
-def charge_due(*, at: datetime, limit: int | None = None) -> Charged:
-    """Charge every open card bill whose time has come, at most `limit`, each once in this sweep.
+def charge_due(*, at: datetime, limit: int | None = None, seconds: float | None = None) -> Charged:
+    """Charge every open card bill whose time has come, several side by side, each once in this sweep.
 
-    A decline is an outcome: the bill stays open, the subscription active and marked. Where the processor gives
-    no answer nothing counts against the customer, and a later sweep asks again about the same intent.
+    At most `limit`, and none begun after so many `seconds` of real time. A decline is an outcome: the bill stays
+    open, the subscription active and marked. Where the processor gives no answer nothing counts against the
+    customer, and a later sweep asks again about the same intent.
+
+    :raises django.db.Error: the database is away; what was under way is found again by a later sweep.
     """
-    results: dict[int, str] = {}
-    in_a_row = 0
-    with use_login("worker"):
-        while in_a_row < _GIVES_UP_AFTER and (limit is None or len(results) < limit):
-            leased = take_due_bills(at=at, limit=1)
+    return _Round(at, limit, seconds).charge()
+
+
+class _Round:
+    """One sweep: lanes that each take the next bill, charge it, and go on until none is due.
+
+    The first lane is the caller's thread. Every answer doubles how many there may be, up to `CHARGES_AT_ONCE`;
+    a question without an answer leaves one, and some such in a row end the sweep. It is the circuit breaker,
+    too: a later sweep begins with one bill, and the first answer opens the other lanes again.
+    """
+
+    def __init__(self, at: datetime, limit: int | None, seconds: float | None) -> None:
+        self._at = at
+        self._left = limit
+        self._ends_at = None if seconds is None else time.monotonic() + seconds
+        self._pace = Pace("processor", settings.PROCESSOR_CALLS_PER_SECOND)
+        self._pool = ThreadPoolExecutor(settings.CHARGES_AT_ONCE)
+        self._lock = threading.Lock()
+        self._helpers: list[Future[None]] = []
+        self._asked: set[int] = set()
+        self._results: list[ChargeResult] = []
+        self._lanes = self._most_lanes = 1
+        self._in_a_row = 0
+        self._is_over = self._has_more = False
+
+    def charge(self) -> Charged:
+        with self._pool, use_login("worker"):
+            self._lane(is_first=True)
+            for helper in self._helpers:  # one may still add another before it ends
+                helper.result()
+        is_away = self._in_a_row >= GIVES_UP_AFTER
+        if is_away:
+            logger.warning("No answer for %s bills in a row; charging waits.", self._in_a_row)
+        counts = {
+            outcome: self._results.count(outcome) for outcome in ("paid", "declined", "withheld", "pending")
+        }
+        return Charged(**counts, is_away=is_away, has_more=self._has_more and not is_away)
+
+    def _help(self) -> None:
+        """A lane in a thread of its own, with a connection of its own."""
+        with use_login("worker"):
+            try:
+                self._lane(is_first=False)
+            finally:
+                connection().close()
+
+    def _lane(self, *, is_first: bool) -> None:
+        try:
+            with stripe.paced(self._pace):
+                while (bill_id := self._next(is_first)) is not None:
+                    self._note(self._charge(bill_id))
+        except BaseException:
+            with self._lock:
+                self._is_over = True
+            raise
+
+    def _next(self, is_first: bool) -> int | None:
+        """A leased bill that this sweep has not asked about; None when this lane is to end."""
+        while self._may_begin(is_first):
+            leased = take_due_bills(at=self._at, limit=1)
+            with self._lock:
+                if leased and leased[0] not in self._asked:
+                    self._asked.add(leased[0])
+                    self._open_a_lane()
+                    return leased[0]
+                if self._left is not None:
+                    self._left += 1
             if not leased:
-                break
-            (bill_id,) = leased
-            if bill_id in results:
-                # Asked before without an answer; its lease, now left to run out, is its time to wait.
-                continue
-            results[bill_id] = charge_bill(bill_id=bill_id, at=at, is_leased=True)
-            in_a_row = in_a_row + 1 if results[bill_id] == "pending" else 0
-    if in_a_row == _GIVES_UP_AFTER:
-        logger.warning("The card processor gave no answer for %s bills in a row; charging waits.", in_a_row)
-    counts = list(results.values())
-    return Charged(
-        **{outcome: counts.count(outcome) for outcome in ("paid", "declined", "withheld", "pending")}
-    )
+                return None
+            # Asked in this sweep, so long ago that its time to wait is over.
+        return None
+
+    def _may_begin(self, is_first: bool) -> bool:
+        with self._lock:
+            is_late = self._ends_at is not None and time.monotonic() >= self._ends_at
+            if self._left == 0 or is_late:
+                self._has_more = True
+                return False
+            if self._is_over:
+                return False
+            if self._lanes > self._most_lanes and not is_first:
+                self._lanes -= 1
+                return False
+            if self._left is not None:
+                self._left -= 1
+            return True
+
+    def _open_a_lane(self) -> None:
+        if self._lanes < self._most_lanes and not self._is_over:
+            self._lanes += 1
+            self._helpers.append(self._pool.submit(self._help))
+
+    def _charge(self, bill_id: int) -> ChargeResult:
+        try:
+            result = charge_bill(bill_id=bill_id, at=self._at, is_leased=True)
+            if result == "pending":
+                # So that the same few are not the first of every sweep, and the last.
+                put_off(bill_id=bill_id)
+            return result
+        except db.Error:
+            # A lock held for too long, a value refused: this bill is tried again later, the others go on. When
+            # the database is away, taking the next one says so.
+            logger.exception("Bill %s could not be charged", bill_id)
+            connection().close_if_unusable_or_obsolete()
+            return "pending"
+
+    def _note(self, result: ChargeResult) -> None:
+        with self._lock:
+            self._results.append(result)
+            if result == "pending":
+                self._in_a_row += 1
+                self._most_lanes = 1
+                self._is_over = self._is_over or self._in_a_row >= GIVES_UP_AFTER
+            else:
+                self._in_a_row = 0
+                self._most_lanes = min(2 * self._most_lanes, settings.CHARGES_AT_ONCE)
