@@ -2,11 +2,17 @@
 
 from django.urls import path
 
-from commerce.views import recurring, subscriptions
+from commerce.views import paying, recurring, seats, subscriptions
 
 urlpatterns = [
     path("billing/your-products/", subscriptions.your_products, name="your-products"),
     path("billing/your-products/counts/", subscriptions.your_products_counts, name="your-products-counts"),
+    path("billing/your-products/<uuid:key>/seats/", seats.seats, name="seats"),
+    path(
+        "billing/your-products/<uuid:key>/pay/<uuid:checkout>/",
+        paying.pay_change,
+        name="pay-change",
+    ),
     path(
         "billing/your-products/<uuid:key>/recurring-billing/",
         recurring.recurring_billing,

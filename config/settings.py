@@ -237,7 +237,7 @@ SECURE_CSP = {
     "object-src": [CSP.NONE],
 }
 # unfold's Alpine evaluates strings as script (ecosystem: unfold 0.110), so its pages get a policy of their own.
-ADMIN_CSP = {
+ADMIN_CSP: dict[str, list[str]] = {
     "default-src": [CSP.NONE],
     "script-src": [CSP.SELF, CSP.NONCE, CSP.UNSAFE_EVAL],
     "style-src": [CSP.SELF, CSP.UNSAFE_INLINE],
@@ -249,6 +249,13 @@ ADMIN_CSP = {
     "frame-ancestors": [CSP.NONE],
     "base-uri": [CSP.NONE],
     "object-src": [CSP.NONE],
+}
+
+# Pages of the admin center on which a card is entered or its bank asks.
+ADMIN_CARD_CSP: dict[str, list[str]] = ADMIN_CSP | {
+    "script-src": [*ADMIN_CSP["script-src"], _processor],
+    "connect-src": [*ADMIN_CSP["connect-src"], STRIPE_API_BASE],
+    "frame-src": _processor_hosts,
 }
 
 # --- Rules that an installation may set -----------------------------------------------------------------

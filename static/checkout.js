@@ -1,4 +1,4 @@
-/* The checkout page: card fields, one payment, the bank's window (ecosystem: Payment Element, ConfirmationToken,
+/* The pages on which a card is charged: card fields, one payment, the bank's window (ecosystem: Payment Element, ConfirmationToken,
  * handleNextAction). Every answer of the server is a page of the same address; this script takes over the parts
  * that changed and leaves the card fields as they are. Without it, and after a reload, the same pages stand alone. */
 
@@ -8,8 +8,12 @@ const bank = document.getElementById("bank");
 
 const DARK = matchMedia("(prefers-color-scheme: dark)");
 
+// The admin center has a switch of its own; other pages follow the system.
+const isDark = () =>
+  document.documentElement.matches(".sk-auto") ? DARK.matches : document.documentElement.matches(".dark");
+
 const appearance = () => ({
-  theme: DARK.matches ? "night" : "stripe",
+  theme: isDark() ? "night" : "stripe",
   variables: {
     fontFamily: getComputedStyle(document.body).fontFamily,
     fontSizeBase: "16px",
@@ -27,12 +31,15 @@ async function follow(stripe, response) {
     const button = document.getElementById("pay-button");
     if (button) button.textContent = button.dataset.waiting;
     await stripe.handleNextAction({ clientSecret: asked.dataset.clientSecret });
-    return follow(stripe, await fetch(location.pathname));
+    return settle(stripe);
   }
   if (!form || !page.getElementById("pay")) return location.reload();
   takeOver(page);
   return undefined;
 }
+
+/** Ask the page how the payment stands now. */
+const settle = async (stripe) => follow(stripe, await fetch(location.pathname));
 
 /** Show the parts of another answer in place, and the problem first. */
 function takeOver(page) {
@@ -48,8 +55,7 @@ function takeOver(page) {
   document.querySelector("#problem [role=alert]")?.focus();
 }
 
-function startPaying(stripe) {
-  const total = () => Number(document.getElementById("summary").dataset.total);
+function mountCard(stripe, total) {
   const elements = stripe.elements({
     mode: "payment",
     amount: total(),
@@ -64,7 +70,22 @@ function startPaying(stripe) {
   card.on("loaderror", () => complain(form.dataset.failed));
   document.addEventListener("htmx:afterSettle", () => elements.update({ amount: total() }));
   DARK.addEventListener("change", () => elements.update({ appearance: appearance() }));
+  return elements;
+}
 
+function beBusy(button) {
+  button.setAttribute("aria-busy", "true");
+  button.setAttribute("aria-disabled", "true");
+  button.textContent = button.dataset.busy;
+}
+
+function beReady(button) {
+  button.removeAttribute("aria-busy");
+  button.removeAttribute("aria-disabled");
+}
+
+function startPaying(stripe) {
+  const elements = mountCard(stripe, () => Number(document.getElementById("summary").dataset.total));
   let isBusy = false;
 
   form.addEventListener("submit", async (event) => {
@@ -74,9 +95,7 @@ function startPaying(stripe) {
     if (isBusy) return;
     isBusy = true;
     const label = button.textContent;
-    button.setAttribute("aria-busy", "true");
-    button.setAttribute("aria-disabled", "true");
-    button.textContent = button.dataset.busy;
+    beBusy(button);
     complain("");
     try {
       await pay(stripe, elements);
@@ -88,10 +107,55 @@ function startPaying(stripe) {
     }
     isBusy = false;
     const now = document.getElementById("pay-button");
-    now.removeAttribute("aria-busy");
-    now.removeAttribute("aria-disabled");
+    beReady(now);
     if (now === button) now.textContent = label;
   });
+}
+
+/** The admin center's page of a change: a saved card is posted as it is, a new one as a token. */
+function startChanging(stripe) {
+  const elements = mountCard(stripe, () => Number(form.dataset.total));
+  const button = document.getElementById("pay-button");
+  const label = button.textContent;
+  const isNew = () => new FormData(form).get("card") === "new";
+  const show = () => (document.getElementById("new-card").hidden = !isNew());
+  let isBusy = false;
+
+  show();
+  form.addEventListener("change", show);
+  // Back from the bank or from history the page may still be the one that was left.
+  window.addEventListener("pageshow", () => {
+    isBusy = false;
+    beReady(button);
+    button.textContent = label;
+  });
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    if (isBusy) return;
+    isBusy = true;
+    beBusy(button);
+    complain("");
+    const problem = isNew() ? await tokenOf(stripe, elements).catch(() => form.dataset.failed) : "";
+    if (!problem) return form.submit();
+    isBusy = false;
+    beReady(button);
+    button.textContent = label;
+    return complain(problem);
+  });
+}
+
+/** Put a token of the card fields into the form; the sentence of what is wrong with them, else nothing. */
+async function tokenOf(stripe, elements) {
+  const { error: incomplete } = await elements.submit();
+  if (incomplete) return incomplete.message;
+  const billing = JSON.parse(document.getElementById("billing").textContent);
+  const { error, confirmationToken } = await stripe.createConfirmationToken({
+    elements,
+    params: { return_url: location.href, payment_method_data: { billing_details: billing } },
+  });
+  if (error) return error.message;
+  form.elements.confirmation_token.value = confirmationToken.id;
+  return "";
 }
 
 /** Check the form, make a token of the card, pay with it. Nothing is charged before the last step. */
@@ -147,13 +211,14 @@ function hideButtons() {
 hideButtons();
 document.addEventListener("htmx:afterSettle", hideButtons);
 
-if (window.Stripe && form) startPaying(window.Stripe(form.dataset.key));
-else if (form) complain(form.dataset.failed);
+if (window.Stripe && form) {
+  const start = document.getElementById("card-choice") ? startChanging : startPaying;
+  start(window.Stripe(form.dataset.key));
+} else if (form) complain(form.dataset.failed);
 if (window.Stripe && bank) {
   const stripe = window.Stripe(bank.dataset.key, { locale: document.documentElement.lang });
   stripe
     .handleNextAction({ clientSecret: bank.dataset.clientSecret })
-    .then(() => fetch(location.pathname))
-    .then((response) => follow(stripe, response))
+    .then(() => (bank.dataset.reload ? location.reload() : settle(stripe)))
     .catch(() => location.reload());
 }

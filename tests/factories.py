@@ -35,6 +35,7 @@ from commerce.operations.credits import issue_credit_note
 from commerce.operations.orders import place_order, purchase_centrally
 from commerce.operations.payments.guards import lock_bill
 from config.kit.actors import Actor
+from config.kit.money import tax_on
 from config.kit.tenancy import connection, tenant_atomic, use_login
 from directory.actors import build_actor
 from directory.models import (
@@ -329,6 +330,35 @@ def make_checkout(user: User, *, plan: Plan | None = None, quantity: int = 10, a
         seen_total_minor=checkout.total_minor,
         at=at,
     )
+
+
+def make_change(user: User, subscription: Subscription, *, added: int = 4, at: datetime = AT) -> Checkout:
+    """Added seats of the person's subscription, counted for the whole period and ready to be paid."""
+    amount_minor = added * subscription.unit_price_minor
+    tax_minor = tax_on(amount_minor, subscription.tax_rate)
+    with tenant_atomic(user.tenant_id):
+        return Checkout.objects.create(
+            tenant_id=user.tenant_id,
+            kind=Checkout.Kind.ADD_SEATS,
+            subscription=subscription,
+            service_start=subscription.period_start,
+            service_end=subscription.period_end,
+            user=user,
+            product=subscription.product,
+            plan=subscription.plan,
+            market=subscription.market,
+            quantity=added,
+            currency=subscription.currency,
+            unit_price_minor=subscription.unit_price_minor,
+            subtotal_minor=amount_minor,
+            tax_name=subscription.tax_name,
+            tax_rate=subscription.tax_rate,
+            tax_minor=tax_minor,
+            total_minor=amount_minor + tax_minor,
+            bill_to=subscription.bill_to,
+            created_at=at,
+            expires_at=at + timedelta(days=1),
+        )
 
 
 def make_self_service_subscription(

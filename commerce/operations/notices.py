@@ -88,6 +88,33 @@ def queue_seats_added(*, placed: Placed, card: Card | None, at: datetime) -> Non
     )
 
 
+def queue_change_scheduled(*, subscription: Subscription, by: str, at: datetime) -> None:
+    """What will change at the renewal, and that it can be taken back until then."""
+    with tenant_atomic(subscription.tenant_id):
+        organization = Tenant.objects.get(pk=subscription.tenant_id).name
+    plan = subscription.next_plan or subscription.plan
+    queue_mail(
+        "seats_changed",
+        event_key=f"{subscription.key}:{subscription.version}",
+        to=_owners(subscription),
+        tenant_id=subscription.tenant_id,
+        context={
+            "change": "scheduled",
+            "by": by,
+            "organization": organization,
+            "vendor": subscription.vendor_entity.name,
+            "product": subscription.product.name,
+            "quantity_before": subscription.quantity,
+            "quantity": subscription.next_quantity or subscription.quantity,
+            "plan_code": plan.code,
+            "renews_at": subscription.term_end.isoformat(),
+            "time_zone": subscription.time_zone,
+            "link": purchase_link(subscription),
+        },
+        at=at,
+    )
+
+
 def _owners(subscription: Subscription) -> list[User]:
     """Who is told of a change: the owner while active, else the organization's billing admins."""
     owner: User | None = subscription.owner_user

@@ -6,7 +6,7 @@ from datetime import datetime
 from django.utils.translation import gettext_lazy as _
 
 from commerce.models import Subscription
-from commerce.operations.subscriptions import remember
+from commerce.operations.subscriptions import drop_scheduled, remember
 from config.kit.actors import Actor
 from config.kit.errors import Conflict, NotVisible
 from config.kit.tenancy import tenant_atomic
@@ -31,7 +31,7 @@ def set_recurring_billing(
     """Switch recurring billing of one subscription on or off; switching to what it is already does nothing.
 
     Off: active to the end of the term, then Expired; a yearly term paid monthly goes on being charged until
-    then. On: it renews at the end of the term. `version` is that of the page on which the person decided.
+    then; what was scheduled for the renewal falls away. On: it renews at the end of the term. `version` is that of the page on which the person decided.
 
     :raises NotVisible: no such purchase for this person.
     :raises NotAllowed: visible, and neither the actor's own nor the organization's for its admins.
@@ -42,7 +42,7 @@ def set_recurring_billing(
         subscription: Subscription | None = (
             Subscription.objects.visible_to(actor)
             .select_for_update(of=("self",), no_key=True)
-            .select_related("product")
+            .select_related("product", "next_plan")
             .filter(key=key)
             .first()
         )
@@ -74,4 +74,6 @@ def set_recurring_billing(
             before={"recurring_billing": not on},
             after={"recurring_billing": on},
         )
+        if not on:
+            drop_scheduled(subscription, actor=actor, at=at)
     return subscription

@@ -112,3 +112,30 @@ def remember(
         actor_label=(label or actor.label)[:200],
         facts=facts,
     )
+
+
+def drop_scheduled(subscription: Subscription, *, actor: Actor, at: datetime) -> None:
+    """Forget the changes that were scheduled for a renewal which will not come (product §5.3); nothing without any.
+
+    Inside the transaction that locked the subscription and stops its renewal.
+    """
+    if subscription.next_quantity is None and subscription.next_plan_id is None:
+        return
+    dropped = {
+        "next_quantity": subscription.next_quantity,
+        "next_plan": subscription.next_plan.code if subscription.next_plan else None,
+    }
+    subscription.next_quantity = None
+    subscription.next_plan = None
+    subscription.save(update_fields=["next_quantity", "next_plan"])
+    remember(subscription, "scheduled_changes_dropped", actor=actor, at=at, **dropped)
+    record(
+        actor,
+        "commerce.scheduled_changes.dropped",
+        at=at,
+        target_type="subscription",
+        target_id=subscription.key,
+        target_label=str(subscription),
+        before=dropped,
+        after={"next_quantity": None, "next_plan": None},
+    )

@@ -3,12 +3,14 @@
 from datetime import date, datetime
 
 from django.conf import settings
+from django.db.models import Max, Sum
+from django.db.models.functions import Coalesce
 from django.utils.translation import gettext_lazy as _
 
 from commerce import periods
-from commerce.models import Subscription
+from commerce.models import Bill, BillLine, Subscription
 from commerce.models.bills import PERIOD_TYPES
-from commerce.proration import Span
+from commerce.proration import Lot, Span
 from commerce.quotes import AddedSeats, quote_added_seats
 from config.kit.errors import Conflict
 
@@ -59,3 +61,54 @@ def quote_added(subscription: Subscription, added: int, at: datetime) -> AddedSe
         service_end=subscription.period_end,
         refund_window=settings.REFUND_WINDOW,
     )
+
+
+def lots_of(subscription: Subscription) -> list[Lot]:
+    """The seats of the running period by the bills that charged them, in the order of the bills. Two queries.
+
+    A lot is what is left of a bill's seats after its credit notes. A bill that was issued anew keeps the window of
+    the first; one that is not paid yet opens none, unless it is on account, which is charged when it is issued.
+    """
+    bills = list(
+        Bill.objects.filter(
+            tenant_id=subscription.tenant_id,
+            subscription=subscription,
+            type__in=PAYS_FOR_SEATS,
+            period_end=subscription.period_end,
+            credits__isnull=True,
+        )
+        .exclude(status__in=[Bill.Status.CREDITED, Bill.Status.VOID])
+        .select_related("replaces")
+        .order_by("id")
+    )
+    lines = (
+        BillLine.objects.filter(tenant_id=subscription.tenant_id, service_end=subscription.period_end)
+        .annotate(charged_by=Coalesce("bill__credits_id", "bill_id"))
+        .filter(charged_by__in=[bill.pk for bill in bills])
+        .values_list("charged_by")
+        .annotate(left=Sum("quantity"), price=Max("unit_price_minor"))
+    )
+    left = {bill_id: (quantity, price) for bill_id, quantity, price in lines}
+    return [_lot(bill, *left[bill.pk]) for bill in bills if bill.pk in left and left[bill.pk][0] > 0]
+
+
+def _lot(bill: Bill, quantity: int, unit_price_minor: int) -> Lot:
+    charged_at = _charged_at(bill)
+    opens = charged_at is not None and bill.type in OPENS_WINDOW
+    return Lot(
+        bill_id=bill.pk,
+        quantity=quantity,
+        unit_price_minor=unit_price_minor,
+        charged_at=charged_at,
+        refund_until=charged_at + settings.REFUND_WINDOW if opens and charged_at else None,
+    )
+
+
+def _charged_at(bill: Bill) -> datetime | None:
+    """When the money was asked for: paid by card, or issued on account; of the first bill when it was corrected."""
+    while bill.replaces is not None:
+        bill = bill.replaces
+    charged_at: datetime | None = (
+        bill.issued_at if bill.collection == Bill.Collection.ON_ACCOUNT else bill.paid_at
+    )
+    return charged_at

@@ -5,7 +5,7 @@ reload, the back button, a second tab and a lost answer all lead to the one orde
 """
 
 import uuid
-from datetime import datetime, timedelta
+from datetime import datetime
 from http import HTTPStatus
 from typing import Any
 
@@ -18,7 +18,6 @@ from django.utils.translation import gettext as _
 
 from commerce.forms import CheckoutForm, ChoiceForm
 from commerce.gateways import Declined, NeedsAuthentication, Rejected
-from commerce.gateways.declines import sentence_of
 from commerce.models import Checkout, Market, Product
 from commerce.operations import payments
 from commerce.operations.checkouts import (
@@ -26,7 +25,6 @@ from commerce.operations.checkouts import (
     CheckoutClosed,
     NotEligible,
     PriceChanged,
-    Sum,
     change_checkout,
     save_checkout,
     start_checkout,
@@ -36,12 +34,12 @@ from commerce.queries.catalogue import Offer, offer
 from commerce.queries.quotes import quote_for
 from commerce.quotes import Quote
 from commerce.views.market import shown_market
+from commerce.views.payment import Problem, another_total, count_try, declined, no_card, processor
 from config.kit import access
 from config.kit.actors import Actor
 from config.kit.clock import now
-from config.kit.errors import Conflict, Malformed, NotVisible, PeerUnavailable, Text
-from config.kit.money import format_money
-from config.kit.rate import CounterAway, Limit, TooManyTries
+from config.kit.errors import Conflict, Malformed, NotVisible, PeerUnavailable
+from config.kit.rate import CounterAway, TooManyTries
 from config.kit.tenancy import tenant_atomic
 from directory.actors import tenant_row
 from directory.views.sign_in import email_step
@@ -49,7 +47,6 @@ from policies.eligibility import Eligibility
 from policies.queries.policies import contact_text
 
 SEE_OTHER = HTTPStatus.SEE_OTHER
-MINUTE = timedelta(minutes=1)
 
 
 def _see(url: str) -> HttpResponse:
@@ -144,7 +141,7 @@ def _show(request: HttpRequest, found: Checkout, at: datetime) -> HttpResponse:
         return _settle(request, found, at)
     if state == Checkout.State.ABANDONED or found.expires_at <= at:
         return _see(reverse("commerce:buy", args=[found.product.slug]))
-    problem = _declined(found.last_error) if found.last_error else None
+    problem = declined(found.last_error) if found.last_error else None
     return _form_page(request, found, at, problem=problem)
 
 
@@ -175,7 +172,7 @@ def _go_on(request: HttpRequest, found: Checkout, outcome: payments.Outcome) -> 
     with tenant_atomic(actor):
         market = Market.objects.select_related("vendor_entity").get(pk=found.market_id)
         context |= {"checkout": found, "product": found.product, "seller": market.vendor_entity.name}
-        return render(request, template, context | _processor())
+        return render(request, template, context | processor())
 
 
 def _change(request: HttpRequest, found: Checkout, at: datetime) -> HttpResponse:
@@ -239,13 +236,13 @@ def _pay(request: HttpRequest, found: Checkout, at: datetime) -> HttpResponse:
     if form.is_valid():
         try:
             if not is_check:
-                _count(actor)
+                count_try(actor)
             _save(actor, found, form.cleaned_data, at)
         except Malformed as error:
             form.add_error(error.field if error.field in form.fields else None, str(error))
         except PriceChanged as error:
             found = _keep_choice(actor, found, form.cleaned_data, at)
-            problem = _another_total(error.quote)
+            problem = another_total(error.quote)
             status = HTTPStatus.CONFLICT
         except CheckoutClosed:
             return _see(checkout_url(found))
@@ -259,17 +256,12 @@ def _pay(request: HttpRequest, found: Checkout, at: datetime) -> HttpResponse:
                 return HttpResponse(status=HTTPStatus.NO_CONTENT)
             if token:
                 return _charge(request, found, token, at)
-            problem = _no_card()
+            problem = no_card()
     if form.errors:
         problem = Problem(
             _("Something is missing or wrong. Nothing was charged."), _("The fields say what."), "pay"
         )
     return _form_page(request, found, at, form=form, problem=problem, status=status)
-
-
-def _count(actor: Actor) -> None:
-    """At most so many payments a minute are tried for one person, whatever the card (reliability §7)."""
-    Limit("buy", tries=settings.BUYS_PER_MINUTE, per=MINUTE).count(str(actor.user_id))
 
 
 def _save(actor: Actor, found: Checkout, values: dict[str, Any], at: datetime) -> None:
@@ -338,44 +330,6 @@ def _unavailable(request: HttpRequest, found: Checkout, error: PeerUnavailable, 
 # --- What the form page shows ---------------------------------------------------------------------------
 
 
-class Problem:
-    """The notice over the form: what did not happen and what to do; `anchor` names the part to look at."""
-
-    def __init__(self, fact: Text, advice: Text, anchor: str) -> None:
-        self.fact, self.advice, self.anchor = fact, advice, anchor
-
-
-# Ways in which a payment ended that were not the bank's doing.
-_NOT_THE_BANK = frozenset({"not_eligible", "checkout_closed", "replaced", "processor_refuses", "mismatch"})
-
-
-def _declined(code: str) -> Problem:
-    if code == PriceChanged.code:
-        fact: Text = PriceChanged.message
-    elif code in _NOT_THE_BANK:
-        fact = _("The payment was not made. Nothing was charged.")
-    else:
-        fact = sentence_of(code) or Declined.message
-    return Problem(fact, _("Your order is kept."), "card")
-
-
-def _another_total(quote: Sum) -> Problem:
-    total = format_money(quote.total_minor, quote.currency)
-    return Problem(
-        _("The total is now %(total)s. Nothing was charged.") % {"total": total},
-        _("It is not what the page showed you before. Look at it, and pay again if you agree."),
-        "summary",
-    )
-
-
-def _no_card() -> Problem:
-    return Problem(
-        _("Nothing was charged: the card is missing."),
-        _("Card details go straight from your browser to our payment provider. That needs JavaScript."),
-        "card",
-    )
-
-
 def _form_page(
     request: HttpRequest,
     found: Checkout,
@@ -412,7 +366,7 @@ def _form_page(
             "free_licenses": queries.free_licenses(actor=actor, product=product),
             "terms_version": settings.TERMS_VERSION,
         }
-        return render(request, template, context | _processor(), status=status)
+        return render(request, template, context | processor(), status=status)
 
 
 def _fresh_form(actor: Actor, found: Checkout, country: str, at: datetime) -> CheckoutForm:
@@ -455,10 +409,6 @@ def choice_cards(offered: Offer, quantity: int, quote: Quote) -> list[dict[str, 
         }
         for price in offered.prices
     ]
-
-
-def _processor() -> dict[str, str]:
-    return {"stripe_js_url": settings.STRIPE_JS_URL, "stripe_key": settings.STRIPE_PUBLISHABLE_KEY}
 
 
 # --- The confirmation -----------------------------------------------------------------------------------

@@ -24,6 +24,13 @@ EVENTS: dict[str, Text] = {
     "first_license_refused": gettext_lazy("First license not given"),
     "recurring_billing_on": gettext_lazy("Recurring billing switched on"),
     "recurring_billing_off": gettext_lazy("Recurring billing switched off"),
+    "seats_added": gettext_lazy("Licenses added"),
+    "seats_removed": gettext_lazy("Licenses removed"),
+    "quantity_scheduled": gettext_lazy("Number of licenses scheduled for the renewal"),
+    "quantity_schedule_revoked": gettext_lazy("Scheduled number of licenses taken back"),
+    "plan_scheduled": gettext_lazy("Plan scheduled for the renewal"),
+    "plan_schedule_revoked": gettext_lazy("Scheduled plan taken back"),
+    "scheduled_changes_dropped": gettext_lazy("Scheduled changes fell away"),
     "payment_failed": gettext_lazy("Payment failed"),
     "payment_recovered": gettext_lazy("Payment received"),
     "paid": gettext_lazy("Paid"),
@@ -53,12 +60,23 @@ def event_title(event: SubscriptionEvent) -> Text:
         return str(ngettext("%d license assigned", "%d licenses assigned", count) % count)
     if event.code == "license_unassigned" and count > 1:
         return str(ngettext("%d license unassigned", "%d licenses unassigned", count) % count)
+    if event.code == "seats_added":
+        return str(ngettext("%d license added", "%d licenses added", count) % count)
+    if event.code == "seats_removed":
+        return str(ngettext("%d license removed", "%d licenses removed", count) % count)
+    if event.code == "quantity_scheduled":
+        return _("%(number)s licenses scheduled for the renewal") % {"number": event.facts["next_quantity"]}
     return EVENTS.get(event.code, event.code.replace("_", " ").capitalize())
 
 
 def history_title(entry: HistoryEntry) -> str:
     if entry.type == "purchase":
         return _("Bought")
+    if entry.type == "add_seats":
+        return str(ngettext("%d license added", "%d licenses added", entry.quantity) % entry.quantity)
+    if entry.type == "remove_seats":
+        count = abs(entry.quantity)
+        return str(ngettext("%d license removed", "%d licenses removed", count) % count)
     if entry.type == "monthly_charge":
         return _("Charged for 1 month")
     if entry.months == 12:
@@ -82,7 +100,7 @@ def paid_by(actor: Actor, subscription: Subscription) -> tuple[str, str]:
     }
 
 
-def _to_whom(actor: Actor, subscription: Subscription) -> str:
+def to_whom(actor: Actor, subscription: Subscription) -> str:
     """Where the next charge goes, for the end of a sentence."""
     if subscription.is_organizations:
         return _("on account")
@@ -109,7 +127,7 @@ def _told(step: states.Step, actor: Actor, subscription: Subscription, is_on: bo
 def _words(step: states.Step, actor: Actor, subscription: Subscription, is_on: bool) -> tuple[str, str]:
     on_day = {"day": day_of(step.day) if step.day else ""}
     amount = money(details.charge_with_tax(subscription), subscription.currency)
-    charge = {"amount": amount, "whom": _to_whom(actor, subscription)}
+    charge = {"amount": amount, "whom": to_whom(actor, subscription)}
     people = ngettext(
         "The person with a license keeps access for %(days)d days.",
         "The %(count)d people with a license keep access for %(days)d days.",

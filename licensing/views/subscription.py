@@ -11,6 +11,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from commerce.models import Subscription
+from commerce.operations.changes.rules import is_changeable
 from commerce.operations.recurring import SWITCHABLE
 from commerce.queries import details
 from commerce.states import last_day, per_period
@@ -68,6 +69,7 @@ def subscription(request: HttpRequest, key: uuid.UUID) -> HttpResponse:
         "ends_on": day(last_day(purchase.term_end), zone),
         "renews_on": day(purchase.term_end, zone),
         "may_switch": may_manage and purchase.state in SWITCHABLE,
+        "may_change": may_manage and is_changeable(purchase),
         **holders,
     }
     return render_page(request, "licensing/subscription.html", context)

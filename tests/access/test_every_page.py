@@ -26,6 +26,7 @@ from tests.access.test_rules import walk
 from tests.factories import (
     actor_of,
     client_of,
+    make_change,
     make_checkout,
     make_relationship,
     make_subscription,
@@ -58,6 +59,7 @@ class World:
     people: dict[str, tuple[User, Tenant | None]]
     purchases: dict[str, uuid.UUID]
     checkouts: dict[str, uuid.UUID]
+    changes: dict[str, uuid.UUID]
 
     def client(self, who: str) -> Client:
         if who == "anonymous":
@@ -98,12 +100,17 @@ def world(request: pytest.FixtureRequest) -> World:
     people["partner not assigned"] = (make_user(partner, roles=("global_admin",)), a)
     colleague = make_user(a, name="Colleague")
     stranger = make_user(b, name=f"{CANARY}-purchaser", email=f"{CANARY}@b.example".lower())
-    purchases = {
-        OWN: make_subscription(a, owner=people["purchaser"][0]).key,
-        COLLEAGUES: make_subscription(a, owner=colleague).key,
-        ORG: make_subscription(a).key,
-        FOREIGN: make_subscription(b, owner=stranger).key,
-        MISSING: uuid.uuid4(),
+    bought = {
+        OWN: make_subscription(a, owner=people["purchaser"][0]),
+        COLLEAGUES: make_subscription(a, owner=colleague),
+        ORG: make_subscription(a),
+        FOREIGN: make_subscription(b, owner=stranger),
+    }
+    purchases = {kind: subscription.key for kind, subscription in bought.items()} | {MISSING: uuid.uuid4()}
+    changes = {
+        OWN: make_change(people["purchaser"][0], bought[OWN], at=at).key,
+        COLLEAGUES: make_change(colleague, bought[COLLEAGUES], at=at).key,
+        FOREIGN: make_change(stranger, bought[FOREIGN], at=at).key,
     }
     checkouts = {
         OWN: make_checkout(people["purchaser"][0], at=at).key,
@@ -111,7 +118,7 @@ def world(request: pytest.FixtureRequest) -> World:
         FOREIGN: make_checkout(stranger, at=at).key,
         MISSING: uuid.uuid4(),
     }
-    return World(a, b, people, purchases, checkouts)
+    return World(a, b, people, purchases, checkouts, changes)
 
 
 def purchase(world: World) -> dict[str, dict[str, Any]]:
@@ -120,6 +127,13 @@ def purchase(world: World) -> dict[str, dict[str, Any]]:
 
 def checkout(world: World) -> dict[str, dict[str, Any]]:
     return {kind: {"slug": "power-bi-pro", "key": key} for kind, key in world.checkouts.items()}
+
+
+def change(world: World) -> dict[str, dict[str, Any]]:
+    """A change is the person's who began it, and reached through its purchase alone."""
+    return {
+        kind: {"key": world.purchases[kind], "checkout": world.changes[kind]} for kind in world.changes
+    } | {MISSING: {"key": world.purchases[OWN], "checkout": uuid.uuid4()}}
 
 
 def product(world: World) -> dict[str, dict[str, Any]]:
@@ -141,6 +155,8 @@ EXAMPLES = {
     "directory:provider-callback": provider,
     "portal:subscription": purchase,
     "portal:recurring-billing": purchase,
+    "portal:seats": purchase,
+    "portal:pay-change": change,
     "portal:assign": purchase,
     "portal:unassign": purchase,
     "portal:license-subscription": purchase,
@@ -155,6 +171,7 @@ OVER_THE_OBJECT = {
     "portal:license-assign": (Capability.SEE_LICENSES, Capability.ASSIGN),
     "portal:license-unassign": (Capability.SEE_LICENSES, Capability.ASSIGN),
     "portal:recurring-billing": (Capability.SEE_PURCHASES, Capability.MANAGE_PURCHASES),
+    "portal:seats": (Capability.SEE_PURCHASES, Capability.MANAGE_PURCHASES),
 }
 
 
@@ -184,6 +201,7 @@ EXPLICIT = {
     "licensing:app": lambda actor, kind: None if kind != MISSING else False,  # 403 by the license check
     "commerce:checkout": lambda actor, kind: kind == OWN and actor.is_purchaser,
     "commerce:confirmation": lambda actor, kind: kind == OWN and actor.is_purchaser,
+    "portal:pay-change": lambda actor, kind: kind == OWN and actor.is_purchaser,
     "directory:accounts": None,  # GET is everybody's, POST asks for an account of one's own
 }
 

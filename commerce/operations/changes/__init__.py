@@ -4,9 +4,16 @@ from commerce.operations.changes.adding import (
     TooSmallToCharge,
     add_seats_on_account,
     count_anew,
+    quote_addition,
     start_adding_seats,
 )
 from commerce.operations.changes.rules import BelowAssigned, Disputed, NoRenewal, NotChangeable
+from commerce.operations.changes.scheduling import (
+    require_schedulable,
+    revoke_scheduled,
+    schedule_plan,
+    schedule_seats,
+)
 
 __all__ = [
     "BelowAssigned",
@@ -16,5 +23,10 @@ __all__ = [
     "TooSmallToCharge",
     "add_seats_on_account",
     "count_anew",
+    "quote_addition",
+    "require_schedulable",
+    "revoke_scheduled",
+    "schedule_plan",
+    "schedule_seats",
     "start_adding_seats",
 ]

@@ -65,16 +65,14 @@ def add_seats_on_account(
         require_may_manage(actor, subscription)
         if not subscription.is_on_account:
             raise NotVisible
-        added = quantity - subscription.quantity
-        require_addable(actor, subscription, added, at)
-        quote = quote_added(subscription, added, at)
+        quote = quote_addition(actor=actor, subscription=subscription, quantity=quantity, at=at)
         if quote.total_minor != seen_total_minor:
             raise PriceChanged(quote)
         agreement = Agreement.objects.get(pk=cast(int, subscription.agreement_id))
         placed = _add(
             actor=actor,
             subscription=subscription,
-            added=added,
+            added=quote.added,
             unit_price_minor=quote.unit_price_minor,
             amount_minor=quote.subtotal_minor,
             service_start=quote.service_start,
@@ -108,25 +106,28 @@ def start_adding_seats(
     """
     with tenant_atomic(actor):
         known: Checkout | None = (
-            Checkout.objects.visible_to(actor).filter(key=intent, kind=Checkout.Kind.ADD_SEATS).first()
+            Checkout.objects.visible_to(actor)
+            .select_related("subscription")
+            .filter(key=intent, kind=Checkout.Kind.ADD_SEATS)
+            .first()
         )
         if known is not None:
             return known
         subscription = lock_subscription(actor, key, version=version)
         require_may_manage(actor, subscription)
-        _require_may_pay(actor, subscription)
-        others = Checkout.objects.visible_to(actor).filter(
-            kind=Checkout.Kind.ADD_SEATS, subscription=subscription
+        if subscription.is_on_account:
+            raise NotVisible
+        others = (
+            Checkout.objects.visible_to(actor)
+            .select_related("subscription", "product")
+            .filter(kind=Checkout.Kind.ADD_SEATS, subscription=subscription)
         )
         paying: Checkout | None = others.filter(state__in=UNDER_WAY).first()
         if paying is not None:
             return paying
-        added = quantity - subscription.quantity
-        require_addable(actor, subscription, added, at)
-        quote = quote_added(subscription, added, at)
+        quote = quote_addition(actor=actor, subscription=subscription, quantity=quantity, at=at)
         if quote.total_minor != seen_total_minor:
             raise PriceChanged(quote)
-        _require_enough(quote)
         for other in others.filter(state=Checkout.State.OPEN):
             _abandon(actor, other, at)
         checkout = Checkout(
@@ -138,7 +139,7 @@ def start_adding_seats(
             product=subscription.product,
             plan=subscription.plan,
             market_id=subscription.market_id,
-            quantity=added,
+            quantity=quote.added,
             takes_first_license=False,
             bill_to_id=subscription.bill_to_id,
             created_at=at,
@@ -153,9 +154,26 @@ def start_adding_seats(
             target_type="checkout",
             target_id=checkout.key,
             target_label=str(subscription),
-            after={"kind": checkout.kind, "added": added, "total_minor": checkout.total_minor},
+            after={"kind": checkout.kind, "added": quote.added, "total_minor": checkout.total_minor},
         )
     return checkout
+
+
+def quote_addition(*, actor: Actor, subscription: Subscription, quantity: int, at: datetime) -> AddedSeats:
+    """What it costs to make it `quantity` seats in all, at once; inside the tenant's transaction, locks nothing.
+
+    :raises NotAllowed: by card, and not theirs to pay.
+    :raises TooSmallToCharge: no card can be charged with so little.
+    :raises DomainError: as `rules.require_addable`.
+    """
+    if not subscription.is_on_account:
+        _require_may_pay(actor, subscription)
+    added = quantity - subscription.quantity
+    require_addable(actor, subscription, added, at)
+    quote = quote_added(subscription, added, at)
+    if not subscription.is_on_account:
+        _require_enough(quote)
+    return quote
 
 
 def count_anew(*, actor: Actor, key: uuid.UUID, at: datetime) -> Checkout:

@@ -71,7 +71,15 @@ def lock_subscription(actor: Actor, key: uuid.UUID, *, version: int | None = Non
         Subscription.objects.visible_to(actor)
         .select_for_update(of=("self",), no_key=True)
         .select_related(
-            "product", "plan", "card", "tenant", "owner_user", "vendor_entity", "bill_to", "market"
+            "product",
+            "plan",
+            "next_plan",
+            "card",
+            "tenant",
+            "owner_user",
+            "vendor_entity",
+            "bill_to",
+            "market",
         )
         .filter(key=key)
         .first()
@@ -93,9 +101,16 @@ def require_may_manage(actor: Actor, subscription: Subscription) -> None:
     )
 
 
+def is_changeable(subscription: Subscription) -> bool:
+    """Active, and no trial, whose number and plan stay as they are."""
+    return bool(
+        subscription.state == Subscription.State.ACTIVE and subscription.channel != Subscription.Channel.TRIAL
+    )
+
+
 def require_changeable(subscription: Subscription) -> None:
-    """:raises NotChangeable: not active, or a trial, whose number and plan stay as they are."""
-    if subscription.state != Subscription.State.ACTIVE or subscription.channel == Subscription.Channel.TRIAL:
+    """:raises NotChangeable: not active, or a trial."""
+    if not is_changeable(subscription):
         raise NotChangeable
 
 
@@ -118,19 +133,27 @@ def require_number(subscription: Subscription, quantity: int) -> None:
 def require_addable(actor: Actor, subscription: Subscription, added: int, at: datetime) -> None:
     """Whether `added` more seats may be bought at once.
 
-    :raises NotChangeable, Disputed: its state. :raises RenewalUnderWay: between two periods.
-    :raises Malformed: too few or too many.
-    :raises NotEligible: the person could not buy the product either, with all reasons.
-    :raises NotAllowed: the organization is suspended.
+    :raises NotChangeable: its state. :raises RenewalUnderWay: between two periods.
+    :raises Malformed: too few or too many. :raises DomainError: as `require_growable`.
     """
     require_changeable(subscription)
-    if subscription.disputed_at is not None:
-        raise Disputed
     if subscription.period_end <= at:
         raise RenewalUnderWay
     if added < 1:
         raise Malformed(_("Enter a higher number than you have. Nothing was changed."), field="quantity")
     require_number(subscription, subscription.quantity + added)
+    require_growable(actor, subscription, at)
+
+
+def require_growable(actor: Actor, subscription: Subscription, at: datetime) -> None:
+    """Whether it may have more seats, now or at the renewal.
+
+    :raises Disputed: a charge is contested.
+    :raises NotEligible: the person could not buy the product either, with all reasons.
+    :raises NotAllowed: the organization is suspended.
+    """
+    if subscription.disputed_at is not None:
+        raise Disputed
     if not subscription.is_organizations:
         eligibility = eligibility_for(actor=actor, product=subscription.product, at=at)
         if not eligibility.is_eligible:

@@ -1,0 +1,303 @@
+"""The page on which a change of a subscription is paid: added seats, a reactivation (product §5.1, §5.4).
+
+One address per change. What it shows follows from the checkout's state, as at `commerce.views.buying`: a reload, a
+second tab, the way back from the bank and a lost answer all lead to the one charge (F-18). Each kind of change
+brings its words; this module knows only money, cards and the processor.
+"""
+
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from http import HTTPStatus
+from typing import Any
+
+from django.conf import settings
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.views.decorators.csp import csp_override
+
+from commerce.gateways import Declined, NeedsAuthentication
+from commerce.models import BillTo, Card, Checkout, Market, Subscription
+from commerce.operations import payments
+from commerce.operations.checkouts import PriceChanged
+from commerce.queries import details
+from commerce.views.payment import Problem, another_total, count_try, declined, no_card, processor
+from commerce.views.wording import Told
+from config.kit import access
+from config.kit.actors import Actor
+from config.kit.admin import render_page
+from config.kit.clock import now
+from config.kit.errors import DomainError, Malformed, NotVisible, PeerUnavailable, Text
+from config.kit.rate import TooManyTries
+from config.kit.tenancy import tenant_atomic
+from directory.permissions import Capability
+
+State = Checkout.State
+SEE_OTHER = HTTPStatus.SEE_OTHER
+NEW_CARD = "new"
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What the page of one change says. `sums`: lines above the total; `button` names amount and effect."""
+
+    title: str
+    sums: list[tuple[str, str]]
+    total: str
+    steps: list[Told]
+    button: str
+    done: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChangePage:
+    """One kind of change on this page.
+
+    `count_anew` gives the open checkout with today's sum, or refuses with a `DomainError`; `words` are read inside
+    the tenant's transaction. `back` names the address of the form that the change came from.
+    """
+
+    count_anew: Callable[..., Checkout]
+    words: Callable[[Actor, Checkout, datetime], Words]
+    back: str
+
+
+_pages: dict[str, ChangePage] = {}
+
+
+def describe(kind: str, page: ChangePage) -> None:
+    """Make a kind of change known to this page; the module with its form does."""
+    _pages[kind] = page
+
+
+def pay_address(checkout: Checkout) -> str:
+    return reverse("portal:pay-change", args=[checkout.changed.key, checkout.key])
+
+
+def purchase_address(subscription: Subscription) -> str:
+    return reverse("portal:subscription", args=[subscription.key])
+
+
+@csp_override(settings.ADMIN_CARD_CSP)
+@access.requires(sees=Capability.SEE_PURCHASES, owns_transaction=True)
+def pay_change(request: HttpRequest, key: uuid.UUID, checkout: uuid.UUID) -> HttpResponse:
+    """GET: how the change stands, and the form while it is open. POST: pay it."""
+    at = now()
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    with tenant_atomic(actor):
+        subscription = details.purchase(actor, key)
+        found: Checkout | None = (
+            Checkout.objects.visible_to(actor)
+            .filter(key=checkout, subscription=subscription, kind__in=_pages)
+            .select_related("product", "subscription__owner_user")
+            .first()
+        )
+    if found is None:
+        raise NotVisible
+    if request.method == "POST":
+        return _pay(request, found, at)
+    return _show(request, found, at)
+
+
+def _show(request: HttpRequest, found: Checkout, at: datetime) -> HttpResponse:
+    if found.state == State.PAID:
+        return _see(purchase_address(found.changed))
+    if found.state in (State.PAYING, State.ACTION):
+        return _settle(request, found, at)
+    if found.state == State.ABANDONED or found.expires_at <= at:
+        return _over(request, found)
+    problem = declined(found.last_error, _("Nothing has changed yet.")) if found.last_error else None
+    return _form(request, found, at, problem=problem)
+
+
+def _over(request: HttpRequest, found: Checkout) -> HttpResponse:
+    if found.last_error == "nothing_to_give":
+        told = _("This could no longer be changed when the charge came. It goes back to your card in full.")
+    else:
+        told = _("This was kept for a day, or begun anew elsewhere. Nothing was charged for it.")
+    messages.warning(request, told)
+    return _see(purchase_address(found.changed))
+
+
+def _settle(request: HttpRequest, found: Checkout, at: datetime) -> HttpResponse:
+    """Ask the processor how a payment that is under way stands, and go where its answer leads."""
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    try:
+        outcome = payments.finish_checkout(actor=actor, key=found.key, at=at)
+    except PeerUnavailable:
+        outcome = payments.Pending()
+    except DomainError:
+        # It has ended: the page of the state that it is in now says how.
+        return _see(pay_address(found))
+    return go_on(request, found, outcome, at)
+
+
+def go_on(request: HttpRequest, found: Checkout, outcome: payments.Outcome, at: datetime) -> HttpResponse:
+    """The answer to an outcome: the purchase as it is now, the bank's page, or the one that waits."""
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    page = _pages[found.kind]
+    if isinstance(outcome, payments.Paid):
+        with tenant_atomic(actor):
+            found = Checkout.objects.visible_to(actor).select_related("subscription").get(pk=found.pk)
+            messages.success(request, page.words(actor, found, at).done)
+        return _see(purchase_address(found.changed))
+    with tenant_atomic(actor):
+        market = Market.objects.select_related("vendor_entity").get(pk=found.market_id)
+        context = _frame(found) | {
+            "checkout": found,
+            "product": found.product,
+            "seller": market.vendor_entity.name,
+            "address": pay_address(found),
+            "client_secret": outcome.client_secret if isinstance(outcome, payments.ActionNeeded) else "",
+        }
+        return render_page(request, "commerce/pay_change_waiting.html", context | processor())
+
+
+def _pay(request: HttpRequest, found: Checkout, at: datetime) -> HttpResponse:
+    """One charge. Every answer but a refusal leads to an address that shows how it stands."""
+    chosen = request.POST.get("card", "")
+    token = request.POST.get("confirmation_token", "")
+    if chosen == NEW_CARD and not token:
+        return _form(
+            request, found, at, problem=no_card(), chosen=chosen, status=HTTPStatus.UNPROCESSABLE_ENTITY
+        )
+    return pay_now(
+        request, found, at, chosen=chosen, token=token, version=_number(request.POST.get("version", ""))
+    )
+
+
+def pay_now(
+    request: HttpRequest, found: Checkout, at: datetime, *, chosen: str, version: int, token: str = ""
+) -> HttpResponse:
+    """Charge a change with the card of that id, or with the token of a new one; the answer to the browser."""
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    kept = _("Nothing has changed yet.")
+    try:
+        count_try(actor)
+        outcome = payments.pay_change(
+            actor=actor,
+            key=found.key,
+            version=version,
+            card_id=None if chosen == NEW_CARD else _number(chosen),
+            confirmation_token=token,
+            at=at,
+        )
+    except (Declined, NeedsAuthentication):
+        return _see(pay_address(found))
+    except PriceChanged as error:
+        return _form(request, found, at, problem=another_total(error.quote), status=HTTPStatus.CONFLICT)
+    except (Malformed, TooManyTries, PeerUnavailable) as error:
+        problem = Problem(str(error), kept, "card")
+        return _form(request, found, at, problem=problem, chosen=chosen, status=HTTPStatus(error.status))
+    except DomainError as error:
+        if error.status in (HTTPStatus.NOT_FOUND, HTTPStatus.FORBIDDEN) and not hasattr(error, "eligibility"):
+            raise
+        return _form(request, found, at, problem=Problem(str(error), kept, ""), status=HTTPStatus.CONFLICT)
+    if isinstance(outcome, payments.Paid):
+        return go_on(request, found, outcome, at)
+    return _see(pay_address(found))
+
+
+def _form(
+    request: HttpRequest,
+    found: Checkout,
+    at: datetime,
+    *,
+    problem: Problem | None = None,
+    chosen: str = "",
+    status: int = HTTPStatus.OK,
+) -> HttpResponse:
+    """The form with today's sum; back to the purchase, with the reason, where it can no longer be made."""
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    page = _pages[found.kind]
+    try:
+        counted = page.count_anew(actor=actor, key=found.key, at=at)
+    except DomainError as refused:
+        return _refused(request, found, refused)
+    if counted.state != State.OPEN or counted.expires_at <= at:
+        return _see(pay_address(found))
+    with tenant_atomic(actor):
+        counted = (
+            Checkout.objects.visible_to(actor)
+            .select_related("product", "bill_to", "subscription__owner_user")
+            .get(pk=found.pk)
+        )
+        words = page.words(actor, counted, at)
+        context = _frame(counted) | {
+            "title": words.title,
+            "words": words,
+            "checkout": counted,
+            "problem": problem,
+            "back": reverse(page.back, args=[counted.changed.key]),
+            "is_organizations": counted.payer is None,
+            "terms_version": settings.TERMS_VERSION,
+            "billing": billing_details(counted.bill_to),
+        }
+        context |= card_choice(actor, counted.changed, chosen=chosen or request.GET.get("card", ""))
+        return render_page(request, "commerce/pay_change.html", context | processor(), status=status)
+
+
+def _refused(request: HttpRequest, found: Checkout, refused: DomainError) -> HttpResponse:
+    if refused.status == HTTPStatus.NOT_FOUND:
+        raise refused
+    messages.error(request, f"{reasons_of(refused)} {_('Nothing was charged.')}")
+    return _see(purchase_address(found.changed))
+
+
+def reasons_of(refused: DomainError) -> str:
+    """The sentence of a refusal; all reasons of one about eligibility."""
+    eligibility = getattr(refused, "eligibility", None)
+    if eligibility is None:
+        return str(refused)
+    return " ".join(f"{reason.heading}. {reason.advice}" for reason in eligibility.reasons)
+
+
+def card_choice(actor: Actor, subscription: Subscription, *, chosen: str = "") -> dict[str, Any]:
+    """The context of `_card_choice.html`: the payer's saved cards, the one that pays the purchase first."""
+    payer = subscription.owner_user
+    cards = list(Card.objects.of_payer(actor, payer).order_by("-is_default", "-id"))
+    cards.sort(key=lambda card: card.pk != subscription.card_id)
+    numbers = [str(card.pk) for card in cards]
+    first = numbers[0] if numbers else NEW_CARD
+    return {"cards": cards, "chosen_card": chosen if chosen in (*numbers, NEW_CARD) else first}
+
+
+def billing_details(bill_to: BillTo | None) -> dict[str, Any]:
+    """What the processor is told of a new card's holder, as its script names it."""
+    if bill_to is None:
+        return {}
+    return {
+        "name": bill_to.name,
+        "address": {
+            "line1": bill_to.street,
+            "line2": "",
+            "city": bill_to.city,
+            "state": "",
+            "postal_code": bill_to.postal_code,
+            "country": bill_to.country,
+        },
+    }
+
+
+def _frame(found: Checkout) -> dict[str, Any]:
+    return {
+        "title": _("Pay"),
+        "crumbs": [
+            (_("Your products"), reverse("portal:your-products")),
+            (found.product.name, purchase_address(found.changed)),
+        ],
+    }
+
+
+def _number(text: Text) -> int:
+    """Digits as a number; anything else is a number that nothing has."""
+    value = str(text)
+    return int(value) if value.isascii() and value.isdigit() and len(value) < 18 else -1
+
+
+def _see(url: str) -> HttpResponse:
+    """Go on by GET, so that a reload never posts again."""
+    return HttpResponseRedirect(url, status=SEE_OTHER)
