@@ -50,6 +50,18 @@ class Line:
     service_end: datetime
 
 
+def line_of(row: BillLine) -> Line:
+    """A line that is on a bill, to be billed or credited again."""
+    return Line(
+        description=row.description,
+        quantity=row.quantity,
+        unit_price_minor=row.unit_price_minor,
+        amount_minor=row.amount_minor,
+        service_start=row.service_start,
+        service_end=row.service_end,
+    )
+
+
 def series_year(at: datetime) -> int:
     """The calendar year, in UTC, whose series a bill issued at `at` belongs to."""
     return at.astimezone(UTC).year
@@ -105,10 +117,11 @@ def issue_bill(
     at: datetime,
     due_at: datetime,
     charge_due_at: datetime | None = None,
+    replaces: Bill | None = None,
 ) -> Bill:
     """Issue one open bill with the next number of its vendor entity and year.
 
-    Call it late in the caller's transaction: the series' row is locked from here to the commit.
+    `replaces` is the bill, credited before, that is issued anew by this one. Call it late in the caller's transaction: the series' row is locked from here to the commit.
     """
     subtotal_minor = sum(line.amount_minor for line in lines)
     tax_minor = tax_on(subtotal_minor, subscription.tax_rate)
@@ -134,6 +147,7 @@ def issue_bill(
             tax_minor=tax_minor,
             total_minor=subtotal_minor + tax_minor,
             charge_due_at=charge_due_at,
+            replaces=replaces,
         )
         write_lines(bill, lines)
         record(

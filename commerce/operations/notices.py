@@ -3,12 +3,13 @@
 The context of a mail holds plain values; names that end in `_at` are instants, shown in `time_zone`.
 """
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
 
-from commerce.models import Bill, Card, RefundAttempt, Subscription
+from commerce.models import Bill, Card, Order, RefundAttempt, Subscription
 from commerce.operations.orders import Placed
 from config.kit.tenancy import tenant_atomic
 from directory.models import Tenant, User
@@ -82,6 +83,37 @@ def queue_seats_added(*, placed: Placed, card: Card | None, at: datetime) -> Non
             "due_at": bill.due_at.isoformat(),
             "refund_until_at": (at + settings.REFUND_WINDOW).isoformat(),
             "recurring_billing": subscription.recurring_billing,
+            "link": purchase_link(subscription),
+        },
+        at=at,
+    )
+
+
+def queue_seats_removed(
+    *,
+    subscription: Subscription,
+    order: Order,
+    credit_notes: Sequence[Bill],
+    quote_total_minor: int,
+    count: int,
+    at: datetime,
+) -> None:
+    """Fewer seats at once, with what is given back for them; the refund's own mail follows when it was made."""
+    first = credit_notes[0]
+    queue_mail(
+        "seats_changed",
+        event_key=str(order.key),
+        to=_owners(subscription),
+        tenant_id=subscription.tenant_id,
+        context=_facts(subscription, first)
+        | {
+            "change": "removed",
+            "by": order.actor_label,
+            "count": count,
+            "quantity_before": subscription.quantity + count,
+            "bill_number": ", ".join(note.number for note in credit_notes),
+            "total_minor": quote_total_minor,
+            "on_account": first.collection == Bill.Collection.ON_ACCOUNT,
             "link": purchase_link(subscription),
         },
         at=at,

@@ -21,7 +21,7 @@ from django.utils.translation import ngettext
 from commerce import states
 from commerce.models import Agreement, Checkout, Subscription
 from commerce.operations import changes
-from commerce.operations.changes import rules
+from commerce.operations.changes import RemovedSeats, rules
 from commerce.operations.checkouts import PriceChanged
 from commerce.queries import details
 from commerce.queries.seats import quote_added
@@ -148,6 +148,9 @@ def _make(
     }
     if quote["when"] == RENEWAL:
         return _done(request, changes.schedule_seats(**decided), _scheduled_text)
+    if quote["quantity"] < subscription.quantity:
+        removed = changes.remove_seats(**decided, seen_total_minor=quote["total_minor"])
+        return _done(request, removed.subscription, _removed_text)
     if subscription.is_on_account:
         placed = changes.add_seats_on_account(**decided, seen_total_minor=quote["total_minor"])
         return _done(request, placed.subscription, _added_text)
@@ -185,6 +188,14 @@ def _added_text(subscription: Subscription) -> str:
     }
 
 
+def _removed_text(subscription: Subscription) -> str:
+    if subscription.is_on_account:
+        back = _("The unused days are taken off what is to be paid.")
+    else:
+        back = _("The refund is on its way; banks take 5 to 10 days to show it.")
+    return _("You have %(number)d licenses now.") % {"number": subscription.quantity} + " " + back
+
+
 # --- The page -------------------------------------------------------------------------------------------
 
 
@@ -202,8 +213,7 @@ def _page(
     rules.require_changeable(subscription)
     with tenant_atomic(actor):
         chosen = _choose(actor, subscription, _stepped(request, subscription, typed), when, at)
-        total_minor = chosen.total_minor
-        asks_for_card = chosen.preview is not None and chosen.when == NOW and total_minor > 0
+        asks_for_card = chosen.when == NOW and chosen.quantity > subscription.quantity
         context: dict[str, Any] = {
             "title": _("Change the number of licenses"),
             "crumbs": [
@@ -217,7 +227,7 @@ def _page(
             "most": rules.most_seats(subscription),
             "renews_on": day(subscription.term_end, subscription.time_zone),
             "quote": _sign(subscription, chosen) if chosen.preview else "",
-            "asks_for_card": asks_for_card and not subscription.is_on_account,
+            "asks_for_card": bool(chosen.preview) and asks_for_card and not subscription.is_on_account,
         }
         if context["asks_for_card"]:
             context |= card_choice(actor, subscription) | {"terms_version": settings.TERMS_VERSION}
@@ -263,9 +273,11 @@ def _choose(actor: Actor, subscription: Subscription, typed: str, when: str, at:
         return Chosen(typed, quantity, when, [], None, str(refused))
     if quantity == subscription.quantity and subscription.next_quantity is None:
         return Chosen(typed, quantity, when, [], None)
-    offered: dict[str, tuple[Option, AddedSeats | None]] = {}
+    offered: dict[str, tuple[Option, AddedSeats | RemovedSeats | None]] = {}
     if quantity > subscription.quantity:
         offered[NOW] = _add_now(actor, subscription, quantity, at)
+    elif quantity < subscription.quantity:
+        offered[NOW] = _remove_now(subscription, quantity, at)
     offered[RENEWAL] = (_at_renewal(actor, subscription, quantity, at), None)
     open_codes = [code for code, (option, _quote) in offered.items() if option.is_open]
     options = [option for option, _quote in offered.values()]
@@ -273,11 +285,13 @@ def _choose(actor: Actor, subscription: Subscription, typed: str, when: str, at:
         return Chosen(typed, quantity, when, options, None)
     picked = when if when in open_codes else open_codes[0]
     option, quote = offered[picked]
-    preview = (
-        _preview_added(actor, subscription, quote, at)
-        if quote is not None
-        else _preview_scheduled(actor, subscription, quantity, at)
-    )
+    match quote:
+        case AddedSeats():
+            preview = _preview_added(actor, subscription, quote, at)
+        case RemovedSeats():
+            preview = _preview_removed(actor, subscription, quote, at)
+        case None:
+            preview = _preview_scheduled(actor, subscription, quantity, at)
     return Chosen(typed, quantity, picked, options, preview, total_minor=option.total_minor)
 
 
@@ -295,6 +309,23 @@ def _add_now(
         quote.added,
     ) % {"count": quote.added, "days": quote.days_left}
     return Option(NOW, title, text, money(quote.total_minor, quote.currency), quote.total_minor), quote
+
+
+def _remove_now(
+    subscription: Subscription, quantity: int, at: datetime
+) -> tuple[Option, RemovedSeats | None]:
+    title = _("Now")
+    try:
+        quote = changes.quote_removal(subscription=subscription, quantity=quantity, at=at)
+    except DomainError as refused:
+        return Option(NOW, title, reasons_of(refused), "", is_open=False), None
+    text = ngettext(
+        "The license goes at once, and you get its unused days back.",
+        "%(count)d licenses go at once, and you get their unused days back.",
+        quote.removed,
+    ) % {"count": quote.removed}
+    amount = money(-quote.total_minor, quote.currency)
+    return Option(NOW, title, text, amount, quote.total_minor), quote
 
 
 def _at_renewal(actor: Actor, subscription: Subscription, quantity: int, at: datetime) -> Option:
@@ -352,6 +383,43 @@ def _preview_added(actor: Actor, subscription: Subscription, quote: AddedSeats, 
     )
 
 
+def _preview_removed(actor: Actor, subscription: Subscription, quote: RemovedSeats, at: datetime) -> Preview:
+    zone, total = subscription.time_zone, money(quote.total_minor, quote.currency)
+    after = subscription.quantity - quote.removed
+    facts = {
+        "before": subscription.quantity,
+        "after": after,
+        "free": after - subscription.assigned,
+        "total": total,
+        "count": quote.removed,
+    }
+    if subscription.is_on_account:
+        text = _("%(before)d → %(after)d licenses, %(free)d free. %(total)s less to pay on account.")
+        button = _("Remove %(count)d and pay %(total)s less")
+    else:
+        text = _("%(before)d → %(after)d licenses, %(free)d free. %(total)s goes back to the card that paid.")
+        button = _("Remove %(count)d and get %(total)s back")
+    line = ngettext(
+        "Unused days of %(count)d license", "Unused days of %(count)d licenses", quote.removed
+    ) % {"count": quote.removed}
+    return Preview(
+        sums=[
+            (line, money(-quote.subtotal_minor, quote.currency)),
+            (_tax_label(subscription), money(-quote.tax_minor, quote.currency)),
+        ],
+        total=money(-quote.total_minor, quote.currency),
+        steps=[
+            Told("is-change", _("Today, %(day)s") % {"day": day(at, zone)}, text % facts),
+            *_next(actor, subscription, after),
+        ],
+        button=button % facts,
+    )
+
+
+def _tax_label(of: Subscription | AddedSeats) -> str:
+    return f"{of.tax_name} {of.tax_rate.normalize():f}%"
+
+
 def sums_of(quote: AddedSeats) -> list[tuple[str, str]]:
     """The lines of a sum for added seats, above its total."""
     price = money(quote.unit_price_minor, quote.currency)
@@ -360,10 +428,9 @@ def sums_of(quote: AddedSeats) -> list[tuple[str, str]]:
         "%(count)d licenses \u00d7 %(price)s \u00d7 %(left)d of %(days)d days",
         quote.added,
     ) % {"count": quote.added, "price": price, "left": quote.days_left, "days": quote.days}
-    tax = f"{quote.tax_name} {quote.tax_rate.normalize():f}%"
     return [
         (line, money(quote.subtotal_minor, quote.currency)),
-        (tax, money(quote.tax_minor, quote.currency)),
+        (_tax_label(quote), money(quote.tax_minor, quote.currency)),
     ]
 
 

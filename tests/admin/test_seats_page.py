@@ -276,7 +276,7 @@ def test_a_contested_charge_stops_more_and_not_fewer(pat: User, subscription: Su
     more = page(client_of(pat), subscription, quantity=14)
     fewer = page(client_of(pat), subscription, quantity=8)
 
-    assert "Until that is decided no licenses are added." in more
+    assert "Until that is decided no licenses are added or refunded." in more
     assert "This number cannot be had" in more
     assert "Schedule 8 licenses for 10 Apr 2026" in fewer
 
@@ -345,3 +345,25 @@ def test_a_yearly_term_paid_monthly_is_charged_to_the_end_of_the_month(pat: User
 
     assert "of 31 days" in text
     assert "At the renewal, 10 Mar 2027" in text
+
+
+def test_says_what_fewer_give_back_and_removes_them(pat: User, subscription: Subscription) -> None:
+    with time_machine.travel(AT + timedelta(days=3), tick=False):
+        client = client_of(pat)
+        text = page(client, subscription, quantity=8)
+        quote = quote_in(client, subscription, quantity=8)
+        answer = client.post(address(subscription), {"quote": quote}, follow=True)
+
+    assert "Unused days of 2 licenses \u2212€16.37 VAT 21% \u2212€3.44 Today \u2212€19.81" in text
+    assert "10 → 8 licenses, 7 free. €19.81 goes back to the card that paid." in text
+    assert "Remove 2 and get €19.81 back" in text
+    assert "You have 8 licenses now. The refund is on its way" in words(answer.text)
+    assert now_of(subscription).quantity == 8
+
+
+def test_after_the_window_fewer_wait_for_the_renewal(pat: User, subscription: Subscription) -> None:
+    text = page(client_of(pat), subscription, quantity=8)
+
+    assert "The refund window of these licenses is over. They can go at the renewal." in text
+    assert "Nothing is refunded today. From now on at most 8 can be assigned." in text
+    assert "Schedule 8 licenses for 10 Apr 2026" in text

@@ -7,6 +7,13 @@ from commerce.operations.changes.adding import (
     quote_addition,
     start_adding_seats,
 )
+from commerce.operations.changes.removing import (
+    NothingToRefund,
+    RemovedSeats,
+    WindowOver,
+    quote_removal,
+    remove_seats,
+)
 from commerce.operations.changes.rules import BelowAssigned, Disputed, NoRenewal, NotChangeable
 from commerce.operations.changes.scheduling import (
     require_schedulable,
@@ -20,10 +27,15 @@ __all__ = [
     "Disputed",
     "NoRenewal",
     "NotChangeable",
+    "NothingToRefund",
+    "RemovedSeats",
     "TooSmallToCharge",
+    "WindowOver",
     "add_seats_on_account",
     "count_anew",
     "quote_addition",
+    "quote_removal",
+    "remove_seats",
     "require_schedulable",
     "revoke_scheduled",
     "schedule_plan",

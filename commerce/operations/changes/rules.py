@@ -26,12 +26,12 @@ class NotChangeable(Conflict):
 
 
 class Disputed(Conflict):
-    """A charge of it is contested at the bank: no seats are added until that is decided (product §5.6)."""
+    """A charge of it is contested at the bank: no seats are added or refunded until that is decided (product §5.6)."""
 
     code = "disputed"
     message = _(
-        "A charge for this is contested at the bank. Until that is decided no licenses are added. "
-        "Nothing was charged."
+        "A charge for this is contested at the bank. Until that is decided no licenses are added or refunded. "
+        "Nothing was changed."
     )
 
 
