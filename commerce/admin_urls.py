@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from commerce.views import paying, recurring, seats, subscriptions
+from commerce.views import handovers, paying, recurring, seats, subscriptions
 
 urlpatterns = [
     path("billing/your-products/", subscriptions.your_products, name="your-products"),
@@ -18,4 +18,5 @@ urlpatterns = [
         recurring.recurring_billing,
         name="recurring-billing",
     ),
+    path("billing/your-products/<uuid:key>/hand-over/", handovers.hand_over, name="hand-over"),
 ]

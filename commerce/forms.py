@@ -77,8 +77,8 @@ class ChoiceForm(forms.Form):
         return self.plans[self.cleaned_data["plan"]]
 
 
-class CheckoutForm(ChoiceForm):
-    """Everything that is needed to pay, but the card."""
+class BillingForm(forms.Form):
+    """Whom a bill is made out to."""
 
     name = LineField(max_length=200, widget=_input("billing name"))
     street = LineField(max_length=200, widget=_input("billing street-address"))
@@ -90,6 +90,22 @@ class CheckoutForm(ChoiceForm):
     )
     vat_number = LineField(max_length=VAT_LENGTH + 10, required=False, widget=_input())
     own_reference = LineField(max_length=60, required=False, widget=_input())
+
+    def clean(self) -> dict[str, Any]:
+        cleaned: dict[str, Any] = super().clean() or {}
+        if "vat_number" in cleaned and "country" in cleaned:
+            try:
+                number = parse_vat_number(cleaned["vat_number"], country=cleaned["country"])
+            except Malformed as error:
+                self.add_error("vat_number", str(error))
+            else:
+                cleaned["vat_number"] = number.value if number else ""
+        return cleaned
+
+
+class CheckoutForm(ChoiceForm, BillingForm):
+    """Everything that is needed to pay, but the card."""
+
     agrees_to_terms = forms.BooleanField(required=False)
     agrees_to_data = forms.BooleanField(required=False)
     seen_total = forms.CharField(required=False, max_length=20)
@@ -101,15 +117,20 @@ class CheckoutForm(ChoiceForm):
         return int(text) if text.isascii() and text.isdigit() else None
 
     def clean(self) -> dict[str, Any]:
-        cleaned: dict[str, Any] = super().clean() or {}
-        if "vat_number" in cleaned and "country" in cleaned:
-            try:
-                number = parse_vat_number(cleaned["vat_number"], country=cleaned["country"])
-            except Malformed as error:
-                self.add_error("vat_number", str(error))
-            else:
-                cleaned["vat_number"] = number.value if number else ""
+        cleaned = super().clean()
         for box in ("agrees_to_terms", "agrees_to_data"):
             if not cleaned.get(box):
                 self.add_error(box, _("Tick this box to go on. Nothing was charged."))
         return cleaned
+
+
+class TakeOverForm(BillingForm):
+    """Accepting a colleague's purchase: who pays from now on, and with which card."""
+
+    card = forms.CharField(required=False, max_length=18)
+    version = WholeNumberField(max_length=9)
+    agrees = forms.BooleanField(required=False)
+
+    def clean_card(self) -> int | None:
+        text = self.cleaned_data["card"]
+        return int(text) if text.isascii() and text.isdigit() else None

@@ -98,6 +98,15 @@ def _next_while_active(
     return _("Renews"), due_at
 
 
+def next_charge_at(
+    *, state: str, recurring_billing: bool, due_at: datetime | None, term_end: datetime
+) -> datetime | None:
+    """When the next period is billed, as things stand; None when nothing more is."""
+    if state not in (SCHEDULED, ACTIVE) or due_at is None:
+        return None
+    return due_at if state == SCHEDULED or recurring_billing or due_at < term_end else None
+
+
 def per_period(billing_months: int) -> Label:
     """What one price covers: `a month`, `a year`."""
     return _("a year") if billing_months == 12 else _("a month")

@@ -8,7 +8,7 @@ from datetime import datetime
 from celery import shared_task
 from celery.exceptions import SoftTimeLimitExceeded
 
-from commerce.operations import payments, renewals
+from commerce.operations import handovers, payments, renewals
 from config.kit import clock
 from config.kit.tenancy import connection, use_login
 
@@ -56,5 +56,7 @@ def refund() -> None:
 
 @shared_task(name="commerce.reconcile")
 def reconcile() -> None:
-    """Settle what is not final: stored webhooks, unanswered charges, abandoned checkouts."""
-    payments.reconcile(_now())
+    """Settle what is not final: stored webhooks, unanswered charges, abandoned checkouts, offers nobody answered."""
+    at = _now()
+    payments.reconcile(at)
+    handovers.lapse_offers(at=at)

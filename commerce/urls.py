@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, path
 
-from commerce.views import buying, catalogue, market, webhooks
+from commerce.views import buying, catalogue, handovers, market, webhooks
 
 app_name = "commerce"
 urlpatterns: list[URLPattern] = [
@@ -12,6 +12,7 @@ urlpatterns: list[URLPattern] = [
     path("buy/<slug:slug>/", buying.buy, name="buy"),
     path("buy/<slug:slug>/checkout/<uuid:key>/", buying.checkout, name="checkout"),
     path("buy/<slug:slug>/checkout/<uuid:key>/confirmation/", buying.confirmation, name="confirmation"),
+    path("my/offers/<uuid:key>/", handovers.offered, name="offer"),
     path("hooks/stripe/", webhooks.stripe_webhook, name="stripe-webhook"),
     path("terms/", catalogue.terms, name="terms"),
     path("privacy/", catalogue.privacy, name="privacy"),

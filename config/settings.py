@@ -262,6 +262,8 @@ ADMIN_CARD_CSP: dict[str, list[str]] = ADMIN_CSP | {
 
 CHECKOUT_KEPT = timedelta(hours=24)
 REFUND_WINDOW = timedelta(days=7)
+# How long an offered purchase waits for the colleague.
+HAND_OVER_KEPT = timedelta(days=14)
 RENEWAL_BATCH = env.int("RENEWAL_BATCH", default=2000)
 CHARGE_LEASE = timedelta(minutes=5)
 # How many bills one worker charges side by side, and how many calls all sweeps together make to the processor.

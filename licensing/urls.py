@@ -7,6 +7,7 @@ from licensing.views import apps
 app_name = "licensing"
 urlpatterns: list[URLPattern] = [
     path("", apps.home, name="home"),
+    path("my/", apps.my, name="my"),
     path("my/licenses/", apps.my_licenses, name="my-licenses"),
     path("my/licenses/<uuid:key>/give-back/", apps.give_back, name="give-back"),
     path("apps/<slug:slug>/", apps.app, name="app"),

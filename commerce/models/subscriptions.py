@@ -1,6 +1,7 @@
 """Subscriptions: seats of one plan for one tenant, and everything that happened to them."""
 
 import uuid
+from datetime import datetime
 
 from django.db import models
 from django.utils.translation import gettext_lazy as _
@@ -266,6 +267,17 @@ class Trial(TenantModel):
         ]
 
 
+class HandOverQuerySet(ScopedQuerySet):
+    def visible_to(self, actor: Actor) -> "HandOverQuerySet":
+        """What the actor offered, and what was offered to them."""
+        mine = models.Q(from_user_id=actor.user_id) | models.Q(to_user_id=actor.user_id)
+        return self.filter(mine, tenant_id=actor.tenant_id)
+
+    def open(self, at: datetime) -> "HandOverQuerySet":
+        """Offers that can still be accepted, as far as their own time goes."""
+        return self.filter(state=HandOver.State.OFFERED, expires_at__gt=at)
+
+
 class HandOver(TenantModel):
     """A purchase offered to a colleague, who accepts with an own card (product §4).
 
@@ -293,6 +305,8 @@ class HandOver(TenantModel):
     offered_at = models.DateTimeField()
     expires_at = models.DateTimeField()
     decided_at = models.DateTimeField(null=True)
+
+    objects = HandOverQuerySet.as_manager()
 
     class Meta(TenantModel.Meta):
         constraints = [

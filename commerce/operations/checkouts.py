@@ -182,7 +182,7 @@ def save_checkout(
             raise TermsNotAccepted
         if seen_total_minor != quote.total_minor:
             raise PriceChanged(quote)
-        bill_to = _bill_to(actor, checkout.bill_to, billing)
+        bill_to = bill_to_for(actor, checkout.bill_to, billing)
         agreed = (bill_to.pk, settings.TERMS_VERSION, plan.pk, quantity, quote.total_minor)
         if checkout.consented_at is not None and agreed == before:
             # The same again: the page checks before it makes a token of the card, then pays.
@@ -315,7 +315,7 @@ def _put(checkout: Checkout, plan: Plan, quantity: int, at: datetime) -> Quote:
     return quote
 
 
-def _bill_to(actor: Actor, before: BillTo | None, billing: BillingDetails) -> BillTo:
+def bill_to_for(actor: Actor, before: BillTo | None, billing: BillingDetails) -> BillTo:
     """The row for these details: the one already there when nothing changed, since rows never do."""
     values = {
         "name": billing.name,

@@ -78,6 +78,16 @@ def life_of(subscription: Subscription, *, recurring_billing: bool | None = None
     )
 
 
+def next_charge_at(subscription: Subscription) -> datetime | None:
+    """When the next period is billed, as things stand; None when nothing more is."""
+    return states.next_charge_at(
+        state=subscription.state,
+        recurring_billing=subscription.recurring_billing,
+        due_at=subscription.due_at,
+        term_end=subscription.term_end,
+    )
+
+
 def charge_with_tax(subscription: Subscription) -> int:
     """What the next bill comes to, at the price and tax of the subscription, in minor units."""
     net: int = subscription.period_price_minor
@@ -95,17 +105,17 @@ def still_to_be_charged(subscription: Subscription) -> int:
     return left * charge_with_tax(subscription)
 
 
-def order_history(actor: Actor, subscription: Subscription) -> list[HistoryEntry]:
+def order_history(actor: Actor, subscription: Subscription, *, only_own: bool = False) -> list[HistoryEntry]:
     """The bills of a purchase, latest first, at most 120. One query.
 
-    Amounts as far as `SEE_BILL_AMOUNTS` reaches, numbers and payment as far as `SEE_BILLS` does.
+    Amounts as far as `SEE_BILL_AMOUNTS` reaches, numbers and payment as far as `SEE_BILLS` does. `only_own`:
+    those that the person had to pay, whoever owns the purchase now.
     """
-    bills = (
-        Bill.objects.filter(tenant_id=actor.tenant_id, subscription=subscription)
-        .annotate(quantity=Sum("lines__quantity"))
-        .order_by("-id")[:MOST_BILLS]
-    )
-    return [_entry(actor, subscription, bill) for bill in bills]
+    bills = Bill.objects.filter(tenant_id=actor.tenant_id, subscription=subscription)
+    if only_own:
+        bills = bills.filter(payer_id=actor.user_id)
+    latest = bills.annotate(quantity=Sum("lines__quantity")).order_by("-id")[:MOST_BILLS]
+    return [_entry(actor, subscription, bill) for bill in latest]
 
 
 def _entry(actor: Actor, subscription: Subscription, bill: Bill) -> HistoryEntry:

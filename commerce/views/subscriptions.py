@@ -14,6 +14,7 @@ from django.utils.translation import gettext as _
 from commerce import states
 from commerce.models import Product, Subscription
 from commerce.queries import subscriptions as queries
+from commerce.queries.handovers import handed_over_by
 from config.kit import access, keyset
 from config.kit.actors import Actor
 from config.kit.admin import render_page
@@ -60,6 +61,7 @@ def your_products(request: HttpRequest) -> HttpResponse:
         "may_buy": actor.may(Capability.BUY),
     }
     if not sees_all(actor):
+        context["handed_over"] = handed_over_by(actor)
         return render_page(request, "commerce/your_products_own.html", context)
     context |= {
         "columns": _columns(request.GET, chosen),

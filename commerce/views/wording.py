@@ -31,6 +31,11 @@ EVENTS: dict[str, Text] = {
     "plan_scheduled": gettext_lazy("Plan scheduled for the renewal"),
     "plan_schedule_revoked": gettext_lazy("Scheduled plan taken back"),
     "scheduled_changes_dropped": gettext_lazy("Scheduled changes fell away"),
+    "hand_over_offered": gettext_lazy("Offered to a colleague"),
+    "hand_over_declined": gettext_lazy("Offer declined"),
+    "hand_over_withdrawn": gettext_lazy("Offer withdrawn"),
+    "hand_over_lapsed": gettext_lazy("Offer not answered in time"),
+    "handed_over": gettext_lazy("Handed over"),
     "payment_failed": gettext_lazy("Payment failed"),
     "payment_recovered": gettext_lazy("Payment received"),
     "paid": gettext_lazy("Paid"),
@@ -66,6 +71,8 @@ def event_title(event: SubscriptionEvent) -> Text:
         return str(ngettext("%d license removed", "%d licenses removed", count) % count)
     if event.code == "quantity_scheduled":
         return _("%(number)s licenses scheduled for the renewal") % {"number": event.facts["next_quantity"]}
+    if event.code.startswith("hand"):
+        return f"{EVENTS[event.code]}: {event.facts['from']} → {event.facts['to']}"
     return EVENTS.get(event.code, event.code.replace("_", " ").capitalize())
 
 

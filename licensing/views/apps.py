@@ -13,6 +13,7 @@ from django.utils.translation import gettext as _
 
 from commerce.models import Product
 from commerce.queries.eligibility import eligibility_for
+from commerce.queries.handovers import offers_to
 from commerce.views.catalogue import catalogue_page
 from config.kit import access
 from config.kit.actors import Actor
@@ -39,8 +40,15 @@ def home(request: HttpRequest) -> HttpResponse:
         "apps": [_app(each, actor, tenant.name) for each in _entitlements(actor)],
         "admin": admin_tile(actor),
         "needs": entitlements.subscriptions_that_need(actor),
+        "offers": offers_to(actor, at),
     }
     return render(request, "licensing/home.html", context)
+
+
+@access.signed_in
+def my(request: HttpRequest) -> HttpResponse:
+    """Everyone's own pages begin with the licenses."""
+    return HttpResponseRedirect(reverse("licensing:my-licenses"))
 
 
 @access.signed_in
@@ -51,6 +59,7 @@ def my_licenses(request: HttpRequest) -> HttpResponse:
     context = {
         "section": "licenses",
         "rows": [_held(row, actor, request.tenant.name) for row in rows],  # type: ignore[attr-defined]
+        "offers": offers_to(actor, now()),
     }
     return render(request, "licensing/my_licenses.html", context)
 

@@ -16,10 +16,12 @@ from commerce.operations.recurring import SWITCHABLE
 from commerce.queries import details
 from commerce.states import last_day, per_period
 from commerce.views import wording
+from commerce.views.handovers import former_page
 from commerce.views.subscriptions import CHANNEL_NAMES, day, money, sees_all
 from config.kit import access
 from config.kit.actors import Actor
 from config.kit.admin import render_page
+from config.kit.errors import NotVisible
 from directory.models import User
 from directory.permissions import Capability
 from licensing.views.licenses import holders_context
@@ -29,9 +31,15 @@ ASSIGNABLE = frozenset({Subscription.State.ACTIVE, Subscription.State.EXPIRED})
 
 @access.requires(sees=Capability.SEE_PURCHASES)
 def subscription(request: HttpRequest, key: uuid.UUID) -> HttpResponse:
-    """The limited view for its purchaser, the full one for admins, readers and partners."""
+    """The limited view for its purchaser, the full one for admins, readers and partners.
+
+    Who handed it over still reads the own bills and the history up to that day.
+    """
     actor: Actor = request.actor  # type: ignore[attr-defined]
-    purchase = details.purchase(actor, key)
+    try:
+        purchase = details.purchase(actor, key)
+    except NotVisible:
+        return former_page(request, actor, key)
     whose = {"is_own": purchase.is_owned_by(actor), "is_org": purchase.is_organizations}
     may_manage = actor.reaches(Capability.MANAGE_PURCHASES, **whose)
     zone = purchase.time_zone
@@ -56,7 +64,7 @@ def subscription(request: HttpRequest, key: uuid.UUID) -> HttpResponse:
         "period": per_period(purchase.billing_months),
         "next_date": day(status.next_at, zone),
         "next_charge": money(details.charge_with_tax(purchase), purchase.currency),
-        "has_next_charge": _has_next_charge(purchase),
+        "has_next_charge": details.next_charge_at(purchase) is not None,
         "tax": f"{purchase.tax_rate.normalize():f}% {purchase.tax_name}",
         "paid_by": fact,
         "paid_by_note": note,
@@ -79,9 +87,3 @@ def _title(purchase: Subscription, *, is_full: bool) -> str:
     """The product; with the purchaser where several people may have bought it."""
     purchaser: User | None = purchase.purchaser
     return f"{purchase.product.name}, {purchaser.name}" if is_full and purchaser else purchase.product.name
-
-
-def _has_next_charge(purchase: Subscription) -> bool:
-    if purchase.state not in SWITCHABLE or purchase.due_at is None:
-        return False
-    return bool(purchase.recurring_billing or purchase.due_at < purchase.term_end)

@@ -9,7 +9,7 @@ import copy
 import re
 import uuid
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -17,6 +17,8 @@ from django.db import transaction
 from django.test import Client
 from django.urls import reverse
 
+from commerce.models import HandOver
+from commerce.operations.handovers import offer_hand_over
 from config.kit.access import rule_of
 from config.kit.actors import Actor
 from config.kit.clock import now
@@ -60,6 +62,7 @@ class World:
     purchases: dict[str, uuid.UUID]
     checkouts: dict[str, uuid.UUID]
     changes: dict[str, uuid.UUID]
+    offers: dict[str, uuid.UUID]
 
     def client(self, who: str) -> Client:
         if who == "anonymous":
@@ -118,7 +121,17 @@ def world(request: pytest.FixtureRequest) -> World:
         FOREIGN: make_checkout(stranger, at=at).key,
         MISSING: uuid.uuid4(),
     }
-    return World(a, b, people, purchases, checkouts, changes)
+    offers = {
+        OWN: make_offer(purchases[COLLEAGUES], colleague, people["purchaser"][0], at).key,
+        COLLEAGUES: make_offer(purchases[OWN], people["purchaser"][0], colleague, at).key,
+        FOREIGN: make_offer(purchases[FOREIGN], stranger, make_user(b), at).key,
+        MISSING: uuid.uuid4(),
+    }
+    return World(a, b, people, purchases, checkouts, changes, offers)
+
+
+def make_offer(purchase: uuid.UUID, owner: User, colleague: User, at: datetime) -> HandOver:
+    return offer_hand_over(actor=actor_of(owner, at=at), key=purchase, to_user_id=colleague.pk, at=at)
 
 
 def purchase(world: World) -> dict[str, dict[str, Any]]:
@@ -144,7 +157,12 @@ def provider(world: World) -> dict[str, dict[str, Any]]:
     return {MISSING: {"key": "no-such-provider"}}
 
 
+def offer(world: World) -> dict[str, dict[str, Any]]:
+    return {kind: {"key": key} for kind, key in world.offers.items()}
+
+
 EXAMPLES = {
+    "commerce:offer": offer,
     "commerce:product": product,
     "commerce:buy": product,
     "commerce:checkout": checkout,
@@ -157,6 +175,7 @@ EXAMPLES = {
     "portal:recurring-billing": purchase,
     "portal:seats": purchase,
     "portal:pay-change": change,
+    "portal:hand-over": purchase,
     "portal:assign": purchase,
     "portal:unassign": purchase,
     "portal:license-subscription": purchase,
@@ -172,7 +191,10 @@ OVER_THE_OBJECT = {
     "portal:license-unassign": (Capability.SEE_LICENSES, Capability.ASSIGN),
     "portal:recurring-billing": (Capability.SEE_PURCHASES, Capability.MANAGE_PURCHASES),
     "portal:seats": (Capability.SEE_PURCHASES, Capability.MANAGE_PURCHASES),
+    "portal:hand-over": (Capability.SEE_PURCHASES, Capability.MANAGE_PURCHASES),
 }
+# What a person may do with an own purchase alone, and nobody with the organization's.
+ONLY_OWN = {"portal:hand-over"}
 
 
 def sees_admin_center(actor: Actor) -> bool:
@@ -199,6 +221,7 @@ EXPLICIT = {
     "portal:stop-acting": lambda actor, kind: actor.has_customers,
     "licensing:give-back": lambda actor, kind: False,  # nobody of this world holds a license
     "licensing:app": lambda actor, kind: None if kind != MISSING else False,  # 403 by the license check
+    "commerce:offer": lambda actor, kind: kind == OWN and actor.is_purchaser,  # whoever it was offered to
     "commerce:checkout": lambda actor, kind: kind == OWN and actor.is_purchaser,
     "commerce:confirmation": lambda actor, kind: kind == OWN and actor.is_purchaser,
     "portal:pay-change": lambda actor, kind: kind == OWN and actor.is_purchaser,
@@ -231,7 +254,7 @@ def expected(name: str, rule: Any, actor: Actor | None, kind: str, method: str) 
         sees, may = over
         if kind in (FOREIGN, MISSING) or not actor.reaches(sees, is_own=is_own, is_org=is_org):
             return {404, 405}
-        if may and not actor.reaches(may, is_own=is_own, is_org=is_org):
+        if may and not actor.reaches(may, is_own=is_own, is_org=is_org and name not in ONLY_OWN):
             return {403, 405}
     return FINE_POST
 

@@ -1,14 +1,18 @@
 """Browsers of the admin center, signed in without the identity provider."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
+from django.conf import settings
 from django.http import HttpRequest
 from django.test import Client
+from playwright.sync_api import Browser, Page
 
 from config.kit.tenancy import tenant_atomic
 from directory.models import Tenant, User
 from directory.sign_in import ACTING, start_session
+from tests.admin.browser import LOOKS
 
 type SignIn = Callable[..., Client]
 
@@ -30,3 +34,25 @@ def sign_in() -> SignIn:
         return client
 
     return sign_in_as
+
+
+@pytest.fixture
+def open_page(browser: Browser, live_server: Any, sign_in: SignIn) -> Iterator[Callable[..., Page]]:
+    """`open_page(user, address, look)` gives a page in Chromium, signed in; `acting_for` a customer."""
+    contexts = []
+
+    def open_as(user: User, address: str, look: str, *, acting_for: Tenant | None = None) -> Page:
+        client = sign_in(user, acting_for=acting_for)
+        context = browser.new_context(**LOOKS[look])
+        contexts.append(context)
+        name = settings.SESSION_COOKIE_NAME
+        context.add_cookies(
+            [{"name": name, "value": client.cookies["session"].value, "url": live_server.url}]
+        )
+        page = context.new_page()
+        page.goto(live_server.url + address)
+        return page
+
+    yield open_as
+    for context in contexts:
+        context.close()

@@ -204,7 +204,9 @@ def swept_with_a_mail(*, at):
     from commerce.operations.renewals.charges import Charged
 
     write_mail("A mail of the day")
-    return Sweeps(settled={}, renewed=Swept(), expired=Swept(), charged=Charged(paid=2), mails=1)
+    return Sweeps(
+        settled={}, renewed=Swept(), expired=Swept(), charged=Charged(paid=2), lapsed_offers=0, mails=1
+    )
 
 
 def test_a_walk_that_another_one_replaced_does_nothing(asked):

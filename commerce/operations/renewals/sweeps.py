@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from commerce.operations.handovers import lapse_offers
 from commerce.operations.payments import Refunded, reconcile, settle_refunds
 from commerce.operations.renewals.batches import Swept
 from commerce.operations.renewals.charges import Charged, charge_due
@@ -21,16 +22,18 @@ class Sweeps:
     expired: Swept
     charged: Charged
     refunded: Refunded
+    lapsed_offers: int
     mails: int
 
 
 def run_sweeps(*, at: datetime) -> Sweeps:
-    """Run each sweep until nothing is due at `at`: settle what is open, renew, expire, charge, refund, send mails."""
+    """Run each sweep until nothing is due at `at`: settle, renew, expire, charge, refund, lapse offers, send mails."""
     return Sweeps(
         settled=reconcile(at),
         renewed=renew_due(at=at),
         expired=expire_due(at=at),
         charged=charge_due(at=at),
         refunded=settle_refunds(at=at),
+        lapsed_offers=lapse_offers(at=at),
         mails=send_due_mails(at=at),
     )
