@@ -199,13 +199,20 @@ def test_a_walk_moves_the_clock_and_shows_what_happened(asked, monkeypatch):
 
 
 def swept_with_a_mail(*, at):
+    from commerce.operations.payments import Refunded
     from commerce.operations.renewals import Sweeps
     from commerce.operations.renewals.batches import Swept
     from commerce.operations.renewals.charges import Charged
 
     write_mail("A mail of the day")
     return Sweeps(
-        settled={}, renewed=Swept(), expired=Swept(), charged=Charged(paid=2), lapsed_offers=0, mails=1
+        settled={},
+        renewed=Swept(),
+        expired=Swept(),
+        charged=Charged(paid=2),
+        refunded=Refunded(),
+        lapsed_offers=0,
+        mails=1,
     )
 
 
