@@ -2,7 +2,7 @@
 
 import uuid
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 from django.conf import settings
 from django.utils.translation import gettext_lazy as _
@@ -93,7 +93,7 @@ def offer_hand_over(*, actor: Actor, key: uuid.UUID, to_user_id: int | None, at:
         offer: HandOver = HandOver.objects.create(
             tenant_id=actor.tenant_id,
             subscription=subscription,
-            from_user_id=actor.user_id,
+            from_user_id=cast(int, actor.user_id),
             to_user=colleague,
             offered_at=at,
             expires_at=at + settings.HAND_OVER_KEPT,
@@ -111,7 +111,7 @@ def withdraw_offer(*, actor: Actor, key: uuid.UUID, at: datetime) -> HandOver:
     """
     with tenant_atomic(actor):
         subscription = _lock_own(actor, key)
-        offer = _offers_of(subscription).first()
+        offer: HandOver | None = _offers_of(subscription).first()
         if offer is None:
             raise OfferOver(State.WITHDRAWN)
         _decide(actor, offer, State.WITHDRAWN, at)
