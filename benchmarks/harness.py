@@ -1,8 +1,8 @@
 """How every benchmark compares: interleaved rounds against a reference of the same run, with a control.
 
-On a machine that others use too, times mean nothing and ratios mean little unless both sides alternate. Each
-round measures reference, ours, reference: the two references give the control ratio (1.0 when the machine was
-quiet), their mean is what ours is compared with.
+On a machine that others use too, times mean nothing and ratios mean little unless both sides alternate: reference,
+ours, reference, ours, reference. Ours is compared with the mean of the references before and after it; their own
+ratio is the control (1.0 when the machine was quiet).
 """
 
 from collections.abc import Callable
@@ -41,12 +41,13 @@ class Comparison:
 def pairs(ours: Measure, reference: Measure, *, rounds: int = ROUNDS) -> Comparison:
     """Measure both, interleaved. Each call of a measure returns the cost of one piece of work."""
     costs, references, control = [], [], []
+    before = reference()
     for _ in range(rounds):
-        before = reference()
         costs.append(ours())
         after = reference()
         references.append((before + after) / 2)
         control.append(before / after)
+        before = after
     return Comparison(tuple(costs), tuple(references), tuple(control))
 
 
