@@ -11,7 +11,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connections
 
-from commerce.models import Bill, Order, Subscription, SubscriptionEvent
+from commerce.models import Bill, Order, Subscription, SubscriptionEvent, Trial
 from commerce.operations.renewals import renew_due
 from commerce.operations.seeding import LARGE_TABLES, Due, RealCustomers, Seeded, Wanted, seed_customers
 from config.demo.servers import client_program
@@ -75,7 +75,9 @@ def test_what_is_made_up_breaks_no_invariant() -> None:
             *("self-service", "central", "trial"),
         }
         paid_for = Subscription.objects.exclude(channel="trial").count()
-        assert Order.objects.count() == paid_for
+        assert Order.objects.count() == 412
+        assert Order.objects.exclude(type="trial").count() == paid_for
+        assert Trial.objects.count() == 412 - paid_for
         assert set(Bill.objects.values_list("status", flat=True)) == {"open", "paid"}
         assert Bill.objects.filter(type="purchase").count() == paid_for
         assert Subscription.objects.filter(payment_failed_at__isnull=False).count() == (
