@@ -1,21 +1,18 @@
 """Fewer seats at once, inside their refund window, with the unused days given back (product §5.4, §5.5).
 
-The seats charged last go first. A bill that was paid gets a credit note, whose money goes back to the card; one that
-is still to be paid on account is credited whole and issued anew without the days that are not used.
+The seats charged last go first.
 """
 
 import uuid
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from datetime import date, datetime, timedelta
+from dataclasses import dataclass
+from datetime import datetime
 
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-from commerce import periods
 from commerce.models import Bill, Order, OrderLine, Subscription
 from commerce.operations import notices
-from commerce.operations.bills import Line, issue_bill, line_of
+from commerce.operations.changes.giving_back import give_back, tax_given_back
 from commerce.operations.changes.rules import (
     BelowAssigned,
     Disputed,
@@ -25,15 +22,13 @@ from commerce.operations.changes.rules import (
     require_number,
 )
 from commerce.operations.checkouts import PriceChanged
-from commerce.operations.credits import credit_for, issue_credit_note
 from commerce.operations.orders import write_order
 from commerce.operations.payments import refund_now
 from commerce.operations.subscriptions import remember
-from commerce.proration import Lot, Returned, Span, refundable, take_back
+from commerce.proration import Returned, refundable, take_back
 from commerce.queries.seats import lots_of, running_span
 from config.kit.actors import Actor
 from config.kit.errors import Conflict, Malformed
-from config.kit.money import tax_on
 from config.kit.tenancy import tenant_atomic
 from directory.operations.audit import record
 
@@ -143,32 +138,16 @@ def quote_removal(*, subscription: Subscription, quantity: int, at: datetime) ->
     returned = tuple(take_back(lots, removed, span=span, day=day))
     if not all(part.amount_minor > 0 for part in returned):
         raise NothingToRefund
-    bills = _bills(returned)
-    taxes = [_tax(subscription, bills[part.bill_id], part.amount_minor) for part in returned]
     subtotal = sum(part.amount_minor for part in returned)
+    tax = tax_given_back(subscription, returned)
     return RemovedSeats(
         removed=removed,
         currency=subscription.currency,
         returned=returned,
         subtotal_minor=subtotal,
-        tax_minor=sum(taxes),
-        total_minor=subtotal + sum(taxes),
+        tax_minor=tax,
+        total_minor=subtotal + tax,
     )
-
-
-def _bills(returned: Sequence[Returned], *, locks: bool = False) -> dict[int, Bill]:
-    rows = Bill.objects.select_related("bill_to", "payer", "vendor_entity").order_by("id")
-    if locks:
-        rows = rows.select_for_update(of=("self",))
-    return dict(rows.in_bulk([part.bill_id for part in returned]))
-
-
-def _tax(subscription: Subscription, bill: Bill, amount_minor: int) -> int:
-    """The tax that goes with an amount that a bill loses."""
-    if bill.status == Bill.Status.PAID:
-        return credit_for(bill, amount_minor)[0]
-    rest: int = bill.subtotal_minor - amount_minor
-    return bill.tax_minor - tax_on(rest, subscription.tax_rate)
 
 
 def _remove(actor: Actor, subscription: Subscription, quote: RemovedSeats, at: datetime) -> Removed:
@@ -213,84 +192,12 @@ def _remove(actor: Actor, subscription: Subscription, quote: RemovedSeats, at: d
             "order": str(order.key),
         },
     )
-    span, day = running_span(subscription, at)
-    (ends_at,) = periods.instants(day + timedelta(days=1), [0], subscription.time_zone)
-    bills = _bills(quote.returned, locks=True)
-    lots = {lot.bill_id: lot for lot in lots_of(subscription)}
-    notes = []
-    for part in sorted(quote.returned, key=lambda part: part.bill_id):
-        bill = bills[part.bill_id]
-        bill.subscription = subscription
-        if bill.status == Bill.Status.PAID:
-            notes.append(_credit(actor, bill, order, part, ends_at, at))
-        else:
-            notes.append(_issue_anew(actor, bill, order, part, lots[bill.pk], span, day, ends_at, at))
-    return Removed(order, subscription, tuple(notes))
-
-
-def _credit(actor: Actor, bill: Bill, order: Order, part: Returned, ends_at: datetime, at: datetime) -> Bill:
-    line = Line(
-        description=bill.subscription.product.name,
-        quantity=part.quantity,
-        unit_price_minor=part.unit_price_minor,
-        amount_minor=part.amount_minor,
-        service_start=ends_at,
-        service_end=bill.period_end,
-    )
-    return issue_credit_note(
-        actor=actor, bill=bill, type=Bill.Type.REMOVE_SEATS, order=order, lines=[line], at=at
-    )
-
-
-def _issue_anew(
-    actor: Actor,
-    bill: Bill,
-    order: Order,
-    part: Returned,
-    lot: Lot,
-    span: Span,
-    day: date,
-    ends_at: datetime,
-    at: datetime,
-) -> Bill:
-    """Credit an unpaid bill whole, and bill what is still owed of it: the seats that stay, the days used of the others."""
-    before = list(bill.lines.order_by("id"))
-    live = [line for line in before if line.service_end == bill.period_end]
-    note = issue_credit_note(
+    notes = give_back(
         actor=actor,
-        bill=bill,
+        subscription=subscription,
+        order=order,
+        returned=quote.returned,
         type=Bill.Type.REMOVE_SEATS,
-        order=order,
-        lines=[line_of(line) for line in before],
         at=at,
     )
-    owed = sum(line.amount_minor for line in live) - part.amount_minor
-    stays = lot.quantity - part.quantity
-    kept = 0
-    if stays:
-        (began,) = periods.local_dates([live[0].service_start], bill.subscription.time_zone)
-        kept = min(span.price_from(stays * part.unit_price_minor, began), owed)
-    first = line_of(live[0])
-    lines = [line_of(line) for line in before if line not in live]
-    if kept:
-        lines.append(replace(first, quantity=stays, amount_minor=kept))
-    if owed > kept:
-        lines.append(replace(first, quantity=part.quantity, amount_minor=owed - kept, service_end=ends_at))
-    if not lines:
-        return note
-    issue_bill(
-        actor=actor,
-        subscription=bill.subscription,
-        order=order,
-        type=bill.type,
-        bill_to=bill.bill_to,
-        payer=bill.payer,
-        collection=bill.collection,
-        lines=lines,
-        period_start=bill.period_start,
-        period_end=bill.period_end,
-        at=at,
-        due_at=bill.due_at,
-        replaces=bill,
-    )
-    return note
+    return Removed(order, subscription, notes)
