@@ -8,7 +8,7 @@ from datetime import datetime
 from celery import shared_task
 from celery.exceptions import SoftTimeLimitExceeded
 
-from commerce.operations import handovers, payments, renewals
+from commerce.operations import expiring_cards, handovers, payments, renewals
 from config.kit import clock
 from config.kit.tenancy import connection, use_login
 
@@ -52,6 +52,12 @@ def refund() -> None:
     refunded = payments.settle_refunds(at=_now(), limit=CHARGES_A_RING)
     if refunded.done + refunded.failed == CHARGES_A_RING:
         refund.delay()
+
+
+@shared_task(name="commerce.notice_expiring_cards")
+def notice_expiring_cards() -> None:
+    """Announce cards that end before their next charge."""
+    expiring_cards.notice_expiring_cards(at=_now())
 
 
 @shared_task(name="commerce.reconcile")

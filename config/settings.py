@@ -269,6 +269,8 @@ CHARGE_LEASE = timedelta(minutes=5)
 # How many bills one worker charges side by side, and how many calls all sweeps together make to the processor.
 CHARGES_AT_ONCE = env.int("CHARGES_AT_ONCE", default=8)
 PROCESSOR_CALLS_PER_SECOND = env.int("PROCESSOR_CALLS_PER_SECOND", default=80)
+# How long before its end a card is announced that a later charge would need.
+CARD_EXPIRY_NOTICE = timedelta(days=30)
 TERMS_VERSION = "2026-11"
 
 UNFOLD = {

@@ -361,6 +361,23 @@ def make_change(user: User, subscription: Subscription, *, added: int = 4, at: d
         )
 
 
+def make_card(tenant: Tenant, user: User | None = None, **fields: Any) -> Card:
+    """A card of a person, or of the organization, that the processor does not know; the first is the default."""
+    with tenant_atomic(tenant.pk):
+        has_default = Card.objects.live().filter(tenant=tenant, user=user, is_default=True).exists()
+        values: dict[str, Any] = {
+            "processor_id": f"pm_test_{tenant.pk}_{next(_numbers)}",
+            "brand": "visa",
+            "last4": "4242",
+            "expires_year": 2030,
+            "expires_month": 12,
+            "is_default": not has_default,
+            "added_at": AT,
+            **fields,
+        }
+        return Card.objects.create(tenant=tenant, user=user, **values)
+
+
 def make_self_service_subscription(
     user: User, *, plan: Plan | None = None, quantity: int = 10, at: datetime = AT, card: Card | None = None
 ) -> Subscription:
@@ -372,18 +389,7 @@ def make_self_service_subscription(
     actor = actor_of(user, at=at)
     number = next(_numbers)
     with tenant_atomic(user.tenant_id):
-        has_default = Card.objects.filter(user=user, is_default=True, removed_at__isnull=True).exists()
-        card = card or Card.objects.create(
-            tenant_id=user.tenant_id,
-            user=user,
-            processor_id=f"pm_test_{user.tenant_id}_{number}",
-            brand="visa",
-            last4="4242",
-            expires_year=2030,
-            expires_month=12,
-            is_default=not has_default,
-            added_at=at,
-        )
+        card = card or make_card(Tenant.objects.get(pk=user.tenant_id), user, added_at=at)
         placed = place_order(actor=actor, checkout=checkout, card=card, at=at)
         attempt = PaymentAttempt.objects.create(
             tenant_id=user.tenant_id,

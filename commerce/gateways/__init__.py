@@ -23,13 +23,14 @@ type IntentStatus = Literal[
 
 @dataclass(frozen=True, slots=True)
 class CardFacts:
-    """A card as the processor describes it; never a number."""
+    """A card as the processor describes it; never a number. `fingerprint`: the same for the same number."""
 
     processor_id: str
     brand: str
     last4: str
     expires_year: int
     expires_month: int
+    fingerprint: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,19 @@ class Intent:
     card: CardFacts | None = None
     decline: "Declined | NeedsAuthentication | None" = None
     charged_at: datetime | None = None
+    metadata: dict[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """The state of one SetupIntent: a card to be kept for later. `decline` is set when its last try was declined."""
+
+    id: str
+    status: IntentStatus
+    customer_id: str
+    client_secret: str
+    card: CardFacts | None = None
+    decline: "Declined | NeedsAuthentication | None" = None
     metadata: dict[str, str] | None = None
 
 

@@ -56,6 +56,9 @@ _SENTENCES: Final[dict[str, Promise]] = {
     "payment_intent_authentication_failure": _(
         "The payment was not confirmed with your bank. Nothing was charged. Try again, or use another card."
     ),
+    "setup_intent_authentication_failure": _(
+        "The card was not confirmed with your bank. Nothing was charged. Try again, or use another card."
+    ),
     "card_details_unusable": _(
         "The card details can no longer be used. Nothing was charged. Enter them again."
     ),

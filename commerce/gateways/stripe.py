@@ -26,6 +26,7 @@ from commerce.gateways import (
     NeedsAuthentication,
     Rejected,
     Retryable,
+    Setup,
 )
 from commerce.gateways.declines import AUTHENTICATION, kind_of, sentence_of
 from config.kit.rate import Pace
@@ -39,6 +40,10 @@ READ_SECONDS: Final = 25.0
 TOLERANCE_SECONDS: Final = 300
 
 _INTENT_FACTS: Final = ["latest_charge", "payment_method"]
+_SETUP_FACTS: Final = ["payment_method"]
+_UNEXPECTED_STATES: Final = frozenset(
+    {"payment_intent_unexpected_state", "setup_intent_unexpected_state", "intent_invalid_state"}
+)
 _REPEATS: Final = 2
 
 _clients = threading.local()
@@ -183,6 +188,91 @@ def cancel_intent(intent_id: str) -> Intent:
         return retrieve_intent(intent_id)
 
 
+def create_setup(*, key: str, customer_id: str, metadata: dict[str, str]) -> Setup:
+    """A SetupIntent that keeps no card until it is confirmed; the same one for the same key.
+
+    :raises Retryable: no usable answer; repeat with the same key. :raises Rejected: the question is refused.
+    """
+    with _translated():
+        return _setup(
+            _client().v1.setup_intents.create(
+                {
+                    "customer": customer_id,
+                    "usage": "off_session",
+                    "metadata": metadata,
+                    "automatic_payment_methods": {"enabled": True, "allow_redirects": "never"},
+                    "allowed_payment_method_types": ["card"],
+                },
+                {"idempotency_key": key, "max_network_retries": _REPEATS},
+            )
+        )
+
+
+def confirm_setup(setup_id: str, *, confirmation_token: str) -> Setup:
+    """Keep the card of the browser's confirmation token for its customer. Sent once.
+
+    :raises Declined: the bank said no.
+    :raises Retryable: the answer is not known; retrieve the setup.
+    :raises Rejected: the processor refuses the question.
+    """
+    try:
+        with _translated():
+            return _setup(
+                _client().v1.setup_intents.confirm(
+                    setup_id,
+                    {
+                        "confirmation_token": confirmation_token,
+                        "use_stripe_sdk": True,
+                        "expand": _SETUP_FACTS,
+                    },
+                    {"max_network_retries": 0},
+                )
+            )
+    except UnexpectedState:
+        return retrieve_setup(setup_id)
+
+
+def retrieve_setup(setup_id: str) -> Setup:
+    """The SetupIntent as it is now, with its card.
+
+    :raises Retryable: no usable answer. :raises Rejected: unknown to the processor.
+    """
+    with _translated():
+        return _setup(
+            _client().v1.setup_intents.retrieve(
+                setup_id, {"expand": _SETUP_FACTS}, {"max_network_retries": _REPEATS}
+            )
+        )
+
+
+def cancel_setup(setup_id: str) -> Setup:
+    """End a SetupIntent so that nobody can confirm it any more; one that cannot be ended is returned as it is.
+
+    :raises Retryable: no usable answer. :raises Rejected: unknown to the processor.
+    """
+    try:
+        with _translated():
+            return _setup(
+                _client().v1.setup_intents.cancel(
+                    setup_id, {"expand": _SETUP_FACTS}, {"max_network_retries": _REPEATS}
+                )
+            )
+    except UnexpectedState:
+        return retrieve_setup(setup_id)
+
+
+def detach_card(processor_id: str) -> None:
+    """Forget a card over there; one that is gone already, or never was there, is no error.
+
+    :raises Retryable: no usable answer; ask again.
+    """
+    try:
+        with _translated():
+            _client().v1.payment_methods.detach(processor_id, {}, {"max_network_retries": _REPEATS})
+    except (Declined, Rejected) as gone:
+        log.info("Card %s is not there to be detached: %s", processor_id, gone.code)
+
+
 def refund(*, key: str, intent_id: str, amount_minor: int, metadata: dict[str, str]) -> RefundFacts:
     """Give back some or all of what an intent charged; once for the same key.
 
@@ -292,7 +382,7 @@ def _translated() -> Iterator[None]:
 def _refused(error: stripe.InvalidRequestError) -> Declined | Rejected | Retryable:
     if error.http_status in (409, 429):
         return Retryable()
-    if error.code in ("payment_intent_unexpected_state", "intent_invalid_state"):
+    if error.code in _UNEXPECTED_STATES:
         return UnexpectedState(str(error.code))
     if error.param in ("confirmation_token", "setup_future_usage"):
         return Declined("soft", "card_details_unusable", sentence_of("card_details_unusable"))
@@ -354,6 +444,21 @@ def _refund(made: stripe.Refund) -> RefundFacts:
     )
 
 
+def _setup(made: stripe.SetupIntent) -> Setup:
+    raw: dict[str, Any] = made.to_dict()
+    method = raw.get("payment_method")
+    last_error = raw.get("last_setup_error")
+    return Setup(
+        id=raw["id"],
+        status=raw["status"],
+        customer_id=_id_of(raw.get("customer")),
+        client_secret=raw.get("client_secret") or "",
+        card=_card(method) if isinstance(method, dict) else None,
+        decline=_declined(last_error) if last_error and raw["status"] == "requires_payment_method" else None,
+        metadata=dict(raw.get("metadata") or {}),
+    )
+
+
 def _card(method: dict[str, Any]) -> CardFacts | None:
     card = method.get("card")
     if card is None:
@@ -364,6 +469,7 @@ def _card(method: dict[str, Any]) -> CardFacts | None:
         last4=card["last4"],
         expires_year=card["exp_year"],
         expires_month=card["exp_month"],
+        fingerprint=card.get("fingerprint") or "",
     )
 
 

@@ -34,8 +34,14 @@ class ProcessorCustomer(TenantModel):
 
 class CardQuerySet(ScopedQuerySet):
     def visible_to(self, actor: Actor) -> "CardQuerySet":
-        """Nobody sees another's card."""
-        return self.filter(tenant_id=actor.tenant_id, user_id=actor.user_id, removed_at__isnull=True)
+        """The own cards, and the organization's for who may pay its bills. Nobody sees another's card."""
+        condition = Q(user__isnull=False, user_id=actor.user_id)
+        if "org" in actor.scopes(Capability.PAY_BILLS):
+            condition |= Q(user__isnull=True)
+        return self.live().filter(condition, tenant_id=actor.tenant_id)
+
+    def live(self) -> "CardQuerySet":
+        return self.filter(removed_at__isnull=True)
 
     def of_payer(self, actor: Actor, payer: User | None) -> "CardQuerySet":
         """The cards that the actor may pay with for a payer: the own ones, or as its admin the organization's."""
@@ -43,16 +49,23 @@ class CardQuerySet(ScopedQuerySet):
             return self.visible_to(actor).filter(user=payer)
         if not actor.reaches(Capability.PAY_BILLS, is_own=False, is_org=True):
             return self.none()
-        return self.filter(tenant_id=actor.tenant_id, user__isnull=True, removed_at__isnull=True)
+        return self.live().filter(tenant_id=actor.tenant_id, user__isnull=True)
 
 
 class Card(TenantModel):
-    """A payer's card, as the processor describes it: never a number, never a code (I-27)."""
+    """A payer's card, as the processor describes it: never a number, never a code (I-27).
+
+    `user` null: the organization's. `fingerprint` is the processor's own mark of the number, the same whenever the
+    same card is entered: a payer has a card once, and entering it again renews its row (another `processor_id`,
+    perhaps another expiry). What it was known by before becomes a row that is removed at once. A removed card is
+    nobody's any more; `detached_at` says when the processor forgot it too.
+    """
 
     user = models.ForeignKey(
         "directory.User", null=True, on_delete=models.PROTECT, related_name="cards", db_constraint=False
     )
     processor_id = models.CharField(max_length=80, unique=True)
+    fingerprint = models.CharField(max_length=40, blank=True, default="", db_default="")
     brand = models.CharField(max_length=20)
     last4 = models.CharField(max_length=4)
     expires_year = models.PositiveSmallIntegerField()
@@ -61,6 +74,7 @@ class Card(TenantModel):
     expiry_noticed_at = models.DateTimeField(null=True)
     added_at = models.DateTimeField()
     removed_at = models.DateTimeField(null=True)
+    detached_at = models.DateTimeField(null=True)
 
     objects = CardQuerySet.as_manager()
 
@@ -73,6 +87,29 @@ class Card(TenantModel):
                 condition=Q(is_default=True, removed_at__isnull=True),
                 nulls_distinct=False,
                 name="commerce_card_one_default",
+            ),
+            models.UniqueConstraint(
+                fields=["tenant", "user", "fingerprint"],
+                condition=Q(removed_at__isnull=True) & ~Q(fingerprint=""),
+                nulls_distinct=False,
+                name="commerce_card_once",
+            ),
+            models.CheckConstraint(
+                condition=Q(detached_at__isnull=True) | Q(removed_at__isnull=False),
+                name="commerce_card_detached",
+            ),
+        ]
+        indexes = [
+            models.Index(
+                fields=["id"],
+                condition=Q(removed_at__isnull=False, detached_at__isnull=True),
+                name="commerce_card_to_detach",
+            ),
+            # Cards whose expiry was not announced yet.
+            models.Index(
+                fields=["expires_year", "expires_month", "id"],
+                condition=Q(removed_at__isnull=True, expiry_noticed_at__isnull=True),
+                name="commerce_card_expiring",
             ),
         ]
 
@@ -349,11 +386,25 @@ class Dispute(TenantModel):
         ]
 
 
+class CardSetupQuerySet(ScopedQuerySet):
+    def visible_to(self, actor: Actor) -> "CardSetupQuerySet":
+        """A card being added is seen by who adds it, as long as that person may pay for the payer."""
+        scopes = actor.scopes(Capability.PAY_BILLS)
+        condition = Q(pk__in=[])
+        if "own" in scopes:
+            condition |= Q(user__isnull=False, user_id=actor.user_id)
+        if "org" in scopes:
+            condition |= Q(user__isnull=True)
+        return self.filter(condition, tenant_id=actor.tenant_id, asked_by_id=actor.user_id)
+
+
 class CardSetup(TenantModel):
     """One card being added without a charge, by a SetupIntent: for a payer, or to start a trial.
 
     open -> confirming -> (action) -> done | failed; abandoned when nobody came back. `user` null: the
-    organization's card. `replaces`: every subscription that this card pays is paid by the new one afterwards.
+    organization's card. `replaces`: whatever this card pays is paid by the new one afterwards, and it is removed.
+    `subscription`: that one is paid by the new card afterwards. `key` is the client's intent id: one page, whatever
+    is clicked on it, is one setup (F-18).
     """
 
     class State(models.TextChoices):
@@ -375,6 +426,15 @@ class CardSetup(TenantModel):
     replaces = models.ForeignKey(
         Card, null=True, on_delete=models.PROTECT, related_name="+", db_constraint=False
     )
+    subscription = models.ForeignKey(
+        "commerce.Subscription",
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="+",
+        db_constraint=False,
+        db_index=False,
+    )
     card = models.ForeignKey(
         Card, null=True, on_delete=models.PROTECT, related_name="setups", db_constraint=False
     )
@@ -386,6 +446,10 @@ class CardSetup(TenantModel):
     created_at = models.DateTimeField()
     updated_at = models.DateTimeField()
 
+    FINAL = ("done", "failed", "abandoned")
+
+    objects = CardSetupQuerySet.as_manager()
+
     class Meta(TenantModel.Meta):
         constraints = [
             *TenantModel.Meta.constraints,
@@ -393,6 +457,7 @@ class CardSetup(TenantModel):
             SameTenant(field="checkout", name="commerce_cardsetup_checkout"),
             SameTenant(field="replaces", name="commerce_cardsetup_replaces"),
             SameTenant(field="card", name="commerce_cardsetup_card"),
+            SameTenant(field="subscription", name="commerce_cardsetup_subscription"),
             models.CheckConstraint(
                 condition=~Q(state="done") | Q(card__isnull=False), name="commerce_cardsetup_done"
             ),

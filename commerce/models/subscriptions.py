@@ -210,6 +210,12 @@ class Subscription(TenantModel):
                 condition=models.Q(next_reminder_at__isnull=False),
                 name="commerce_sub_reminder",
             ),
+            # The organization's that are not on account: few, and paid by its cards.
+            models.Index(
+                fields=["tenant", "id"],
+                condition=models.Q(owner_kind="organization", agreement__isnull=True),
+                name="commerce_sub_org_by_card",
+            ),
             # Read alone, without the table, by the counts of the channel buttons.
             models.Index(fields=["tenant", "state", "channel"], name="commerce_sub_counts"),
         ]

@@ -211,6 +211,11 @@ def purchase_link(subscription: Subscription) -> str:
     return f"{settings.PUBLIC_URL}/admin/billing/your-products/{subscription.key}/"
 
 
+def payment_methods_link() -> str:
+    """The page of the payer's cards."""
+    return f"{settings.PUBLIC_URL}/admin/billing/payment-methods/"
+
+
 def _facts(subscription: Subscription, bill: Bill) -> dict[str, Any]:
     with tenant_atomic(subscription.tenant_id):
         organization = Tenant.objects.get(pk=subscription.tenant_id).name

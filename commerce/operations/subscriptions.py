@@ -103,8 +103,17 @@ def remember(
     subscription: Subscription, code: str, *, actor: Actor, at: datetime, **facts: object
 ) -> SubscriptionEvent:
     """One row of the subscription's own history, in the transaction of what happened."""
+    told = event_of(subscription, code, actor=actor, at=at, **facts)
+    told.save(force_insert=True)
+    return told
+
+
+def event_of(
+    subscription: Subscription, code: str, *, actor: Actor, at: datetime, **facts: object
+) -> SubscriptionEvent:
+    """One unsaved row of the history; bulk operations collect many and write them at once."""
     label = actor.relationship_label and f"{actor.label} ({actor.relationship_label})"
-    return SubscriptionEvent.objects.create(
+    return SubscriptionEvent(
         tenant_id=subscription.tenant_id,
         subscription=subscription,
         at=at,

@@ -1,7 +1,8 @@
 """Named points at which a drill kills its own process (reliability §4): R0 take what is due, R1 bill and
 advance, R2 attempt and lease, R3 create the intent, R4 commit its id, R5 confirm it, R6 outcome, R7 lease
 released, R8 mail. Of a refund: G1 credit note and attempt, G2 take due, G3 ask the processor,
-G4 outcome, G5 lease released. Each `:before` and `:after`; what is not committed yet, `:uncommitted`.
+G4 outcome, G5 lease released. Of adding a card: C1 detach one, C2 row, C3 create the setup, C4 commit its id,
+C5 confirm it, C6 outcome. Each `:before` and `:after`; what is not committed yet, `:uncommitted`.
 """
 
 import os

@@ -15,7 +15,14 @@ def queue_mail(
     `context` holds plain JSON values only; `templates/mail/<kind>.{subject,body}.txt` and `.html` read it.
     People who left get none.
     """
-    mails = [
+    queue_mails(mails(kind, event_key=event_key, to=to, tenant_id=tenant_id, context=context, at=at))
+
+
+def mails(
+    kind: str, *, event_key: str, to: Iterable[User], tenant_id: int, context: dict[str, Any], at: datetime
+) -> list[OutgoingMail]:
+    """The unsaved rows that `queue_mail` would queue; a sweep collects many for `queue_mails`."""
+    return [
         OutgoingMail(
             tenant_id=tenant_id,
             kind=kind,
@@ -30,4 +37,8 @@ def queue_mail(
         for user in to
         if user.is_active and user.email
     ]
-    OutgoingMail.objects.bulk_create(mails, ignore_conflicts=True)
+
+
+def queue_mails(rows: Iterable[OutgoingMail]) -> None:
+    """Queue many mails at once; one whose event was told already is left out. One statement."""
+    OutgoingMail.objects.bulk_create(rows, ignore_conflicts=True)

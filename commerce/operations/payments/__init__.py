@@ -15,6 +15,15 @@ from commerce.operations.payments.reconciling import (
     settle_intent,
 )
 from commerce.operations.payments.refunding import Refunded, refund_now, settle_refunds
+from commerce.operations.payments.setups import (
+    Saved,
+    SetupEnded,
+    SetupOutcome,
+    finish_setup,
+    give_up_setup,
+    save_card,
+    settle_setups,
+)
 from commerce.operations.payments.webhooks import store_event
 
 __all__ = [
@@ -25,18 +34,25 @@ __all__ = [
     "Paid",
     "Pending",
     "Refunded",
+    "Saved",
+    "SetupEnded",
+    "SetupOutcome",
     "abandon_checkouts",
     "charge_bill",
     "finish_checkout",
+    "finish_setup",
+    "give_up_setup",
     "handle_events",
     "pay_change",
     "pay_checkout",
     "put_off",
     "reconcile",
     "refund_now",
+    "save_card",
     "settle_attempts",
     "settle_intent",
     "settle_refunds",
+    "settle_setups",
     "store_event",
     "take_due_bills",
 ]

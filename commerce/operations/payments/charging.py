@@ -9,9 +9,10 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from commerce.gateways import Rejected, Retryable
-from commerce.models import Bill, Card, PaymentAttempt
+from commerce.models import Bill, PaymentAttempt
 from commerce.operations.payments import attempts, guards, outcomes
 from commerce.operations.payments.customers import customer_of
+from commerce.queries.cards import paying_card
 from config.kit.actors import Actor
 from config.kit.errors import DomainError
 from config.kit.faults import reached
@@ -117,24 +118,13 @@ def _attempt_for(actor: Actor, bill: Bill, at: datetime) -> int | None:
             raise guards.NotCharged(reason)
         if attempts.live_attempt(locked) is not None:
             return None
-        card = _card_of(locked)
+        card = paying_card(locked.subscription.card, tenant_id=locked.tenant_id, payer_id=locked.payer_id)
         if card is None:
             outcomes.mark_failed(actor=actor, bill=locked, kind="hard", code="no_card", at=at)
             return None
         return attempts.begin(
             actor=actor, cause=locked, customer_id=customer_id, card_id=card.processor_id, at=at
         ).pk
-
-
-def _card_of(bill: Bill) -> Card | None:
-    """The card that pays the subscription while it is the payer's, else the payer's default."""
-    chosen: Card | None = bill.subscription.card
-    if chosen is not None and chosen.removed_at is None and chosen.user_id == bill.payer_id:
-        return chosen
-    default: Card | None = Card.objects.filter(
-        tenant_id=bill.tenant_id, user=bill.payer, is_default=True, removed_at__isnull=True
-    ).first()
-    return default
 
 
 def _withhold(actor: Actor, bill_id: int, reason: str, at: datetime) -> None:

@@ -9,6 +9,7 @@ from commerce.gateways.declines import AUTHENTICATION
 from commerce.models import Bill, Card, Checkout, Order, Payment, PaymentAttempt, Refund, Subscription
 from commerce.operations import notices
 from commerce.operations.bills import BillNotOpen, book_payment
+from commerce.operations.cards import keep_card
 from commerce.operations.payments.guards import lock_attempt
 from commerce.operations.payments.kinds import NothingToGive, kind_of
 from commerce.operations.subscriptions import remember
@@ -286,38 +287,10 @@ def _set_checkout(checkout: Checkout, state: str) -> None:
 
 
 def _keep_card(actor: Actor, payer: User | None, intent: Intent, at: datetime) -> Card | None:
-    """The payer's card as the processor describes it (None: the organization's); the first one is the default."""
-    facts = intent.card
-    if facts is None:
+    """The payer's card as the processor describes it (payer None: the organization's); None when it does not."""
+    if intent.card is None:
         return None
-    has_default = Card.objects.filter(
-        tenant_id=actor.tenant_id, user=payer, is_default=True, removed_at__isnull=True
-    ).exists()
-    card, is_new = Card.objects.get_or_create(
-        processor_id=facts.processor_id,
-        defaults={
-            "tenant_id": actor.tenant_id,
-            "user": payer,
-            "brand": facts.brand[:20],
-            "last4": facts.last4,
-            "expires_year": facts.expires_year,
-            "expires_month": facts.expires_month,
-            "is_default": not has_default,
-            "added_at": at,
-        },
-    )
-    if is_new:
-        record(
-            actor,
-            "commerce.card.added",
-            at=at,
-            target_type="card",
-            target_id=card.pk,
-            target_label=str(card),
-            after={"is_default": card.is_default},
-        )
-    kept: Card = card
-    return kept
+    return keep_card(actor=actor, tenant_id=actor.tenant_id, payer=payer, facts=intent.card, at=at)
 
 
 def _give_back(actor: Actor, attempt_id: int, intent: Intent, at: datetime) -> None:

@@ -12,7 +12,9 @@ from django.db.models.functions import Now
 
 from commerce.gateways import Intent, Rejected, Retryable
 from commerce.models import Checkout, PaymentAttempt, WebhookEvent
+from commerce.operations.cards import detach_removed
 from commerce.operations.payments import attempts, outcomes
+from commerce.operations.payments.setups import settle_setup_intent, settle_setups
 from config.kit.actors import Actor
 from config.kit.errors import DomainError
 from config.kit.tenancy import atomic, connection, tenant_atomic, use_login
@@ -33,6 +35,8 @@ BANK_WAITS = timedelta(hours=1)
 # An event about an intent that no attempt knows: perhaps its id is not committed yet.
 EVENT_WAITS = timedelta(hours=1)
 BATCH = 500
+# The objects whose events say something: intents of payments, and of cards to be kept.
+_ANSWERED = ("pi_", "seti_")
 
 
 def reconcile(at: datetime) -> dict[str, int]:
@@ -42,6 +46,8 @@ def reconcile(at: datetime) -> dict[str, int]:
             "events": handle_events(at),
             "attempts": settle_attempts(at),
             "checkouts": abandon_checkouts(at),
+            "setups": settle_setups(at),
+            "cards": detach_removed(at),
         }
 
 
@@ -58,17 +64,24 @@ def handle_events(at: datetime) -> int:
         if in_a_row == attempts.GIVES_UP_AFTER:
             break
         try:
-            is_settled = settle_intent(object_id, at=at)
+            is_settled = _settle(object_id, at)
         except Retryable:
             in_a_row += 1
             continue
         in_a_row = 0
-        if is_settled or received_at <= at - EVENT_WAITS or not object_id.startswith("pi_"):
+        if is_settled or received_at <= at - EVENT_WAITS or not object_id.startswith(_ANSWERED):
             with atomic():
                 done += WebhookEvent.objects.filter(object_id=object_id, handled_at__isnull=True).update(
                     handled_at=at
                 )
     return done
+
+
+def _settle(object_id: str, at: datetime) -> bool:
+    """Ask about what an event names; False when that is nobody's (yet), or of no interest."""
+    if object_id.startswith("seti_"):
+        return settle_setup_intent(object_id, at=at)
+    return settle_intent(object_id, at=at)
 
 
 def settle_intent(intent_id: str, *, at: datetime) -> bool:

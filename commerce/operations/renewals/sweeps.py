@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from commerce.operations.expiring_cards import notice_expiring_cards
 from commerce.operations.handovers import lapse_offers
 from commerce.operations.payments import Refunded, reconcile, settle_refunds
 from commerce.operations.renewals.batches import Swept
@@ -24,10 +25,11 @@ class Sweeps:
     refunded: Refunded
     lapsed_offers: int
     mails: int
+    expiring_cards: int = 0
 
 
 def run_sweeps(*, at: datetime) -> Sweeps:
-    """Run each sweep until nothing is due at `at`: settle, renew, expire, charge, refund, lapse offers, send mails."""
+    """Run each sweep until nothing is due at `at`: settle, renew, expire, charge, refund, lapse, tell, send mails."""
     return Sweeps(
         settled=reconcile(at),
         renewed=renew_due(at=at),
@@ -35,5 +37,6 @@ def run_sweeps(*, at: datetime) -> Sweeps:
         charged=charge_due(at=at),
         refunded=settle_refunds(at=at),
         lapsed_offers=lapse_offers(at=at),
+        expiring_cards=notice_expiring_cards(at=at),
         mails=send_due_mails(at=at),
     )
