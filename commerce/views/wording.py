@@ -36,6 +36,7 @@ EVENTS: dict[str, Text] = {
     "hand_over_withdrawn": gettext_lazy("Offer withdrawn"),
     "hand_over_lapsed": gettext_lazy("Offer not answered in time"),
     "handed_over": gettext_lazy("Handed over"),
+    "card_changed": gettext_lazy("Another card pays"),
     "payment_failed": gettext_lazy("Payment failed"),
     "payment_recovered": gettext_lazy("Payment received"),
     "paid": gettext_lazy("Paid"),
