@@ -88,6 +88,15 @@ INVARIANTS: tuple[Invariant, ...] = (
     ),
     Invariant(
         "I-05",
+        "nothing is scheduled for a renewal that will not come",
+        """
+        SELECT id, tenant_id, state, recurring_billing, next_quantity, next_plan_id FROM commerce_subscription
+         WHERE (next_quantity IS NOT NULL OR next_plan_id IS NOT NULL)
+           AND (state NOT IN ('scheduled', 'active') OR NOT recurring_billing)
+        """,
+    ),
+    Invariant(
+        "I-05",
         "nobody holds a license of a deleted subscription",
         """
         SELECT a.id, a.tenant_id, a.subscription_id FROM licensing_assignment a
@@ -274,13 +283,13 @@ INVARIANTS: tuple[Invariant, ...] = (
     ),
     Invariant(
         "I-11",
-        "an active subscription is billed from the first period of its anchor to the running one, each once",
+        "an active subscription is billed from the first period of its plan to the running one, each once",
         f"""
         SELECT s.id, s.tenant_id, s.period_index, count(DISTINCT b.period_start) AS bills,
                max(b.period_end) AS billed_to
           FROM commerce_subscription s
           LEFT JOIN commerce_bill b ON b.subscription_id = s.id AND b.{_BILLED.replace(" status", " b.status")}
-                AND b.period_start >= {_instant("0")}
+                AND b.period_start >= {_instant("s.offset_months")}
          WHERE s.state = 'active' AND s.channel <> 'trial'
          GROUP BY s.id
         HAVING count(DISTINCT b.period_start) <> s.period_index + 1
@@ -289,22 +298,24 @@ INVARIANTS: tuple[Invariant, ...] = (
     ),
     Invariant(
         "I-12",
-        "each period runs from anchor + n months to anchor + n + 1",
+        "each period runs from anchor + n months to anchor + n + 1, whatever plans there were",
         f"""
-        SELECT s.id, s.tenant_id, s.anchor_date, s.time_zone, s.period_index, s.period_start, s.period_end
+        SELECT s.id, s.tenant_id, s.anchor_date, s.time_zone, s.offset_months, s.period_index, s.period_start, s.period_end
           FROM commerce_subscription s
-         WHERE s.period_start <> {_instant("s.period_index * s.billing_months")}
-            OR s.period_end <> {_instant("(s.period_index + 1) * s.billing_months")}
+         WHERE s.period_start <> {_instant("s.offset_months + s.period_index * s.billing_months")}
+            OR s.period_end <> {_instant("s.offset_months + (s.period_index + 1) * s.billing_months")}
         """,  # noqa: S608
     ),
     Invariant(
         "I-12",
-        "each term ends at anchor + a whole number of terms, with or after the period",
+        "each term ends a whole number of terms after its plan began, with or after the period",
         f"""
         SELECT s.id, s.tenant_id, s.anchor_date, s.time_zone, s.period_index, s.period_end, s.term_end
           FROM commerce_subscription s
          WHERE s.term_end <> {
-            _instant("((s.period_index * s.billing_months) / s.term_months + 1) * s.term_months")
+            _instant(
+                "s.offset_months + ((s.period_index * s.billing_months) / s.term_months + 1) * s.term_months"
+            )
         }
             OR s.term_end < s.period_end
         """,  # noqa: S608

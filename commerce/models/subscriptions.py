@@ -33,8 +33,9 @@ class SubscriptionQuerySet(ScopedQuerySet):
 class Subscription(TenantModel):
     """A number of licenses of one plan for one tenant (product §1, §5.1).
 
-    Time zone, market, currency, tax and price are copied at purchase. Period n starts at
-    (anchor_date + n * billing_months) at local midnight in `time_zone`, never derived from period n - 1 (I-12);
+    Time zone, market, currency, tax and price are copied at purchase. Period n of the
+    running plan starts at (anchor_date + offset_months + n * billing_months) at local midnight in `time_zone`, never
+    derived from period n - 1 (I-12); `offset_months` are those that earlier plans took since the anchor;
     `period_start` and `period_end` hold the running period, `period_index` its n. `due_at` is the instant of the
     next transition that a sweep must make, whatever the state: end of the period, of Expired, of Disabled.
     `next_quantity` and `next_plan` are changes scheduled for the renewal; while fewer seats are scheduled, no
@@ -136,6 +137,7 @@ class Subscription(TenantModel):
     billing_months = models.PositiveSmallIntegerField()
     time_zone = models.CharField(max_length=64)
     anchor_date = models.DateField()
+    offset_months = models.PositiveSmallIntegerField(default=0, db_default=0)
 
     state = models.CharField(max_length=9, choices=State.choices)
     recurring_billing = models.BooleanField(default=True)

@@ -98,6 +98,7 @@ def test_the_command_exits_with_1_and_prints_the_row(sound: Subscription) -> Non
     [
         ("I-01", "UPDATE commerce_subscription SET assigned = 2 WHERE channel = 'self-service'"),
         ("I-05", "UPDATE commerce_subscription SET state = 'deleted', due_at = NULL WHERE assigned > 0"),
+        ("I-05", "UPDATE commerce_subscription SET next_quantity = 30, recurring_billing = false"),
         ("I-06", "DELETE FROM commerce_orderline"),
         ("I-06", "DELETE FROM commerce_billline"),
         ("I-07", "DELETE FROM commerce_payment"),

@@ -22,6 +22,7 @@ from commerce.operations.changes import (
 from commerce.operations.checkouts import PriceChanged
 from commerce.operations.payments import charge_bill, pay_change, pay_checkout
 from commerce.operations.renewals import renew_due
+from config.invariants import violations
 from config.kit.errors import Conflict, Malformed, NotAllowed, NotVisible
 from config.kit.tenancy import tenant_atomic, use_login
 from directory.models import AuditEntry, OutgoingMail, Tenant, User
@@ -192,7 +193,6 @@ def test_says_how_many_can_go_at_once(pat: User, subscription: Subscription) -> 
 
 def test_removing_in_parts_gives_back_no_more_than_all_at_once(pat: User, subscription: Subscription) -> None:
     with tenant_atomic(pat.tenant_id):
-        Subscription.objects.update(assigned=0)
         at_once = quote_removal(subscription=now_of(subscription), quantity=1, at=on(3)).total_minor
 
     for quantity in range(9, 0, -1):
@@ -200,6 +200,7 @@ def test_removing_in_parts_gives_back_no_more_than_all_at_once(pat: User, subscr
 
     assert refunded(subscription) == at_once
     assert len(notes(subscription)) == 9
+    assert violations(at=on(3)) == []
 
 
 def test_the_window_ends_seven_times_24_hours_after_the_charge(subscription: Subscription) -> None:
@@ -343,6 +344,7 @@ def test_what_was_issued_anew_keeps_the_first_window(contoso: Tenant, central: S
         lines = list(newest.lines.order_by("id").values_list("quantity", "amount_minor"))
     # 24 of 31 days of two seats go: 15.49, the difference that they make to twenty.
     assert lines == [(5, 645), (18, 18_000), (2, 451)]
+    assert violations(at=on(7)) == []
     assert why_not(central, 17, BOUGHT + timedelta(days=7)) is WindowOver
 
 
