@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("commerce", "0010_refunds")]
+    dependencies = [("commerce", "0011_cards")]
 
     operations = [
         migrations.AddField(
