@@ -229,6 +229,11 @@ class Subscription(TenantModel):
     def free(self) -> int:
         return int(self.quantity - self.assigned)
 
+    @property
+    def assignable(self) -> int:
+        """How many more can be assigned: the free ones, without those that the renewal takes away (I-05)."""
+        return int(min(self.quantity, self.next_quantity or self.quantity) - self.assigned)
+
     def is_owned_by(self, actor: Actor) -> bool:
         return self.owner_kind == self.Owner.PERSON and self.owner_user_id == actor.user_id
 

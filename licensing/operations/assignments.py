@@ -1,8 +1,8 @@
 """Giving and taking licenses: the only module that writes `Assignment` rows (I-01 to I-05).
 
-Rows and counter move in one statement, judged under the subscription's row lock; free seats are read from the
-counter, never counted. `licensing_assign` and `licensing_unassign` (migration 0002) hold that statement for one
-person as for a thousand.
+Rows and counter move together, judged under the subscription's row lock; free seats are read from the counter,
+never counted. While fewer seats are scheduled for the renewal, no more than those can be assigned.
+`licensing_assign` and `licensing_unassign` (migration 0003) hold all of that, for one person as for a thousand.
 """
 
 from collections.abc import Iterable, Sequence
@@ -35,6 +35,7 @@ class Outcome(StrEnum):
     DISABLED = "disabled"
     UNKNOWN = "unknown"
     NO_SEAT = "no_seat"
+    REDUCTION_SCHEDULED = "reduction_scheduled"
     REPEATED = "repeated"
     UNASSIGNED = "unassigned"
     NOT_HELD = "not_held"
@@ -56,6 +57,7 @@ _LABELS: dict[Outcome, Text] = {
     Outcome.DISABLED: _("Account is disabled"),
     Outcome.UNKNOWN: _("Nobody here with that name or address"),
     Outcome.NO_SEAT: _("No license left"),
+    Outcome.REDUCTION_SCHEDULED: _("No license left: fewer are scheduled for the renewal"),
     Outcome.REPEATED: _("Named twice"),
     Outcome.UNASSIGNED: _("No longer has a license"),
     Outcome.NOT_HELD: _("Has no license from here"),
@@ -64,7 +66,7 @@ _LABELS: dict[Outcome, Text] = {
 
 @dataclass(frozen=True, slots=True)
 class AssignmentResult:
-    """Per person, in the order asked, what happened; `free` seats are left of the subscription."""
+    """Per person, in the order asked, what happened; `free` more seats can be assigned of the subscription."""
 
     outcomes: tuple[tuple[int, Outcome], ...]
     free: int
@@ -88,6 +90,16 @@ class NotAssignable(DomainError):
 class NoSeatLeft(DomainError):
     code = "no_seat_left"
     message = _("No license is left. Nothing was assigned. Take one back first, or buy more.")
+
+
+class ReductionScheduled(NoSeatLeft):
+    """Seats are free, but fewer are scheduled for the renewal: no more than those can be assigned (I-05)."""
+
+    code = "reduction_scheduled"
+    message = _(
+        "Fewer licenses are scheduled for the renewal, and all of those are assigned. Nothing was assigned."
+        " Take one back first, or take back the scheduled change."
+    )
 
 
 class AlreadyAssigned(DomainError):
@@ -149,6 +161,7 @@ _REFUSALS: dict[Outcome, type[DomainError]] = {
     Outcome.DISABLED: PersonNotActive,
     Outcome.UNKNOWN: PersonUnknown,
     Outcome.NO_SEAT: NoSeatLeft,
+    Outcome.REDUCTION_SCHEDULED: ReductionScheduled,
     Outcome.NOT_HELD: NotHeld,
 }
 _VERDICTS: dict[str, type[DomainError]] = {
@@ -168,9 +181,10 @@ def assign_licenses(
 ) -> AssignmentResult:
     """Give a license of one subscription to each of up to 1,000 people; who cannot have one leaves the rest.
 
-    When fewer seats are free than asked, the first in the list get them. `confirmed`: also to those who hold
-    the product through another subscription. One statement; holds the subscription's row lock to the end of
-    the transaction.
+    When fewer seats are free than asked, the first in the list get them. While a reduction is scheduled, only
+    `next_quantity` seats can be assigned; who would get one above it is reported as `reduction_scheduled`, who
+    finds none at all as `no_seat`. `confirmed`: also to those who hold the product through another subscription.
+    One statement; holds the subscription's row lock to the end of the transaction.
 
     :raises NotVisible: no such subscription for the actor.
     :raises NotAllowed: visible, but not theirs to assign.
@@ -188,6 +202,7 @@ def assign_license(
 
     :raises AlreadyAssigned, HoldsProduct, GuestsExcluded, PersonNotActive, PersonUnknown, NoSeatLeft: as named;
         and what `assign_licenses` raises.
+    :raises ReductionScheduled: a kind of `NoSeatLeft`: `next_quantity` seats, which are fewer, are assigned.
     """
     _one(
         assign_licenses(

@@ -29,6 +29,7 @@ from licensing.operations.assignments import (
     NoSeatLeft,
     NotAssignable,
     Outcome,
+    ReductionScheduled,
     assign_licenses,
     unassign_licenses,
 )
@@ -191,6 +192,8 @@ def _nothing_assigned(result: AssignmentResult) -> str:
     outcomes = {outcome for _user, outcome in result.outcomes}
     if outcomes == {Outcome.NO_SEAT}:
         return str(NoSeatLeft.message)
+    if outcomes and outcomes <= {Outcome.NO_SEAT, Outcome.REDUCTION_SCHEDULED}:
+        return str(ReductionScheduled.message)
     if outcomes == {Outcome.HOLDS_PRODUCT}:
         return _("Nothing was assigned: who was chosen has this product through another purchase.")
     return _("Nothing was assigned. The reasons are below.")
@@ -252,7 +255,7 @@ def _people(subscription: Subscription, query: str, chosen: tuple[int, ...]) -> 
             *({"candidate": each, "is_chosen": False} for each in found if each.user.pk not in picked_ids),
         ],
         "count": len(picked),
-        "left": max(0, subscription.free - len(picked)),
+        "left": max(0, subscription.assignable - len(picked)),
         "is_searched": bool(query.strip()),
         "channel_of": channel_of,
     }
@@ -324,6 +327,6 @@ def _unassign(request: HttpRequest, key: uuid.UUID, area: Area) -> HttpResponse:
         "subscription": subscription,
         "rows": rows,
         "address": address,
-        "free_then": subscription.free + len(rows),
+        "free_then": subscription.assignable + len(rows),
     }
     return render_page(request, "licensing/unassign.html", context)

@@ -102,6 +102,87 @@ def test_refuses_when_no_seat_is_left(contoso: Tenant, alice: User, bob: User, a
     assert holders(one) == [alice.pk]
 
 
+def schedule(subscription: Subscription, quantity: int | None) -> None:
+    with tenant_atomic(subscription.tenant_id):
+        Subscription.objects.filter(pk=subscription.pk).update(next_quantity=quantity)
+
+
+def test_no_more_are_given_than_the_scheduled_reduction_leaves(
+    contoso: Tenant, subscription: Subscription, alice: User, bob: User, at: datetime
+) -> None:
+    """I-05: three were bought, two are scheduled; taken back, the schedule frees the third."""
+    actor, erik = actor_of(alice), make_user(contoso, name="Erik")
+    schedule(subscription, 2)
+    for person in (alice, bob):
+        assign_license(actor=actor, subscription_key=subscription.key, user_id=person.pk, at=at)
+
+    with pytest.raises(assignments.ReductionScheduled) as refusal:
+        assign_license(actor=actor, subscription_key=subscription.key, user_id=erik.pk, at=at)
+
+    assert (refusal.value.status, refusal.value.code) == (409, "reduction_scheduled")
+    assert isinstance(refusal.value, assignments.NoSeatLeft)
+    assert holders(subscription) == [alice.pk, bob.pk]
+    with tenant_atomic(contoso.pk):
+        assert (AuditEntry.objects.count(), SubscriptionEvent.objects.count()) == (2, 2)
+
+    schedule(subscription, None)
+    assign_license(actor=actor, subscription_key=subscription.key, user_id=erik.pk, at=at)
+    assert holders(subscription) == [alice.pk, bob.pk, erik.pk]
+
+
+def test_more_seats_scheduled_are_none_to_assign_before_the_renewal(
+    contoso: Tenant, alice: User, bob: User, at: datetime
+) -> None:
+    one = make_subscription(contoso, owner=alice, quantity=1, next_quantity=5)
+    assign_license(actor=actor_of(alice), subscription_key=one.key, user_id=alice.pk, at=at)
+
+    with pytest.raises(assignments.NoSeatLeft) as refusal:
+        assign_license(actor=actor_of(alice), subscription_key=one.key, user_id=bob.pk, at=at)
+
+    assert refusal.value.code == "no_seat_left"
+    assert holders(one) == [alice.pk]
+
+
+def test_a_list_gets_what_the_scheduled_reduction_leaves(contoso: Tenant, alice: User, at: datetime) -> None:
+    four = make_subscription(contoso, owner=alice, quantity=4, next_quantity=2)
+    people = [make_user(contoso).pk for _ in range(5)]
+    guest = make_user(contoso, kind="guest").pk
+
+    first = assign_licenses(
+        actor=actor_of(alice), subscription_key=four.key, user_ids=[people[0], guest, *people[1:]], at=at
+    )
+    second = assign_licenses(actor=actor_of(alice), subscription_key=four.key, user_ids=people[1:], at=at)
+
+    assert [outcome for _user, outcome in first.outcomes] == [
+        Outcome.ASSIGNED,
+        Outcome.GUEST,
+        Outcome.ASSIGNED,
+        Outcome.REDUCTION_SCHEDULED,
+        Outcome.REDUCTION_SCHEDULED,
+        Outcome.NO_SEAT,
+    ]
+    assert [outcome for _user, outcome in second.outcomes] == [
+        Outcome.HOLDS_LICENSE,
+        Outcome.REDUCTION_SCHEDULED,
+        Outcome.REDUCTION_SCHEDULED,
+        Outcome.NO_SEAT,
+    ]
+    assert (first.done, first.free, second.done, second.free) == (2, 0, 0, 0)
+    assert holders(four) == people[:2]
+
+
+def test_why_a_person_cannot_hold_one_comes_before_the_want_of_a_seat(
+    contoso: Tenant, alice: User, bob: User, at: datetime
+) -> None:
+    full = make_subscription(contoso, owner=alice, quantity=2, next_quantity=1)
+    assign_license(actor=actor_of(alice), subscription_key=full.key, user_id=bob.pk, at=at)
+
+    with pytest.raises(assignments.AlreadyAssigned):
+        assign_license(actor=actor_of(alice), subscription_key=full.key, user_id=bob.pk, at=at)
+
+    assert holders(full) == [bob.pk]
+
+
 def test_refuses_a_second_license_of_the_same_subscription(
     subscription: Subscription, alice: User, bob: User, at: datetime
 ) -> None:

@@ -269,6 +269,25 @@ def test_no_seat_left_is_a_409_that_says_what_to_do(
     assert holders(full) == ["Alice"]
 
 
+def test_a_scheduled_reduction_keeps_its_seats_and_the_page_says_so(
+    contoso: Tenant, alice: User, bob: User, at: datetime
+) -> None:
+    smaller = make_subscription(contoso, owner=alice, quantity=3, next_quantity=1)
+    url = reverse("portal:assign", args=[smaller.key])
+    client = client_of(alice)
+    before = client.get(url).content.decode()
+    give(smaller, alice, alice, at=at)
+
+    answer = post(client, contoso, url, action="assign", person=[bob.pk])
+
+    assert "1 free." in before
+    assert "Only 1 license is scheduled for the renewal" in before
+    assert answer.status_code == 409
+    assert "Fewer licenses are scheduled for the renewal" in answer.content.decode()
+    assert "0 free." in answer.content.decode()
+    assert holders(smaller) == ["Alice"]
+
+
 @pytest.mark.parametrize(
     ("data", "status"),
     [
