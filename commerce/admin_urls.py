@@ -2,12 +2,14 @@
 
 from django.urls import path
 
-from commerce.views import handovers, paying, recurring, seats, subscriptions
+from commerce.views import handovers, paying, plans, recurring, seats, subscriptions
 
 urlpatterns = [
     path("billing/your-products/", subscriptions.your_products, name="your-products"),
     path("billing/your-products/counts/", subscriptions.your_products_counts, name="your-products-counts"),
     path("billing/your-products/<uuid:key>/seats/", seats.seats, name="seats"),
+    path("billing/your-products/<uuid:key>/plan/", plans.plan, name="plan"),
+    path("billing/your-products/<uuid:key>/scheduled/", plans.revoke, name="revoke-change"),
     path(
         "billing/your-products/<uuid:key>/pay/<uuid:checkout>/",
         paying.pay_change,

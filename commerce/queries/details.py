@@ -39,7 +39,7 @@ def purchase(actor: Actor, key: uuid.UUID) -> Subscription:
     """
     rows = Subscription.objects.visible_to(actor, Capability.SEE_PURCHASES)
     subscription: Subscription | None = (
-        rows.select_related("product", "plan", "purchaser", "card").filter(key=key).first()
+        rows.select_related("product", "plan", "next_plan", "purchaser", "card").filter(key=key).first()
     )
     if subscription is None:
         raise NotVisible
@@ -90,7 +90,18 @@ def next_charge_at(subscription: Subscription) -> datetime | None:
 
 def charge_with_tax(subscription: Subscription) -> int:
     """What the next bill comes to, at the price and tax of the subscription, in minor units."""
-    net: int = subscription.period_price_minor
+    if subscription.due_at is not None and subscription.due_at >= subscription.term_end:
+        return renewal_with_tax(subscription)
+    return _with_tax(subscription, subscription.quantity)
+
+
+def renewal_with_tax(subscription: Subscription) -> int:
+    """What the next renewal comes to at the present price: with the number that is scheduled for it, if one is."""
+    return _with_tax(subscription, subscription.next_quantity or subscription.quantity)
+
+
+def _with_tax(subscription: Subscription, quantity: int) -> int:
+    net: int = quantity * subscription.unit_price_minor
     return net + tax_on(net, subscription.tax_rate)
 
 

@@ -30,6 +30,8 @@ EVENTS: dict[str, Text] = {
     "quantity_schedule_revoked": gettext_lazy("Scheduled number of licenses taken back"),
     "plan_scheduled": gettext_lazy("Plan scheduled for the renewal"),
     "plan_schedule_revoked": gettext_lazy("Scheduled plan taken back"),
+    "quantity_changed": gettext_lazy("Number of licenses changed at the renewal"),
+    "plan_changed": gettext_lazy("Plan changed at the renewal"),
     "scheduled_changes_dropped": gettext_lazy("Scheduled changes fell away"),
     "hand_over_offered": gettext_lazy("Offered to a colleague"),
     "hand_over_declined": gettext_lazy("Offer declined"),
@@ -156,8 +158,15 @@ def _words(step: states.Step, actor: Actor, subscription: Subscription, is_on: b
                 "%(amount)s %(whom)s, and so each month until the end of the term: %(total)s in all."
             ) % (charge | {"total": total})
         case "renews":
-            licenses = ngettext("%d license", "%d licenses", subscription.quantity) % subscription.quantity
-            return _("%(day)s: renews") % on_day, f"{licenses}, {amount} {charge['whom']}."
+            count = subscription.next_quantity or subscription.quantity
+            licenses = ngettext("%d license", "%d licenses", count) % count
+            if subscription.next_plan is not None:
+                plan = {"licenses": licenses, "plan": subscription.next_plan.label}
+                return _("%(day)s: renews") % on_day, _(
+                    "%(licenses)s, %(plan)s, at the list price of that day."
+                ) % plan
+            renewal = money(details.renewal_with_tax(subscription), subscription.currency)
+            return _("%(day)s: renews") % on_day, f"{licenses}, {renewal} {charge['whom']}."
         case "if_payment_fails":
             return _("If a payment fails"), _("The bill stays open. Nobody loses access because of it.")
         case "expired":

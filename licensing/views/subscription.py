@@ -78,6 +78,7 @@ def subscription(request: HttpRequest, key: uuid.UUID) -> HttpResponse:
         "renews_on": day(purchase.term_end, zone),
         "may_switch": may_manage and purchase.state in SWITCHABLE,
         "may_change": may_manage and is_changeable(purchase),
+        "may_buy_another": whose["is_own"] and actor.may(Capability.BUY) and purchase.product.self_service,
         **holders,
     }
     return render_page(request, "licensing/subscription.html", context)

@@ -174,6 +174,8 @@ EXAMPLES = {
     "portal:subscription": purchase,
     "portal:recurring-billing": purchase,
     "portal:seats": purchase,
+    "portal:plan": purchase,
+    "portal:revoke-change": purchase,
     "portal:pay-change": change,
     "portal:hand-over": purchase,
     "portal:assign": purchase,
@@ -191,6 +193,8 @@ OVER_THE_OBJECT = {
     "portal:license-unassign": (Capability.SEE_LICENSES, Capability.ASSIGN),
     "portal:recurring-billing": (Capability.SEE_PURCHASES, Capability.MANAGE_PURCHASES),
     "portal:seats": (Capability.SEE_PURCHASES, Capability.MANAGE_PURCHASES),
+    "portal:plan": (Capability.SEE_PURCHASES, Capability.MANAGE_PURCHASES),
+    "portal:revoke-change": (Capability.SEE_PURCHASES, Capability.MANAGE_PURCHASES),
     "portal:hand-over": (Capability.SEE_PURCHASES, Capability.MANAGE_PURCHASES),
 }
 # What a person may do with an own purchase alone, and nobody with the organization's.
