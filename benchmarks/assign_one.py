@@ -49,9 +49,10 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=2.0, help="length of one measurement (2)")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"interleaved pairs of each ({ROUNDS})")
     parser.add_argument("--given", type=int, default=100_000, help="seats given for ratio_given (100,000)")
+    parser.add_argument("--people", type=int, default=100_000, help="people of the tenant (100,000)")
     options = parser.parse_args()
     print(f"{options.rounds} pairs of {options.seconds} s, {options.clients} clients, {os.cpu_count()} cores")
-    stage = Stage(people=max(options.given, 100_000))
+    stage = Stage(people=max(options.given, options.people))
     crowd = Crowd(options.clients, stage.actor)
     try:
         measure = Measurements(stage, crowd, options.seconds)
