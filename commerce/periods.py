@@ -38,6 +38,15 @@ def local_dates(instants: Sequence[datetime], time_zone: str) -> list[date]:
         return [row[0] for row in cursor.fetchall()]
 
 
+def days_later(at: datetime, days: int, time_zone: str) -> datetime:
+    """The local midnight `days` days after the day of `at`, as the sweeps count Expired and Disabled. One query."""
+    sql = DAYS_LATER_SQL.format(instant="%(at)s::timestamptz", days="%(days)s", zone="%(zone)s")
+    with connection().cursor() as cursor:
+        cursor.execute(f"SELECT {sql}", {"at": at, "days": days, "zone": time_zone})
+        later: datetime = cursor.fetchone()[0]
+        return later
+
+
 def local_date(at: datetime, time_zone: str) -> date:
     """The calendar day of an instant in a zone, by the same zone data. One query."""
     with connection().cursor() as cursor:

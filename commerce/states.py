@@ -56,6 +56,8 @@ def status_of(
     parked_at: datetime | None,
     due_at: datetime | None,
     term_end: datetime,
+    next_try_at: datetime | None = None,
+    pay_by_at: datetime | None = None,
 ) -> Status:
     """The badge, and the date of the next change with the word for it.
 
@@ -72,6 +74,10 @@ def status_of(
         return Status("deleted", _("Deleted"), "", _("Final"), None)
     next_label, next_at = _next_while_active(recurring_billing, parked_at, due_at, term_end, channel)
     if payment_failed_at is not None:
+        if next_try_at is not None:
+            next_label, next_at = _("Next try"), next_try_at
+        elif pay_by_at is not None:
+            next_label, next_at = _("Pay by"), pay_by_at
         return Status("payment-failed", _("Payment failed"), "sk-bad", next_label, next_at)
     if channel == TRIAL:
         return Status("trial", _("Trial"), "sk-info", next_label, next_at)

@@ -9,6 +9,7 @@ from celery import shared_task
 from celery.exceptions import SoftTimeLimitExceeded
 
 from commerce.operations import expiring_cards, handovers, payments, renewals
+from commerce.operations.dunning import dun_due
 from config.kit import clock
 from config.kit.tenancy import connection, use_login
 
@@ -25,9 +26,10 @@ def _now() -> datetime:
 
 @shared_task(name="commerce.renew")
 def renew() -> None:
-    """Bill what has begun, then let what ended expire; rings for charging where there is a new bill."""
+    """End what was not paid, bill what has begun, let what ended expire; rings for charging a new bill."""
     at = _now()
     try:
+        dun_due(at=at)
         renewed = renewals.renew_due(at=at)
         renewals.expire_due(at=at)
     except SoftTimeLimitExceeded:

@@ -154,6 +154,10 @@ class Subscription(TenantModel):
         max_length=10, choices=DisabledReason.choices, blank=True, default="", db_default=""
     )
     payment_failed_at = models.DateTimeField(null=True)
+    next_try_at = models.DateTimeField(null=True, help_text=_("Of the card, after a failed payment."))
+    pay_by_at = models.DateTimeField(
+        null=True, help_text=_("When access ends if nothing is paid until then.")
+    )
     disputed_at = models.DateTimeField(null=True)
     next_reminder_at = models.DateTimeField(null=True)
     parked_at = models.DateTimeField(null=True)

@@ -155,20 +155,20 @@ def _owners(subscription: Subscription) -> list[User]:
     return _billing_admins(subscription.tenant_id)
 
 
-def queue_renewal_receipt(*, bill: Bill, at: datetime) -> None:
-    """The receipt of a renewal or monthly charge, to who pays; when that person left, to the billing admins."""
+def queue_renewal_receipt(*, bill: Bill, at: datetime, recovered: bool = False) -> None:
+    """The receipt of a renewal or monthly charge, to who pays; when that person left, to the billing admins.
+
+    `recovered`: it had failed before, and the mail says first that all is well again.
+    """
     subscription: Subscription = bill.subscription
-    payer: User | None = bill.payer
-    has_payer = payer is not None and payer.is_active
     queue_mail(
-        "renewal_receipt",
+        "payment_recovered" if recovered else "renewal_receipt",
         event_key=bill.number,
-        to=[payer] if payer is not None and has_payer else _billing_admins(subscription.tenant_id),
+        to=_payers(bill),
         tenant_id=subscription.tenant_id,
         context=_facts(subscription, bill)
+        | _who_pays(bill)
         | {
-            "payer": payer.name if payer is not None else "",
-            "payer_left": payer is not None and not has_payer,
             "card": _card_text(subscription.card),
             "refund_until_at": (at + settings.REFUND_WINDOW).isoformat(),
             "recurring_billing": subscription.recurring_billing,
@@ -182,17 +182,14 @@ def queue_refund(*, bill: Bill, refund: RefundAttempt, at: datetime) -> None:
     """What was given back to the card that paid `bill`, to the payer; who left is told nothing, the admins are."""
     subscription: Subscription = bill.subscription
     note = refund.credit_note
-    payer: User | None = bill.payer
-    has_payer = payer is not None and payer.is_active
     queue_mail(
         "refund",
         event_key=refund.key,
-        to=[payer] if payer is not None and has_payer else _billing_admins(subscription.tenant_id),
+        to=_payers(bill),
         tenant_id=subscription.tenant_id,
         context=_facts(subscription, bill)
+        | _who_pays(bill)
         | {
-            "payer": payer.name if payer is not None else "",
-            "payer_left": payer is not None and not has_payer,
             "card": _card_text(refund.payment.card),
             "credit_note_number": note.number,
             "reason": note.type,
@@ -203,6 +200,61 @@ def queue_refund(*, bill: Bill, refund: RefundAttempt, at: datetime) -> None:
         },
         at=at,
     )
+
+
+def queue_payment_failed(*, bill: Bill, at: datetime) -> None:
+    """A bill could not be charged, or still is not paid: how to pay it, the next try, and the last day."""
+    subscription: Subscription = bill.subscription
+    queue_mail(
+        "payment_failed",
+        event_key=f"{bill.number}:{bill.tries}:{bill.dunning_step}",
+        to=_payers(bill),
+        tenant_id=subscription.tenant_id,
+        context=_facts(subscription, bill)
+        | _who_pays(bill)
+        | {
+            "decline": bill.last_decline,
+            "needs_cardholder": bill.decline_kind == "auth",
+            "next_try_at": bill.charge_due_at.isoformat() if bill.charge_due_at else "",
+            "pay_by_at": subscription.pay_by_at.isoformat() if subscription.pay_by_at else "",
+            "link": pay_link(bill),
+        },
+        at=at,
+    )
+
+
+def queue_access_ended(*, bill: Bill, until: datetime, at: datetime) -> None:
+    """Nothing was paid in time: nobody has access any more, and until when paying brings it back."""
+    subscription: Subscription = bill.subscription
+    queue_mail(
+        "access_ended",
+        event_key=bill.number,
+        to=_payers(bill),
+        tenant_id=subscription.tenant_id,
+        context=_facts(subscription, bill)
+        | _who_pays(bill)
+        | {"holders": subscription.assigned, "until_at": until.isoformat(), "link": pay_link(bill)},
+        at=at,
+    )
+
+
+def _payers(bill: Bill) -> list[User]:
+    """Who is written to about a bill: the payer while active, else the billing admins (product §11)."""
+    payer: User | None = bill.payer
+    return [payer] if payer is not None and payer.is_active else _billing_admins(bill.tenant_id)
+
+
+def _who_pays(bill: Bill) -> dict[str, Any]:
+    payer: User | None = bill.payer
+    return {
+        "payer": payer.name if payer is not None else "",
+        "payer_left": payer is not None and not payer.is_active,
+    }
+
+
+def pay_link(bill: Bill) -> str:
+    """The page on which a bill is paid; behind sign-in, with no secret in it."""
+    return f"{settings.PUBLIC_URL}/admin/billing/bills/{bill.number}/pay/"
 
 
 def purchase_link(subscription: Subscription) -> str:

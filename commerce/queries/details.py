@@ -52,6 +52,8 @@ def status_of(subscription: Subscription) -> states.Status:
         channel=subscription.channel,
         recurring_billing=subscription.recurring_billing,
         payment_failed_at=subscription.payment_failed_at,
+        next_try_at=subscription.next_try_at,
+        pay_by_at=subscription.pay_by_at,
         parked_at=subscription.parked_at,
         due_at=subscription.due_at,
         term_end=subscription.term_end,

@@ -65,6 +65,8 @@ class Row(NamedTuple):
     state: str
     recurring_billing: bool
     payment_failed_at: datetime | None
+    next_try_at: datetime | None
+    pay_by_at: datetime | None
     parked_at: datetime | None
     due_at: datetime | None
     term_end: datetime

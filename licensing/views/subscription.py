@@ -14,6 +14,7 @@ from commerce.models import Subscription
 from commerce.operations.changes.rules import is_changeable
 from commerce.operations.recurring import SWITCHABLE
 from commerce.queries import details
+from commerce.queries.dunning import failed_payments
 from commerce.states import last_day, per_period
 from commerce.views import wording
 from commerce.views.handovers import former_page
@@ -72,6 +73,7 @@ def subscription(request: HttpRequest, key: uuid.UUID) -> HttpResponse:
         "history": [
             (entry, wording.history_title(entry)) for entry in details.order_history(actor, purchase)
         ],
+        "failed_payments": failed_payments(actor, purchase),
         "steps": wording.life(actor, purchase),
         "events": [(event, wording.event_title(event)) for event in details.change_log(actor, purchase)],
         "ends_on": day(last_day(purchase.term_end), zone),

@@ -10,6 +10,7 @@ from django.db.models.functions import Now
 
 from commerce.gateways import Rejected, Retryable
 from commerce.models import Bill, PaymentAttempt
+from commerce.operations.dunning import note_failure
 from commerce.operations.payments import attempts, guards, outcomes
 from commerce.operations.payments.customers import customer_of
 from commerce.queries.cards import paying_card
@@ -64,7 +65,7 @@ def charge_bill(*, bill_id: int, at: datetime, is_leased: bool = False) -> Charg
         attempt_id = _attempt_for(actor, bill, at)
         reached("R2:after")
         if attempt_id is None:
-            return _result(bill_id)
+            return _result(bill_id, at)
         attempts.drive(actor=actor, attempt_id=attempt_id, at=at)
     except Retryable:
         return "pending"
@@ -78,11 +79,11 @@ def charge_bill(*, bill_id: int, at: datetime, is_leased: bool = False) -> Charg
         # Never confirmed; the next sweep begins anew.
         return "pending"
     except DomainError:
-        return _result(bill_id)
+        return _result(bill_id, at)
     finally:
         with atomic():
             Bill.objects.filter(pk=bill_id).update(leased_until=None)
-    return _result(bill_id)
+    return _result(bill_id, at)
 
 
 def _due(at: datetime) -> Any:
@@ -120,7 +121,7 @@ def _attempt_for(actor: Actor, bill: Bill, at: datetime) -> int | None:
             return None
         card = paying_card(locked.subscription.card, tenant_id=locked.tenant_id, payer_id=locked.payer_id)
         if card is None:
-            outcomes.mark_failed(actor=actor, bill=locked, kind="hard", code="no_card", at=at)
+            note_failure(actor=actor, bill=locked, kind="hard", code="no_card", at=at)
             return None
         return attempts.begin(
             actor=actor, cause=locked, customer_id=customer_id, card_id=card.processor_id, at=at
@@ -146,13 +147,13 @@ def _withhold(actor: Actor, bill_id: int, reason: str, at: datetime) -> None:
             )
 
 
-def _result(bill_id: int) -> ChargeResult:
+def _result(bill_id: int, at: datetime) -> ChargeResult:
     with atomic():
         status, charge_due_at, tries = Bill.objects.values_list("status", "charge_due_at", "tries").get(
             pk=bill_id
         )
     if status == Bill.Status.PAID:
         return "paid"
-    if charge_due_at is None and tries:
+    if tries and (charge_due_at is None or charge_due_at > at):
         return "declined"
     return "pending"

@@ -6,13 +6,13 @@ from datetime import datetime
 
 from commerce.gateways import Declined, Intent, NeedsAuthentication, stripe
 from commerce.gateways.declines import AUTHENTICATION
-from commerce.models import Bill, Card, Checkout, Order, Payment, PaymentAttempt, Refund, Subscription
+from commerce.models import Bill, Card, Checkout, Order, Payment, PaymentAttempt, Refund
 from commerce.operations import notices
 from commerce.operations.bills import BillNotOpen, book_payment
 from commerce.operations.cards import keep_card
+from commerce.operations.dunning import note_failure, note_payment
 from commerce.operations.payments.guards import lock_attempt
 from commerce.operations.payments.kinds import NothingToGive, kind_of
-from commerce.operations.subscriptions import remember
 from config.kit.actors import Actor
 from config.kit.faults import reached
 from config.kit.tenancy import atomic, tenant_atomic
@@ -189,34 +189,9 @@ def _end(actor: Actor, attempt: PaymentAttempt, state: str, *, kind: str, code: 
         if attempt.checkout.state in (Checkout.State.PAYING, Checkout.State.ACTION):
             attempt.checkout.last_error = attempt.decline_code
             _set_checkout(attempt.checkout, Checkout.State.OPEN)
-    elif attempt.bill is not None and state == State.FAILED:
-        mark_failed(actor=actor, bill=attempt.bill, kind=kind, code=attempt.decline_code, at=at)
-
-
-def mark_failed(*, actor: Actor, bill: Bill, kind: str, code: str, at: datetime) -> None:
-    """The bank refused a bill: it stays open, the subscription stays Active and is marked (product §5.6).
-
-    Inside a transaction that has locked both.
-    """
-    subscription: Subscription = bill.subscription
-    bill.charge_due_at = None
-    bill.leased_until = None
-    bill.tries += 1
-    bill.last_decline = code
-    bill.save(update_fields=["charge_due_at", "leased_until", "tries", "last_decline"])
-    if subscription.payment_failed_at is None:
-        subscription.payment_failed_at = at
-        subscription.save(update_fields=["payment_failed_at"])
-    remember(subscription, "payment_failed", actor=actor, at=at, bill=bill.number, kind=kind, decline=code)
-    record(
-        actor,
-        "commerce.bill.payment_failed",
-        at=at,
-        target_type="bill",
-        target_id=bill.pk,
-        target_label=bill.number,
-        after={"kind": kind, "decline": code, "tries": bill.tries},
-    )
+    elif attempt.bill is not None and state == State.FAILED and not attempt.on_session:
+        # A person who tries a card by hand sees the answer; the calendar counts the tries made without them.
+        note_failure(actor=actor, bill=attempt.bill, kind=kind, code=attempt.decline_code, at=at)
 
 
 def _complete_checkout(
@@ -250,7 +225,6 @@ def _complete_checkout(
 
 def _complete_bill(actor: Actor, attempt: PaymentAttempt, bill: Bill, intent: Intent, at: datetime) -> bool:
     """Book the charge on its bill; False when that needs no money any more."""
-    subscription: Subscription = bill.subscription
     try:
         book_payment(
             actor=actor,
@@ -263,12 +237,8 @@ def _complete_bill(actor: Actor, attempt: PaymentAttempt, bill: Bill, intent: In
         )
     except BillNotOpen:
         return False
-    has_other = Bill.objects.open().filter(subscription=subscription, tries__gt=0).exists()
-    if subscription.payment_failed_at is not None and not has_other:
-        subscription.payment_failed_at = None
-        subscription.save(update_fields=["payment_failed_at"])
-        remember(subscription, "payment_recovered", actor=actor, at=at, bill=bill.number)
-    notices.queue_renewal_receipt(bill=bill, at=at)
+    recovered = note_payment(actor=actor, bill=bill, at=at)
+    notices.queue_renewal_receipt(bill=bill, recovered=recovered, at=at)
     return True
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from commerce.operations.dunning import Dunned, dun_due
 from commerce.operations.expiring_cards import notice_expiring_cards
 from commerce.operations.handovers import lapse_offers
 from commerce.operations.payments import Refunded, reconcile, settle_refunds
@@ -19,6 +20,7 @@ class Sweeps:
     """What one round of all sweeps did."""
 
     settled: Mapping[str, int]
+    dunned: Dunned
     renewed: Swept
     expired: Swept
     charged: Charged
@@ -29,9 +31,10 @@ class Sweeps:
 
 
 def run_sweeps(*, at: datetime) -> Sweeps:
-    """Run each sweep until nothing is due at `at`: settle, renew, expire, charge, refund, lapse, tell, send mails."""
+    """Run each sweep until nothing is due at `at`: settle, dun, renew, expire, charge, refund, lapse, tell, mail."""
     return Sweeps(
         settled=reconcile(at),
+        dunned=dun_due(at=at),
         renewed=renew_due(at=at),
         expired=expire_due(at=at),
         charged=charge_due(at=at),
