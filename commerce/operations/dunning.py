@@ -60,7 +60,7 @@ def note_failure(*, actor: Actor, bill: Bill, kind: str, code: str, at: datetime
         target_type="bill",
         target_id=bill.pk,
         target_label=bill.number,
-        after={"kind": kind, "decline": code, "tries": bill.tries, "next_at": coming.at},
+        after={"kind": kind, "decline": code, "tries": bill.tries, "next_at": coming.at.isoformat()},
     )
     notices.queue_payment_failed(bill=bill, at=at)
 
@@ -291,7 +291,14 @@ def _end_access(actor: Actor, bill: Bill, at: datetime) -> str:
         ]
     )
     remember(
-        subscription, "disabled", actor=actor, at=at, reason="unpaid", bill=bill.number, since=at, until=until
+        subscription,
+        "disabled",
+        actor=actor,
+        at=at,
+        reason="unpaid",
+        bill=bill.number,
+        since=at.isoformat(),
+        until=until.isoformat(),
     )
     record(
         actor,
