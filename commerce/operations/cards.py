@@ -17,6 +17,7 @@ from django.utils.translation import gettext_lazy as _
 
 from commerce.gateways import CardFacts, Rejected, Retryable, stripe
 from commerce.models import Card, PaymentAttempt, Subscription, SubscriptionEvent
+from commerce.operations.dunning import try_again
 from commerce.operations.subscriptions import event_of
 from commerce.queries import cards as queries
 from config.kit.actors import Actor
@@ -349,7 +350,7 @@ def _lock_cards(actor: Actor, card_ids: list[int]) -> dict[int, Card]:
 
 
 def _move(actor: Actor, subscriptions: Iterable[Subscription], card: Card, at: datetime) -> None:
-    """Write which card pays. The history says that it changed, not to which: admins read it."""
+    """Write which card pays, and try it where the last one failed. The history does not say which: admins read it."""
     moved = [each for each in subscriptions if each.card_id != card.pk]
     Subscription.objects.filter(pk__in=[each.pk for each in moved]).update(card=card)
     for subscription in moved:
@@ -370,6 +371,9 @@ def _move(actor: Actor, subscriptions: Iterable[Subscription], card: Card, at: d
             for each in moved
         ]
     )
+    for subscription in moved:
+        if subscription.payment_failed_at is not None:
+            try_again(actor=actor, subscription=subscription, at=at)
 
 
 def _set_default(card: Card) -> None:

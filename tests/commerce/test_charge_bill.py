@@ -1,6 +1,6 @@
 """Charging an open bill while the payer is away, against the real processor peer (product §5.3, §5.6; I-14)."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -129,15 +129,20 @@ def test_charging_again_does_nothing(pat: User) -> None:
 
 
 @pytest.mark.parametrize(
-    ("card", "kind", "code"),
+    ("card", "kind", "code", "next_try_at"),
     [
-        ("pm_card_visa_chargeDeclinedInsufficientFunds", "soft", "insufficient_funds"),
-        ("pm_card_visa_chargeDeclinedStolenCard", "hard", "stolen_card"),
-        ("pm_card_authenticationRequired", "auth", "authentication_required"),
+        (
+            "pm_card_visa_chargeDeclinedInsufficientFunds",
+            "soft",
+            "insufficient_funds",
+            LATER + timedelta(days=1),
+        ),
+        ("pm_card_visa_chargeDeclinedStolenCard", "hard", "stolen_card", None),
+        ("pm_card_authenticationRequired", "auth", "authentication_required", None),
     ],
 )
 def test_a_refused_charge_marks_the_subscription_and_leaves_it_active(
-    pat: User, card: str, kind: str, code: str
+    pat: User, card: str, kind: str, code: str, next_try_at: datetime | None
 ) -> None:
     bill = billed(bought(pat))
     spoil_card(pat, card)
@@ -147,7 +152,9 @@ def test_a_refused_charge_marks_the_subscription_and_leaves_it_active(
     assert result == "declined"
     refused = now(bill)
     assert (refused.status, refused.tries, refused.last_decline) == ("open", 1, code)
-    assert (refused.charge_due_at, refused.leased_until) == (None, None)
+    assert (refused.charge_due_at, refused.leased_until) == (next_try_at, None)
+    assert refused.subscription.next_try_at == next_try_at
+    assert refused.subscription.pay_by_at == refused.period_end
     assert refused.subscription.state == "active"
     assert refused.subscription.payment_failed_at == LATER
     assert attempts_of(bill) == ["failed"]

@@ -54,7 +54,9 @@ def test_a_period_that_ended_before_the_first_failure_leaves_two_days() -> None:
     st.floats(0, 60).map(lambda days: FAILED + timedelta(days=days)),
     st.integers(0, 400).map(lambda days: FAILED + timedelta(days=days)),
 )
-def test_what_comes_lies_ahead_and_access_never_ends_before_the_grace(at: datetime, period_end: datetime) -> None:
+def test_what_comes_lies_ahead_and_access_never_ends_before_the_grace(
+    at: datetime, period_end: datetime
+) -> None:
     coming = next_after(failed_at=FAILED, period_end=period_end, at=at)
 
     assert coming.at > at

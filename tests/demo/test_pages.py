@@ -199,6 +199,7 @@ def test_a_walk_moves_the_clock_and_shows_what_happened(asked, monkeypatch):
 
 
 def swept_with_a_mail(*, at):
+    from commerce.operations.dunning import Dunned
     from commerce.operations.payments import Refunded
     from commerce.operations.renewals import Sweeps
     from commerce.operations.renewals.batches import Swept
@@ -207,6 +208,7 @@ def swept_with_a_mail(*, at):
     write_mail("A mail of the day")
     return Sweeps(
         settled={},
+        dunned=Dunned(),
         renewed=Swept(),
         expired=Swept(),
         charged=Charged(paid=2),

@@ -160,7 +160,7 @@ def test_a_declined_renewal_leaves_the_bill_open_and_the_subscription_active(ali
     with use_login("worker"):
         Card.objects.filter(user=alice).update(processor_id="pm_card_visa_chargeDeclined")
 
-    last = walk(bought, 40)
+    last = walk(bought, 31)
 
     assert billed(subscription) == [("purchase", "2026-03-10", "paid"), ("renewal", "2026-04-10", "open")]
     assert history(subscription)[-2:] == [("2026-04-10", "renewed"), ("2026-04-10", "payment_failed")]

@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('commerce', '0010_refunds'),
+        ('commerce', '0012_plan_offset'),
     ]
 
     operations = [
