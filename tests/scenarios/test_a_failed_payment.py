@@ -178,6 +178,7 @@ def test_another_card_is_tried_at_once(alice: User) -> None:
     subscription = failing(alice, HARD)
     at = RENEWED + timedelta(days=2)
     with tenant_atomic(alice.tenant_id):
+        alice.refresh_from_db()
         card = Card.objects.create(
             tenant_id=alice.tenant_id,
             user=alice,
