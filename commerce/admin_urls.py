@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from commerce.views import handovers, paying, plans, recurring, seats, subscriptions
+from commerce.views import bills, handovers, paying, plans, recurring, seats, subscriptions
 
 urlpatterns = [
     path("billing/your-products/", subscriptions.your_products, name="your-products"),
@@ -21,4 +21,11 @@ urlpatterns = [
         name="recurring-billing",
     ),
     path("billing/your-products/<uuid:key>/hand-over/", handovers.hand_over, name="hand-over"),
+    path("billing/bills/", bills.bills, name="bills"),
+    path("billing/bills/sums/", bills.bills_sums, name="bills-sums"),
+    path("billing/bills/export.csv", bills.bills_csv, name="bills-csv"),
+    path("billing/bills/export.json", bills.bills_json, name="bills-json"),
+    path("billing/bills/<slug:number>/", bills.bill, name="bill"),
+    path("billing/bills/<slug:number>/pdf/", bills.bill_pdf, name="bill-pdf"),
+    path("billing/bills/<slug:number>/receipt/", bills.bill_receipt, name="bill-receipt"),
 ]

@@ -31,6 +31,45 @@ FILTERS: dict[str, Label] = {
 }
 
 
+# The same of bills. A credit note waits for our money, not for the payer's, so it has words of its own.
+BILL_FILTERS: dict[str, Label] = {
+    "open": _("Open"),
+    "past-due": _("Past due"),
+    "paid": _("Paid"),
+    "credited": _("Credited"),
+    "void": _("Void"),
+    "refund-under-way": _("Refund under way"),
+    "refunded": _("Refunded"),
+    "settled": _("Settled"),
+}
+_BILL_CODES = {"open": "open", "past_due": "past-due", "paid": "paid", "credited": "credited", "void": "void"}
+_NOTE_CODES = {"open": "refund-under-way", "paid": "refunded", "credited": "settled"}
+_BILL_TONES = {
+    "open": "sk-warn",
+    "past-due": "sk-bad",
+    "paid": "sk-ok",
+    "refund-under-way": "sk-info",
+    "refunded": "sk-ok",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class BillStatus:
+    """The badge of a bill or credit note; `tone` is a CSS class of design §5."""
+
+    code: str
+    label: Label
+    tone: str
+
+
+def bill_status_of(status: str, *, is_credit_note: bool) -> BillStatus:
+    """The badge for a value of `Bill.Status`."""
+    code = _BILL_CODES[status]
+    if is_credit_note:
+        code = _NOTE_CODES.get(status, code)
+    return BillStatus(code, BILL_FILTERS[code], _BILL_TONES.get(code, ""))
+
+
 @dataclass(frozen=True, slots=True)
 class Status:
     """A badge and what comes next. `tone` is a CSS class of design §5; `next_at` is None only when Deleted."""

@@ -155,6 +155,8 @@ SESSION_ABSOLUTE_AGE = timedelta(hours=24)
 SESSION_IDLE_ADMIN = timedelta(hours=1)
 BUYS_PER_MINUTE = env.int("BUYS_PER_MINUTE", default=10)
 SIGN_INS_PER_MINUTE = env.int("SIGN_INS_PER_MINUTE", default=5)
+EXPORTS_PER_HOUR = env.int("EXPORTS_PER_HOUR", default=5)
+PDFS_PER_MINUTE = env.int("PDFS_PER_MINUTE", default=60)
 SESSION_COOKIE_NAME = "__Host-session" if IS_HTTPS else "session"
 CSRF_COOKIE_NAME = "__Host-csrf" if IS_HTTPS else "csrf"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = IS_HTTPS

@@ -59,22 +59,26 @@ class TsTzRange(Func):
     output_field = DateTimeRangeField()
 
 
+def reach_of(actor: Actor, capability: str = Capability.SEE_BILLS) -> Q:
+    """Which of a tenant's bills a capability covers: the own ones, the organization's for its admins, or all.
+
+    `SEE_BILL_AMOUNTS` also covers those of which only the amount is shown.
+    """
+    scopes = actor.scopes(capability)
+    if "all" in scopes:
+        return Q()
+    condition = Q(pk__in=[])
+    if "own" in scopes and actor.user_id is not None:
+        condition |= Q(payer_id=actor.user_id)
+    if "org" in scopes:
+        condition |= Q(payer__isnull=True)
+    return condition
+
+
 class BillQuerySet(ScopedQuerySet):
     def visible_to(self, actor: Actor, capability: str = Capability.SEE_BILLS) -> "BillQuerySet":
-        """The bills over which the actor holds a capability, by default those that the actor may open.
-
-        The own ones, the organization's for its admins; by `SEE_BILL_AMOUNTS` everybody's, amounts alone.
-        """
-        scopes = actor.scopes(capability)
-        rows = self.filter(tenant_id=actor.tenant_id)
-        if "all" in scopes:
-            return rows
-        condition = Q(pk__in=[])
-        if "own" in scopes and actor.user_id is not None:
-            condition |= Q(payer_id=actor.user_id)
-        if "org" in scopes:
-            condition |= Q(payer__isnull=True)
-        return rows.filter(condition)
+        """The bills over which the actor holds a capability, by default those that the actor may open."""
+        return self.filter(reach_of(actor, capability), tenant_id=actor.tenant_id)
 
     def open(self) -> "BillQuerySet":
         """Bills that wait for the payer's money; never a credit note, which waits for ours."""

@@ -17,6 +17,7 @@ import redis
 from django.conf import settings
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext_lazy
 
 from config.kit.errors import DomainError, PeerUnavailable
 
@@ -49,7 +50,15 @@ class TooManyTries(DomainError):
 
     def __init__(self, retry_after: int) -> None:
         self.retry_after = retry_after
-        super().__init__(retry_after=retry_after)
+        minutes = -(-retry_after // 60)
+        message = None
+        if minutes > 1:
+            message = ngettext_lazy(
+                "Too many tries in a short time. Try again in %d minute.",
+                "Too many tries in a short time. Try again in %d minutes.",
+                minutes,
+            ) % (minutes,)
+        super().__init__(message, retry_after=retry_after)
 
 
 class CounterAway(PeerUnavailable):

@@ -1,10 +1,46 @@
 """Queuing mails, in the transaction of what they tell about (product §15)."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from directory.models import OutgoingMail, User
+
+
+class AttachmentFailed(Exception):
+    """What belongs to a mail could not be made; the mail waits and is tried again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """One file that goes out with a mail."""
+
+    name: str
+    content: bytes
+    media_type: str
+
+
+type Attach = Callable[[OutgoingMail], list[Attachment]]
+
+_attach: dict[str, Attach] = {}
+
+
+def attach_to(kind: str, make: Attach) -> None:
+    """Register what makes the attachments of one kind of mail, called as it goes out, in its language.
+
+    For higher apps, when they start. Nothing is stored: a file is made of the rows as they are then.
+    """
+    _attach[kind] = make
+
+
+def attachments_of(mail: OutgoingMail) -> list[Attachment]:
+    """The files that go out with a mail. Not inside a transaction.
+
+    :raises AttachmentFailed: one of them could not be made.
+    """
+    make = _attach.get(mail.kind)
+    return make(mail) if make else []
 
 
 def queue_mail(

@@ -24,6 +24,7 @@ from django.utils.translation import override
 from config.kit.faults import reached
 from config.kit.tenancy import atomic, use_login
 from directory.models import OutgoingMail
+from directory.operations.mail import AttachmentFailed, attachments_of
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +38,7 @@ BATCH = 200
 _FAILURES = (
     SMTPException,
     OSError,
+    AttachmentFailed,
     TemplateDoesNotExist,
     TemplateSyntaxError,
     KeyError,
@@ -76,6 +78,7 @@ def message_of(mail: OutgoingMail) -> EmailMultiAlternatives:
         context["subject"] = subject
         text = _render(f"mail/{mail.kind}.txt", context).strip() + "\n"
         html = _render(f"mail/{mail.kind}.html", context)
+        attachments = attachments_of(mail)
     message = EmailMultiAlternatives(
         subject=subject,
         body=text,
@@ -84,6 +87,8 @@ def message_of(mail: OutgoingMail) -> EmailMultiAlternatives:
         headers={"Message-ID": _message_id(mail), "Auto-Submitted": "auto-generated"},
     )
     message.attach_alternative(html, "text/html")
+    for attachment in attachments:
+        message.attach(attachment.name, attachment.content, attachment.media_type)
     return message
 
 
