@@ -22,8 +22,15 @@ from directory.models import OutgoingMail
 from directory.operations.mail import Attachment, AttachmentFailed
 
 TEMPLATE = "bill.typ"
-# The kinds of mail that bring the PDFs of the bills that they name.
-BRINGING_BILLS = ("receipt", "renewal_receipt", "refund", "bill_corrected", "bill_paid", "bill_past_due")
+# The kinds of mail that bring PDFs, and where their context names the bills.
+BRINGING_BILLS = {
+    "receipt": ("bill_number",),
+    "renewal_receipt": ("bill_number",),
+    "refund": ("credit_note_number",),
+    "bill_corrected": ("bill_number", "credit_note_number"),
+    "bill_paid": ("bill_number",),
+    "bill_past_due": ("bill_number",),
+}
 # The last instant of a half-open period, so that people read its last day.
 _INSTANT = timedelta(microseconds=1)
 
@@ -74,12 +81,11 @@ def pdf_of(document: Document, *, as_receipt: bool = False, at: datetime) -> byt
 
 
 def bills_of_mail(mail: OutgoingMail) -> list[Attachment]:
-    """The PDFs of the bills that a mail names in `bill_number` and `credit_note_number`, in the language in use.
+    """The PDFs of the bills that a mail names, in the language in use.
 
     :raises AttachmentFailed: there is no such bill, or it cannot be drawn.
     """
-    numbers = [mail.context.get(name) for name in ("bill_number", "credit_note_number")]
-    return [_attachment(mail, str(number)) for number in numbers if number]
+    return [_attachment(mail, str(mail.context[name])) for name in BRINGING_BILLS[mail.kind]]
 
 
 def _attachment(mail: OutgoingMail, number: str) -> Attachment:
@@ -217,6 +223,11 @@ def _given_back(document: Document) -> list[str]:
     note: Bill = document.bill
     if document.refunds:
         return [_refunded(note, refund) for refund in document.refunds]
+    if note.status == Bill.Status.OPEN and not document.is_refund_under_way:
+        return [
+            _("%(amount)s could not be given back to the card. We will ask you where to send it.")
+            % {"amount": _money(note, -note.total_minor)}
+        ]
     if note.status == Bill.Status.OPEN:
         return [
             _("%(amount)s goes back to the card that paid. Banks take up to ten days.")

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 from django.core.exceptions import EmptyResultSet
 from django.db.models import Count, F, Min, OuterRef, Q, Subquery, Sum
 
-from commerce.models import Bill, BillLine, Payment, Refund, Subscription
+from commerce.models import Bill, BillLine, Payment, Refund, RefundAttempt, Subscription
 from commerce.models.bills import PERIOD_TYPES, BillQuerySet, reach_of
 from config.kit import keyset
 from config.kit.actors import Actor
@@ -357,6 +357,7 @@ class Document:
     refunds: list[Given]
     credit_notes: list[Bill]
     replaced_by: str
+    is_refund_under_way: bool = False
 
     @property
     def is_credit_note(self) -> bool:
@@ -429,7 +430,18 @@ def document_of(bill: Bill) -> Document:
         refunds=_refunds(bill) if bill.credits_id is not None else [],
         credit_notes=list(notes),
         replaced_by=replaced_by.first() or "",
+        is_refund_under_way=_is_refund_under_way(bill),
     )
+
+
+def _is_refund_under_way(note: Bill) -> bool:
+    """Whether money of a credit note is on its way; False where it waits for the vendor's staff."""
+    if note.credits_id is None or note.status != _S.OPEN:
+        return False
+    under_way = RefundAttempt.objects.filter(
+        tenant_id=note.tenant_id, credit_note=note, state=RefundAttempt.State.CREATED
+    )
+    return bool(under_way.exists())
 
 
 def _payments(bill: Bill) -> Sequence[Payment]:
@@ -465,6 +477,7 @@ def _card(bill: Bill, payment: Payment) -> tuple[str, str] | None:
 def _refunds(note: Bill) -> list[Given]:
     made = (
         Refund.objects.filter(tenant_id=note.tenant_id, credit_note=note, payment__isnull=False)
+        .filter(reverses__isnull=True, reversed_by__isnull=True)
         .select_related("payment__card", "payment__moved_from")
         .order_by("id")
     )

@@ -297,7 +297,7 @@ def test_the_figures_say_what_to_pay_and_what_comes(sign_in: SignIn, pat, purcha
 def test_the_figures_of_nobodys_bills(sign_in: SignIn, bill):
     figures = sign_in(bill).get(ADDRESS).context["figures"]
 
-    assert [figure["value"] for figure in figures] == ["€0.00", "–", "€0.00"]
+    assert [figure["value"] for figure in figures] == ["€0.00", "\N{EN DASH}", "€0.00"]
 
 
 def test_paid_this_year_counts_from_new_year_in_the_organizations_zone(sign_in: SignIn, pat, purchases):
