@@ -30,7 +30,7 @@ from commerce.models import (
     Product,
     Subscription,
 )
-from commerce.operations.bills import Line, book_payment
+from commerce.operations.bills import Line, book_payment, issue_bill
 from commerce.operations.credits import issue_credit_note
 from commerce.operations.orders import place_order, purchase_centrally
 from commerce.operations.payments.guards import lock_bill
@@ -53,6 +53,13 @@ from directory.sign_in import ACTING, start_session
 AT = datetime(2026, 3, 10, 9, 30, tzinfo=UTC)
 
 _numbers = itertools.count(1)
+# What may still change of a bill.
+_CHANGING = frozenset(
+    {
+        *("status", "paid_minor", "paid_at", "charge_due_at", "leased_until", "tries", "last_decline"),
+        *("decline_kind", "failed_at", "dunning_step", "next_dunning_at"),
+    }
+)
 
 
 def next_id(table: str) -> int:
@@ -415,6 +422,49 @@ def make_self_service_subscription(
         Checkout.objects.filter(pk=checkout.pk).update(state=Checkout.State.PAID, paid_at=at)
     user.purchaser_since = user.purchaser_since or at
     return placed.subscription
+
+
+def make_bill(
+    subscription: Subscription, *, type: str = "add_seats", at: datetime = AT, **facts: Any
+) -> Bill:
+    """An open bill of a subscription, to its owner or on account, with an order of its own; ten days to pay.
+
+    `facts` are those of `issue_bill`, and columns that may change: `status`, `decline_kind` and so on.
+    """
+    actor = Actor.system(subscription.tenant_id)
+    owner: User | None = subscription.owner_user
+    columns = {name: facts.pop(name) for name in list(facts) if name in _CHANGING}
+    with tenant_atomic(subscription.tenant_id):
+        order = Order.objects.create(
+            tenant_id=subscription.tenant_id, type="add_seats", placed_at=at, actor_label=actor.label
+        )
+        amount_minor = subscription.quantity * subscription.unit_price_minor
+        OrderLine.objects.create(
+            tenant_id=subscription.tenant_id,
+            order=order,
+            subscription=subscription,
+            quantity=subscription.quantity,
+            currency=subscription.currency,
+            unit_price_minor=subscription.unit_price_minor,
+            amount_minor=amount_minor,
+        )
+        start, end = subscription.period_start, subscription.period_end
+        unit, name = subscription.unit_price_minor, subscription.product.name
+        values = {
+            "bill_to": subscription.bill_to,
+            "payer": owner,
+            "collection": "card" if owner else "on_account",
+            "lines": [Line(name, subscription.quantity, unit, amount_minor, start, end)],
+            "period_start": start,
+            "period_end": end,
+            "due_at": at + timedelta(days=10),
+            **facts,
+        }
+        bill = issue_bill(actor=actor, subscription=subscription, order=order, type=type, at=at, **values)
+        if columns:
+            Bill.objects.filter(pk=bill.pk).update(**columns)
+            bill.refresh_from_db()
+    return bill
 
 
 def make_credit_note(bill: Bill, subtotal_minor: int, *, at: datetime = AT, type: str = "refund") -> Bill:

@@ -72,7 +72,7 @@ def _compile(template: str, data: Any, at: datetime) -> bytes:
         format="pdf",
         sys_inputs={"data": json.dumps(data, ensure_ascii=False)},
         pdf_standards=STANDARD,
-        timestamp=at,
+        timestamp=int(at.timestamp()),
     )
     assert isinstance(pdf, bytes)
     return pdf

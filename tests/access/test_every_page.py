@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from django.db import transaction
+from django.http import HttpResponse
 from django.test import Client
 from django.urls import reverse
 
@@ -28,6 +29,7 @@ from tests.access.test_rules import walk
 from tests.factories import (
     actor_of,
     client_of,
+    make_bill,
     make_change,
     make_checkout,
     make_relationship,
@@ -63,6 +65,7 @@ class World:
     checkouts: dict[str, uuid.UUID]
     changes: dict[str, uuid.UUID]
     offers: dict[str, uuid.UUID]
+    bills: dict[str, str]
 
     def client(self, who: str) -> Client:
         if who == "anonymous":
@@ -127,7 +130,9 @@ def world(request: pytest.FixtureRequest) -> World:
         FOREIGN: make_offer(purchases[FOREIGN], stranger, make_user(b), at).key,
         MISSING: uuid.uuid4(),
     }
-    return World(a, b, people, purchases, checkouts, changes, offers)
+    bills = {kind: make_bill(subscription, at=at).number for kind, subscription in bought.items()}
+    bills[MISSING] = "SK-NL-2026-999999"
+    return World(a, b, people, purchases, checkouts, changes, offers, bills)
 
 
 def make_offer(purchase: uuid.UUID, owner: User, colleague: User, at: datetime) -> HandOver:
@@ -147,6 +152,10 @@ def change(world: World) -> dict[str, dict[str, Any]]:
     return {
         kind: {"key": world.purchases[kind], "checkout": world.changes[kind]} for kind in world.changes
     } | {MISSING: {"key": world.purchases[OWN], "checkout": uuid.uuid4()}}
+
+
+def bill(world: World) -> dict[str, dict[str, Any]]:
+    return {kind: {"number": number} for kind, number in world.bills.items()}
 
 
 def product(world: World) -> dict[str, dict[str, Any]]:
@@ -178,6 +187,9 @@ EXAMPLES = {
     "portal:revoke-change": purchase,
     "portal:pay-change": change,
     "portal:hand-over": purchase,
+    "portal:bill": bill,
+    "portal:bill-pdf": bill,
+    "portal:bill-receipt": bill,
     "portal:assign": purchase,
     "portal:unassign": purchase,
     "portal:license-subscription": purchase,
@@ -278,6 +290,11 @@ def visit(client: Client, method: str, address: str) -> Any:
     cookies = copy.deepcopy(client.cookies)
     with transaction.atomic():
         response = client.generic(method, address) if method != "POST" else client.post(address)
+        if response.streaming:
+            # Read as the server would send it.
+            response = HttpResponse(
+                response.getvalue(), status=response.status_code, headers=dict(response.items())
+            )
         transaction.set_rollback(True)
     client.cookies = cookies
     return response
