@@ -13,9 +13,9 @@ from django.db import connections
 from commerce.models import Bill, Card, Subscription
 from commerce.operations.notices import queue_purchase_notice, queue_receipt
 from commerce.operations.orders import Placed
-from config.kit.tenancy import tenant_atomic
+from config.kit.tenancy import tenant_atomic, use_login
 from directory.models import OutgoingMail, Tenant
-from directory.operations.mail import queue_mail
+from directory.operations.mail import AttachmentFailed, queue_mail
 from directory.operations.outbox import message_of, send_due_mails, wait_after
 from directory.permissions import Role
 from tests.factories import AT, make_self_service_subscription, make_tenant, make_user
@@ -54,6 +54,47 @@ def test_a_due_mail_goes_out_once() -> None:
     assert len(mail.outbox) == 2
     with tenant_atomic(tenant.pk):
         assert set(OutgoingMail.objects.values_list("state", "tries", "sent_at")) == {("sent", 1, AT)}
+
+
+def test_a_receipt_brings_the_bill_as_pdf_in_the_readers_language() -> None:
+    make_mails(make_tenant())
+
+    send_due_mails(at=AT)
+
+    receipt = next(each for each in mail.outbox if "receipt" in each.subject)
+    notice = next(each for each in mail.outbox if each is not receipt)
+    ((name, content, media_type),) = receipt.attachments
+    assert (name, media_type) == ("SK-NL-2026-000001.pdf", "application/pdf")
+    assert b"<pdfuaid:part>1</pdfuaid:part>" in content
+    assert b"/Lang(en)" in content
+    assert notice.attachments == []
+
+
+def test_a_mail_whose_bill_is_gone_waits_and_does_not_go_out_without_it() -> None:
+    tenant = make_tenant()
+    (receipt,) = [row for row in make_mails(tenant) if row.kind == "receipt"]
+    with tenant_atomic(tenant.pk):
+        OutgoingMail.objects.exclude(pk=receipt.pk).delete()
+        OutgoingMail.objects.update(context=receipt.context | {"bill_number": "SK-NL-2026-999999"})
+
+    assert send_due_mails(at=AT) == 0
+
+    with tenant_atomic(tenant.pk):
+        row = OutgoingMail.objects.get()
+    assert (row.state, row.tries) == ("queued", 1)
+    assert row.last_error.startswith("AttachmentFailed: SK-NL-2026-999999")
+
+
+def test_another_tenants_bill_is_never_attached() -> None:
+    tenant, other = make_tenant(), make_tenant()
+    make_self_service_subscription(make_user(other))
+    (receipt,) = [row for row in make_mails(tenant) if row.kind == "receipt"]
+    with tenant_atomic(other.pk):
+        foreign = Bill.objects.get().number
+    receipt.context["bill_number"] = foreign
+
+    with use_login("worker"), pytest.raises(AttachmentFailed):
+        message_of(receipt)
 
 
 def test_a_mail_waits_for_its_time() -> None:
