@@ -147,7 +147,9 @@ def _entry(actor: Actor, subscription: Subscription, bill: Bill) -> HistoryEntry
         total_minor=bill.total_minor if sees_amount else None,
         number=bill.number if sees_bill else "",
         status=bill.status,
-        status_label=bill.get_status_display() if sees_bill else "",
+        status_label=str(states.bill_status_of(bill.status, is_credit_note=bill.credits_id is not None).label)
+        if sees_bill
+        else "",
     )
 
 

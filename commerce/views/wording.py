@@ -53,6 +53,18 @@ EVENTS: dict[str, Text] = {
 }
 
 
+# Bills and credit notes in an order history, but for those whose words count something.
+BILLED: dict[str, Text] = {
+    "monthly_charge": gettext_lazy("Charged for 1 month"),
+    "trial_conversion": gettext_lazy("Trial turned paid"),
+    "reactivation": gettext_lazy("Reactivated"),
+    "cancel": gettext_lazy("Canceled"),
+    "refund": gettext_lazy("Refund"),
+    "credit": gettext_lazy("Credited"),
+    "take_over": gettext_lazy("Taken over"),
+}
+
+
 class Told(NamedTuple):
     """One line of a life line: its mark, a fact, and what it means."""
 
@@ -87,8 +99,8 @@ def history_title(entry: HistoryEntry) -> str:
     if entry.type == "remove_seats":
         count = abs(entry.quantity)
         return str(ngettext("%d license removed", "%d licenses removed", count) % count)
-    if entry.type == "monthly_charge":
-        return _("Charged for 1 month")
+    if entry.type in BILLED:
+        return str(BILLED[entry.type])
     if entry.months == 12:
         return _("Renewed for 1 year")
     return _("Renewed for 1 month")

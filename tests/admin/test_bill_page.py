@@ -339,3 +339,10 @@ def test_a_seller_without_numbers_says_none(pat, bought) -> None:
         found.bill.vendor_entity = entity
 
     assert sheet_of(found)["from"]["lines"] == ["Small Seller"]
+
+
+def test_the_order_history_leads_to_the_bill_that_one_may_open(sign_in: SignIn, pat, admin, bought) -> None:
+    address = f"/admin/billing/your-products/{bought.key}/"
+
+    assert f'href="{FIRST}"' in sign_in(pat).get(address).text
+    assert FIRST not in sign_in(admin).get(address).text
