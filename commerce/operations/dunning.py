@@ -13,6 +13,7 @@ from django.db.models import Q
 from commerce import dunning
 from commerce.hooks import Deletion
 from commerce.models import Bill, PaymentAttempt, Subscription
+from commerce.models.bills import BillQuerySet
 from commerce.operations import notices
 from commerce.operations.bills import Line
 from commerce.operations.credits import issue_credit_note
@@ -188,7 +189,7 @@ def _due_after(last_id: int, at: datetime) -> list[int]:
         return list(_due(at).filter(pk__gt=last_id).order_by("pk").values_list("pk", flat=True)[:BATCH])
 
 
-def _due(at: datetime) -> "Bill.objects":
+def _due(at: datetime) -> BillQuerySet:
     """Steps that are told rather than tried, and ends with no try outstanding."""
     is_told = ~Q(decline_kind="soft") & Q(dunning_step__lt=dunning.END)
     is_end = Q(dunning_step=dunning.END) & (Q(charge_due_at__isnull=True) | Q(charge_due_at__gt=at))
@@ -314,6 +315,6 @@ def _end_access(actor: Actor, bill: Bill, at: datetime) -> str:
     return "disabled"
 
 
-def _is_being_tried(bills: "Bill.objects") -> bool:
+def _is_being_tried(bills: BillQuerySet) -> bool:
     """Whether a charge of one of the bills is under way, so that its outcome must be known first."""
     return PaymentAttempt.objects.filter(bill__in=bills).exclude(state__in=PaymentAttempt.FINAL).exists()

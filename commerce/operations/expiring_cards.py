@@ -74,17 +74,15 @@ def _take(at: datetime, *, after_id: int, limit: int) -> tuple[int, list[Due]]:
     """The next cards to be announced, marked; the place behind them is 0 when there are no more. One statement."""
     until = at + settings.CARD_EXPIRY_NOTICE + _ZONES
     with connection().cursor() as cursor:
-        cursor.execute(
-            _TAKE,
-            {
-                "at": at,
-                "notice": settings.CARD_EXPIRY_NOTICE,
-                "year": until.year,
-                "month": until.month,
-                "after": after_id,
-                "limit": limit,
-            },
-        )
+        values: dict[str, Any] = {
+            "at": at,
+            "notice": settings.CARD_EXPIRY_NOTICE,
+            "year": until.year,
+            "month": until.month,
+            "after": after_id,
+            "limit": limit,
+        }
+        cursor.execute(_TAKE, values)
         rows = cursor.fetchall()
     looked_at, last_id = rows[0][0], rows[0][1]
     due = [Due(*row[2:]) for row in rows if row[2] is not None]

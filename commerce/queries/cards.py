@@ -134,13 +134,13 @@ def wallet(tenant_id: int, user_id: int | None) -> Wallet:
         unpaid_bills(tenant_id, user_id).select_related("subscription__product")[:MOST_BILLS],
     )
     holdings = {card.pk: Holding(card) for card in cards_of(tenant_id, user_id)}
-    default = next((each for each in holdings.values() if each.card.is_default), None)
-    uncovered = []
+    default: Holding | None = next((each for each in holdings.values() if each.card.is_default), None)
+    uncovered: list[Subscription] = []
     for subscription in subscriptions[:MOST_SUBSCRIPTIONS]:
-        paying = holdings.get(subscription.card_id, default)
+        paying = holdings.get(subscription.card_id or 0, default)
         (paying.subscriptions if paying else uncovered).append(subscription)
     for bill in bills:
-        paying = holdings.get(bill.subscription.card_id, default)
+        paying = holdings.get(bill.subscription.card_id or 0, default)
         if paying and bill.collection == Bill.Collection.CARD:
             paying.bills.append(bill)
     return Wallet(user_id, list(holdings.values()), uncovered, bills)

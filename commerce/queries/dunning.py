@@ -5,10 +5,8 @@ from datetime import datetime
 from typing import Literal
 
 from commerce import dunning
-from commerce.gateways.declines import sentence_of
 from commerce.models import Bill, Subscription
 from config.kit.actors import Actor
-from config.kit.errors import Text
 from directory.permissions import Capability
 
 type StepKind = Literal["failed", "past", "next", "later", "end"]
@@ -25,12 +23,13 @@ class CalendarStep:
 
 @dataclass(frozen=True, slots=True)
 class FailedPayment:
-    """One bill that could not be charged. `number` is empty for who may not open the bill."""
+    """One bill that could not be charged. `number` and the bank's code `decline` are empty for who may not open
+    the bill."""
 
     number: str
     total_minor: int | None
     currency: str
-    reason: Text | None
+    decline: str
     needs_cardholder: bool
     is_tried_again: bool
     pay_by_at: datetime
@@ -59,7 +58,7 @@ def _failed(actor: Actor, bill: Bill) -> FailedPayment:
         number=bill.number if sees_bill else "",
         total_minor=bill.total_minor if sees_amount else None,
         currency=bill.currency,
-        reason=sentence_of(bill.last_decline) if sees_bill else None,
+        decline=bill.last_decline if sees_bill else "",
         needs_cardholder=bill.decline_kind == "auth",
         is_tried_again=bill.charge_due_at is not None,
         pay_by_at=_end_of(bill),

@@ -17,6 +17,7 @@ from commerce import states
 from commerce.models import Subscription
 from commerce.operations import changes
 from commerce.operations.changes import rules
+from commerce.operations.changes.scheduling import Scheduled
 from commerce.queries import details
 from commerce.queries.plans import PlanPrice, plan_prices
 from commerce.views.subscriptions import day, money
@@ -27,6 +28,8 @@ from config.kit.clock import now
 from config.kit.errors import DomainError
 from config.kit.money import tax_on
 from directory.permissions import Capability
+
+_SCHEDULED: dict[str, Scheduled] = {"quantity": "quantity", "plan": "plan"}
 
 
 @access.requires(sees=Capability.SEE_PURCHASES)
@@ -45,11 +48,11 @@ def revoke(request: HttpRequest, key: uuid.UUID) -> HttpResponse:
     """POST alone: take back the number or the plan that waits for the renewal."""
     actor: Actor = request.actor  # type: ignore[attr-defined]
     subscription = _own(actor, key)
-    what = request.POST.get("what")
+    what = _SCHEDULED.get(request.POST.get("what", ""))
     if request.method != "POST":
         return HttpResponseNotAllowed(["POST"])
     try:
-        if what not in ("quantity", "plan"):
+        if what is None:
             messages.error(request, _("Nothing was changed. Choose again."))
         else:
             changes.revoke_scheduled(

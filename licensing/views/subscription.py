@@ -10,6 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
+from commerce.gateways.declines import sentence_of
 from commerce.models import Subscription
 from commerce.operations.changes.rules import is_changeable
 from commerce.operations.recurring import SWITCHABLE
@@ -73,7 +74,9 @@ def subscription(request: HttpRequest, key: uuid.UUID) -> HttpResponse:
         "history": [
             (entry, wording.history_title(entry)) for entry in details.order_history(actor, purchase)
         ],
-        "failed_payments": failed_payments(actor, purchase),
+        "failed_payments": [
+            (failed, sentence_of(failed.decline)) for failed in failed_payments(actor, purchase)
+        ],
         "steps": wording.life(actor, purchase),
         "events": [(event, wording.event_title(event)) for event in details.change_log(actor, purchase)],
         "ends_on": day(last_day(purchase.term_end), zone),

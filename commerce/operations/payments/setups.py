@@ -189,6 +189,8 @@ def _begin(
     at: datetime,
 ) -> int:
     """The row of this key, new or already there."""
+    if actor.user_id is None:
+        raise NotVisible
     user_id = None if for_organization else actor.user_id
     with tenant_atomic(actor):
         known = CardSetup.objects.visible_to(actor).filter(key=key).first()
