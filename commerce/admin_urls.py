@@ -2,7 +2,17 @@
 
 from django.urls import path
 
-from commerce.views import bills, handovers, paying, plans, recurring, seats, subscriptions
+from commerce.views import (
+    bills,
+    cards,
+    handovers,
+    pay_bill,
+    paying,
+    plans,
+    recurring,
+    seats,
+    subscriptions,
+)
 
 urlpatterns = [
     path("billing/your-products/", subscriptions.your_products, name="your-products"),
@@ -28,4 +38,11 @@ urlpatterns = [
     path("billing/bills/<slug:number>/", bills.bill, name="bill"),
     path("billing/bills/<slug:number>/pdf/", bills.bill_pdf, name="bill-pdf"),
     path("billing/bills/<slug:number>/receipt/", bills.bill_receipt, name="bill-receipt"),
+    path("billing/payment-methods/", cards.payment_methods, name="payment-methods"),
+    path("billing/payment-methods/add/", cards.add_card, name="card-add"),
+    path("billing/payment-methods/add/<uuid:key>/", cards.card_setup, name="card-setup"),
+    path("billing/payment-methods/<int:card>/default/", cards.default_card, name="card-default"),
+    path("billing/payment-methods/<int:card>/remove/", cards.remove_card, name="card-remove"),
+    path("billing/payment-methods/subscriptions/<uuid:key>/", cards.choose_card, name="card-choose"),
+    path("billing/bills/<slug:number>/pay/", pay_bill.pay_bill, name="bill-pay"),
 ]

@@ -54,6 +54,10 @@ def _sees_bills(actor: Actor) -> bool:
     return actor.may(Capability.SEE_BILLS)
 
 
+def _pays(actor: Actor) -> bool:
+    return actor.may(Capability.PAY_BILLS)
+
+
 def _sees_others_licenses(actor: Actor) -> bool:
     return actor.is_purchaser or bool(actor.scopes(Capability.SEE_LICENSES) & {"org", "all"})
 
@@ -67,6 +71,7 @@ ITEMS = (
         _("Billing"), _("Billing"), _("Your products"), "inventory_2", "portal:your-products", _sees_purchases
     ),
     Item(_("Billing"), _("Billing"), _("Bills & payments"), "receipt_long", "portal:bills", _sees_bills),
+    Item(_("Billing"), _("Billing"), _("Payment methods"), "credit_card", "portal:payment-methods", _pays),
     Item(_("Licenses"), _("Work"), _("Licenses"), "key", "portal:licenses", _sees_others_licenses),
     Item(_("Partner"), _("Partner"), _("Customers"), "link", "portal:customers", _has_customers),
 )

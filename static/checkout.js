@@ -56,10 +56,10 @@ function takeOver(page) {
 }
 
 function mountCard(stripe, total) {
+  // A card that is only saved has no amount.
+  const isSaved = form.dataset.mode === "setup";
   const elements = stripe.elements({
-    mode: "payment",
-    amount: total(),
-    currency: form.dataset.currency,
+    ...(isSaved ? { mode: "setup" } : { mode: "payment", amount: total(), currency: form.dataset.currency }),
     setupFutureUsage: "off_session",
     allowedPaymentMethodTypes: ["card"],
     appearance: appearance(),

@@ -488,6 +488,55 @@ def make_credit_note(bill: Bill, subtotal_minor: int, *, at: datetime = AT, type
         return issue_credit_note(actor=actor, bill=locked, type=type, order=order, lines=[line], at=at)
 
 
+def make_open_bill(subscription: Subscription, *, at: datetime = AT, **fields: Any) -> Bill:
+    """An open bill for the running period of a subscription, with an order of its own; by card unless said."""
+    with tenant_atomic(subscription.tenant_id):
+        row = Subscription.objects.select_related("vendor_entity", "owner_user", "product", "bill_to").get(
+            pk=subscription.pk
+        )
+        order = Order.objects.create(
+            tenant_id=row.tenant_id, type="purchase", placed_at=at, actor_label="Test"
+        )
+        amount_minor = row.period_price_minor
+        OrderLine.objects.create(
+            tenant_id=row.tenant_id,
+            order=order,
+            subscription=row,
+            quantity=row.quantity,
+            currency=row.currency,
+            unit_price_minor=row.unit_price_minor,
+            amount_minor=amount_minor,
+        )
+        values: dict[str, Any] = {
+            "type": "renewal",
+            "collection": "card",
+            "payer": row.owner_user,
+            "due_at": at,
+            "charge_due_at": at,
+            **fields,
+        }
+        return issue_bill(
+            actor=Actor.system(row.tenant_id),
+            subscription=row,
+            order=order,
+            bill_to=row.bill_to,
+            lines=[
+                Line(
+                    row.product.name,
+                    row.quantity,
+                    row.unit_price_minor,
+                    amount_minor,
+                    row.period_start,
+                    row.period_end,
+                )
+            ],
+            period_start=row.period_start,
+            period_end=row.period_end,
+            at=at,
+            **values,
+        )
+
+
 def make_agreement(tenant: Tenant, *, plan: Plan | None = None, unit_price_minor: int = 800) -> Agreement:
     """The organization's price list with one plan on it, 30 days to pay."""
     with tenant_atomic(tenant.pk):

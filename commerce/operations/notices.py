@@ -155,8 +155,8 @@ def _owners(subscription: Subscription) -> list[User]:
     return _billing_admins(subscription.tenant_id)
 
 
-def queue_renewal_receipt(*, bill: Bill, at: datetime, recovered: bool = False) -> None:
-    """The receipt of a renewal or monthly charge, to who pays; when that person left, to the billing admins.
+def queue_renewal_receipt(*, bill: Bill, card: Card | None, at: datetime, recovered: bool = False) -> None:
+    """The receipt of a bill that a card paid, to who pays; when that person left, to the billing admins.
 
     `recovered`: it had failed before, and the mail says first that all is well again.
     """
@@ -169,7 +169,7 @@ def queue_renewal_receipt(*, bill: Bill, at: datetime, recovered: bool = False) 
         context=_facts(subscription, bill)
         | _who_pays(bill)
         | {
-            "card": _card_text(subscription.card),
+            "card": _card_text(card),
             "refund_until_at": (at + settings.REFUND_WINDOW).isoformat(),
             "recurring_billing": subscription.recurring_billing,
             "link": purchase_link(subscription),

@@ -18,11 +18,12 @@ from django.http import HttpResponse
 from django.test import Client
 from django.urls import reverse
 
-from commerce.models import HandOver
+from commerce.models import CardSetup, HandOver
 from commerce.operations.handovers import offer_hand_over
 from config.kit.access import rule_of
 from config.kit.actors import Actor
 from config.kit.clock import now
+from config.kit.tenancy import tenant_atomic
 from directory.models import Tenant, User
 from directory.permissions import ROLES, Capability
 from tests.access.test_rules import walk
@@ -30,6 +31,7 @@ from tests.factories import (
     actor_of,
     client_of,
     make_bill,
+    make_card,
     make_change,
     make_checkout,
     make_relationship,
@@ -65,6 +67,8 @@ class World:
     checkouts: dict[str, uuid.UUID]
     changes: dict[str, uuid.UUID]
     offers: dict[str, uuid.UUID]
+    cards: dict[str, int]
+    setups: dict[str, uuid.UUID]
     bills: dict[str, str]
 
     def client(self, who: str) -> Client:
@@ -130,9 +134,38 @@ def world(request: pytest.FixtureRequest) -> World:
         FOREIGN: make_offer(purchases[FOREIGN], stranger, make_user(b), at).key,
         MISSING: uuid.uuid4(),
     }
+    cards = {
+        OWN: make_card(a, people["purchaser"][0]).pk,
+        COLLEAGUES: make_card(a, colleague).pk,
+        ORG: make_card(a).pk,
+        FOREIGN: make_card(b, stranger).pk,
+        MISSING: 2**40,
+    }
+    setups = {
+        OWN: make_setup(people["purchaser"][0]),
+        COLLEAGUES: make_setup(colleague),
+        FOREIGN: make_setup(stranger),
+        MISSING: uuid.uuid4(),
+    }
     bills = {kind: make_bill(subscription, at=at).number for kind, subscription in bought.items()}
     bills[MISSING] = "SK-NL-2026-999999"
-    return World(a, b, people, purchases, checkouts, changes, offers, bills)
+    return World(a, b, people, purchases, checkouts, changes, offers, cards, setups, bills)
+
+
+def make_setup(user: User) -> uuid.UUID:
+    """A card that was not added after all."""
+    key = uuid.uuid4()
+    with tenant_atomic(user.tenant_id):
+        CardSetup.objects.create(
+            tenant_id=user.tenant_id,
+            key=key,
+            user=user,
+            asked_by_id=user.pk,
+            state="abandoned",
+            created_at=now(),
+            updated_at=now(),
+        )
+    return key
 
 
 def make_offer(purchase: uuid.UUID, owner: User, colleague: User, at: datetime) -> HandOver:
@@ -170,6 +203,15 @@ def offer(world: World) -> dict[str, dict[str, Any]]:
     return {kind: {"key": key} for kind, key in world.offers.items()}
 
 
+def card(world: World) -> dict[str, dict[str, Any]]:
+    return {kind: {"card": pk} for kind, pk in world.cards.items()}
+
+
+def setup(world: World) -> dict[str, dict[str, Any]]:
+    """A card being added is seen by who adds it."""
+    return {kind: {"key": key} for kind, key in world.setups.items()}
+
+
 EXAMPLES = {
     "commerce:offer": offer,
     "commerce:product": product,
@@ -190,6 +232,11 @@ EXAMPLES = {
     "portal:bill": bill,
     "portal:bill-pdf": bill,
     "portal:bill-receipt": bill,
+    "portal:bill-pay": bill,
+    "portal:card-default": card,
+    "portal:card-remove": card,
+    "portal:card-setup": setup,
+    "portal:card-choose": purchase,
     "portal:assign": purchase,
     "portal:unassign": purchase,
     "portal:license-subscription": purchase,
@@ -199,6 +246,8 @@ EXAMPLES = {
 
 # What a page of one purchase asks over the purchase itself, where its rule alone does not say it.
 OVER_THE_OBJECT = {
+    "portal:bill-pay": (Capability.SEE_BILLS, Capability.PAY_BILLS),
+    "portal:card-choose": (Capability.SEE_PURCHASES, Capability.PAY_BILLS),
     "portal:assign": (Capability.SEE_PURCHASES, Capability.ASSIGN),
     "portal:unassign": (Capability.SEE_PURCHASES, Capability.ASSIGN),
     "portal:license-assign": (Capability.SEE_LICENSES, Capability.ASSIGN),
@@ -223,6 +272,7 @@ def sees_licenses_page(actor: Actor) -> bool:
 
 # Pages whose answer hangs on more than a capability: address -> whether it is there for the person.
 EXPLICIT = {
+    "portal:card-setup": lambda actor, kind: kind == OWN and actor.is_purchaser,
     "portal:index": lambda actor, kind: sees_admin_center(actor),
     "portal:licenses": lambda actor, kind: sees_licenses_page(actor),
     "portal:license-subscription": lambda actor, kind: (

@@ -4,6 +4,7 @@ And giving back: commit the attempt > ask > record.
 """
 
 from commerce.operations.payments.attempts import GIVES_UP_AFTER
+from commerce.operations.payments.bills import BillOutcome, BillPaid, finish_bill, last_refusal, pay_bill
 from commerce.operations.payments.charging import ChargeResult, charge_bill, put_off, take_due_bills
 from commerce.operations.payments.outcomes import ActionNeeded, Outcome, Paid, Pending
 from commerce.operations.payments.paying import finish_checkout, pay_change, pay_checkout
@@ -29,6 +30,8 @@ from commerce.operations.payments.webhooks import store_event
 __all__ = [
     "GIVES_UP_AFTER",
     "ActionNeeded",
+    "BillOutcome",
+    "BillPaid",
     "ChargeResult",
     "Outcome",
     "Paid",
@@ -39,10 +42,13 @@ __all__ = [
     "SetupOutcome",
     "abandon_checkouts",
     "charge_bill",
+    "finish_bill",
     "finish_checkout",
     "finish_setup",
     "give_up_setup",
     "handle_events",
+    "last_refusal",
+    "pay_bill",
     "pay_change",
     "pay_checkout",
     "put_off",

@@ -49,6 +49,7 @@ def begin(
     at: datetime,
     confirmation_token: str = "",
     card_id: str = "",
+    on_session: bool = False,
 ) -> PaymentAttempt:
     """Write the attempt (R2), leased to the caller; inside the transaction that locked its cause."""
     attempt = PaymentAttempt(
@@ -61,6 +62,7 @@ def begin(
         customer_processor_id=customer_id,
         confirmation_token=confirmation_token,
         card_processor_id=card_id,
+        on_session=on_session,
         created_at=at,
         updated_at=at,
         leased_until=Now() + settings.CHARGE_LEASE,
@@ -85,7 +87,7 @@ def creation_params(attempt: PaymentAttempt) -> dict[str, Any]:
         "customer_id": attempt.customer_processor_id,
         "metadata": {"tenant": str(attempt.tenant_id), "attempt": attempt.key, **cause},
         "description": description,
-        "keeps_card": attempt.checkout_id is not None,
+        "keeps_card": attempt.checkout_id is not None or bool(attempt.confirmation_token),
     }
 
 

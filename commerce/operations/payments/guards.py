@@ -92,10 +92,16 @@ def check_before_confirming(*, actor: Actor, attempt_id: int, at: datetime) -> P
     if attempt.checkout is not None:
         _check_checkout(actor, attempt.checkout, at)
     elif attempt.bill is not None:
-        reason = why_not_charged(attempt.bill)
+        reason = why_not_paid(attempt.bill) if attempt.on_session else why_not_charged(attempt.bill)
         if reason:
             raise NotCharged(reason)
     return attempt
+
+
+def why_not_paid(bill: Bill) -> str:
+    """Why nobody can pay the bill, also by hand; empty when it is open, whatever the sweep withholds. No query."""
+    is_open = bill.status in (Bill.Status.OPEN, Bill.Status.PAST_DUE) and bill.total_minor > 0
+    return "" if is_open else "bill_not_open"
 
 
 def why_not_charged(bill: Bill) -> str:

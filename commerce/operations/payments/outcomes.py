@@ -225,6 +225,10 @@ def _complete_checkout(
 
 def _complete_bill(actor: Actor, attempt: PaymentAttempt, bill: Bill, intent: Intent, at: datetime) -> bool:
     """Book the charge on its bill; False when that needs no money any more."""
+    if attempt.confirmation_token and bill.status in (Bill.Status.OPEN, Bill.Status.PAST_DUE):
+        card = _keep_card(actor, bill.payer, intent, at)
+    else:
+        card = _card_of(intent)
     try:
         book_payment(
             actor=actor,
@@ -233,12 +237,12 @@ def _complete_bill(actor: Actor, attempt: PaymentAttempt, bill: Bill, intent: In
             charge_id=intent.charge_id,
             received_at=at,
             at=at,
-            card=_card_of(intent),
+            card=card,
         )
     except BillNotOpen:
         return False
     recovered = note_payment(actor=actor, bill=bill, at=at)
-    notices.queue_renewal_receipt(bill=bill, recovered=recovered, at=at)
+    notices.queue_renewal_receipt(bill=bill, card=card, recovered=recovered, at=at)
     return True
 
 

@@ -174,7 +174,8 @@ def _claim_next(at: datetime, *, after_id: int) -> PaymentAttempt | None:
 
 def _settle_one(actor: Actor, attempt: PaymentAttempt, at: datetime) -> None:
     """Finish it; give it up where the buyer or the bank has let it lie for too long."""
-    is_stale = attempt.checkout_id is not None and attempt.created_at <= at - BUYER_WAITS
+    has_payer = attempt.checkout_id is not None or attempt.on_session
+    is_stale = has_payer and attempt.created_at <= at - BUYER_WAITS
     if is_stale and attempt.intent_id is None:
         # Without an id it was never confirmed.
         outcomes.end_without_charge(actor=actor, attempt_id=attempt.pk, reason="interrupted", at=at)
