@@ -27,9 +27,6 @@ BRINGING_BILLS = {
     "receipt": ("bill_number",),
     "renewal_receipt": ("bill_number",),
     "refund": ("credit_note_number",),
-    "bill_corrected": ("bill_number", "credit_note_number"),
-    "bill_paid": ("bill_number",),
-    "bill_past_due": ("bill_number",),
 }
 # The last instant of a half-open period, so that people read its last day.
 _INSTANT = timedelta(microseconds=1)

@@ -10,6 +10,7 @@ from celery.exceptions import SoftTimeLimitExceeded
 
 from commerce.operations import expiring_cards, handovers, payments, renewals
 from commerce.operations.dunning import dun_due
+from commerce.operations.on_account import mark_past_due
 from config.kit import clock
 from config.kit.tenancy import connection, use_login
 
@@ -30,6 +31,7 @@ def renew() -> None:
     at = _now()
     try:
         dun_due(at=at)
+        mark_past_due(at=at)
         renewed = renewals.renew_due(at=at)
         renewals.expire_due(at=at)
     except SoftTimeLimitExceeded:

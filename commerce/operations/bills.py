@@ -121,7 +121,8 @@ def issue_bill(
 ) -> Bill:
     """Issue one open bill with the next number of its vendor entity and year.
 
-    `replaces` is the bill, credited before, that is issued anew by this one. Call it late in the caller's transaction: the series' row is locked from here to the commit.
+    `replaces` is the bill, credited before, that is issued anew by this one. Call it late in the caller's
+    transaction: the series' row is locked from here to the commit.
     """
     subtotal_minor = sum(line.amount_minor for line in lines)
     tax_minor = tax_on(subtotal_minor, subscription.tax_rate)

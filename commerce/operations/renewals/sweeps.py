@@ -7,6 +7,7 @@ from datetime import datetime
 from commerce.operations.dunning import Dunned, dun_due
 from commerce.operations.expiring_cards import notice_expiring_cards
 from commerce.operations.handovers import lapse_offers
+from commerce.operations.on_account import mark_past_due
 from commerce.operations.payments import Refunded, reconcile, settle_refunds
 from commerce.operations.renewals.batches import Swept
 from commerce.operations.renewals.charges import Charged, charge_due
@@ -28,6 +29,7 @@ class Sweeps:
     lapsed_offers: int
     mails: int
     expiring_cards: int = 0
+    past_due: int = 0
 
 
 def run_sweeps(*, at: datetime) -> Sweeps:
@@ -37,6 +39,7 @@ def run_sweeps(*, at: datetime) -> Sweeps:
         dunned=dun_due(at=at),
         renewed=renew_due(at=at),
         expired=expire_due(at=at),
+        past_due=mark_past_due(at=at),
         charged=charge_due(at=at),
         refunded=settle_refunds(at=at),
         lapsed_offers=lapse_offers(at=at),

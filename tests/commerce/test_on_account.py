@@ -1,0 +1,125 @@
+"""Bills on account: booked by staff, past due when their day has come (product §6)."""
+
+from datetime import timedelta
+from io import StringIO
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from commerce.models import Bill, Payment, PaymentAttempt, Subscription, SubscriptionEvent
+from commerce.operations.on_account import mark_past_due
+from config.invariants import violations
+from config.kit.tenancy import tenant_atomic
+from directory.models import AuditEntry
+from tests.factories import (
+    AT,
+    make_central_subscription,
+    make_self_service_subscription,
+    make_tenant,
+    make_user,
+)
+
+pytestmark = pytest.mark.django_db(databases=["default", "owner", "worker"], transaction=True)
+
+
+@pytest.fixture
+def central() -> Subscription:
+    return make_central_subscription(make_user(make_tenant(), roles=("billing_admin",)))
+
+
+def the_bill(subscription: Subscription) -> Bill:
+    with tenant_atomic(subscription.tenant_id):
+        return Bill.objects.get(subscription=subscription)
+
+
+def test_staff_book_a_transfer_with_its_reference_in_the_trail(central: Subscription) -> None:
+    said = StringIO()
+
+    call_command("book_payment", "SK-NL-2026-000001", reference=" Statement 12 ", staff="Sven", stdout=said)
+
+    bill = the_bill(central)
+    with tenant_atomic(central.tenant_id):
+        payment = Payment.objects.get()
+        entry = AuditEntry.objects.get(code="commerce.bill.paid")
+        told = SubscriptionEvent.objects.order_by("-id")[0]
+    assert (bill.status, bill.paid_minor) == ("paid", 24_200)
+    assert (payment.amount_minor, payment.reference, payment.attempt) == (24_200, "Statement 12", None)
+    assert (entry.actor_label, entry.door) == ("Sven", "cli")
+    assert (told.code, told.actor_label) == ("paid", "Sven")
+    assert said.getvalue() == "SK-NL-2026-000001: EUR 24200 (minor units) booked.\n"
+    assert violations(at=AT, only=["I-07", "I-15"]) == []
+
+
+@pytest.mark.parametrize(
+    ("number", "reference", "why"),
+    [
+        ("SK-NL-2026-000001", "  ", "reference"),
+        ("SK-NL-2026-000001", "x" * 101, "reference"),
+        ("SK-NL-2026-999999", "12", "Not found"),
+    ],
+)
+def test_refuses_what_makes_no_sense(central: Subscription, number: str, reference: str, why: str) -> None:
+    with pytest.raises(CommandError, match=why):
+        call_command("book_payment", number, reference=reference)
+
+    assert the_bill(central).status == "open"
+
+
+def test_refuses_a_bill_by_card_and_one_that_is_paid(central: Subscription) -> None:
+    make_self_service_subscription(make_user(central.tenant))
+    call_command("book_payment", "SK-NL-2026-000001", reference="12", stdout=StringIO())
+
+    with pytest.raises(CommandError, match="by card"):
+        call_command("book_payment", "SK-NL-2026-000002", reference="12")
+    with pytest.raises(CommandError):
+        call_command("book_payment", "SK-NL-2026-000001", reference="13")
+
+    with tenant_atomic(central.tenant_id):
+        assert Payment.objects.filter(bill__number="SK-NL-2026-000001").count() == 1
+
+
+def test_refuses_while_a_card_is_being_charged(central: Subscription) -> None:
+    bill = the_bill(central)
+    with tenant_atomic(central.tenant_id):
+        PaymentAttempt.objects.create(
+            tenant_id=central.tenant_id,
+            bill=bill,
+            key="att_under_way",
+            amount_minor=bill.total_minor,
+            currency="EUR",
+            created_at=AT,
+            updated_at=AT,
+        )
+
+    with pytest.raises(CommandError, match="being charged"):
+        call_command("book_payment", bill.number, reference="12")
+
+    assert the_bill(central).status == "open"
+
+
+def test_a_bill_is_past_due_from_its_day_on_and_access_stays(central: Subscription) -> None:
+    due_at = the_bill(central).due_at
+
+    early = mark_past_due(at=due_at - timedelta(seconds=1))
+    first, again = mark_past_due(at=due_at), mark_past_due(at=due_at)
+
+    assert (early, first, again) == (0, 1, 0)
+    assert the_bill(central).status == "past_due"
+    with tenant_atomic(central.tenant_id):
+        assert AuditEntry.objects.filter(code="commerce.bill.became_past_due").count() == 1
+        assert Subscription.objects.get().state == "active"
+
+
+def test_a_past_due_bill_can_still_be_booked(central: Subscription) -> None:
+    mark_past_due(at=the_bill(central).due_at)
+
+    call_command("book_payment", "SK-NL-2026-000001", reference="12", stdout=StringIO())
+
+    assert the_bill(central).status == "paid"
+
+
+def test_an_open_card_bill_is_not_touched() -> None:
+    subscription = make_self_service_subscription(make_user(make_tenant()))
+
+    assert mark_past_due(at=AT + timedelta(days=400)) == 0
+    assert the_bill(subscription).status == "paid"
