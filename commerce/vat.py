@@ -55,6 +55,13 @@ def parse_vat_number(text: str, *, country: str) -> VatNumber | None:
     return VatNumber(prefix + compact, is_checked=True)
 
 
+def register_key(number: str, *, country: str) -> tuple[str, str] | None:
+    """The register's country code and the rest of a number from `parse_vat_number`; None outside of its states."""
+    prefix = _PREFIXES.get(country, country)
+    rest = number.removeprefix(prefix)
+    return (prefix, rest) if country in _EU and rest and rest != number else None
+
+
 def _european(compact: str, country: str) -> str:
     prefix = _PREFIXES.get(country, country)
     number = compact if compact.startswith(prefix) else prefix + compact

@@ -274,6 +274,9 @@ PROCESSOR_CALLS_PER_SECOND = env.int("PROCESSOR_CALLS_PER_SECOND", default=80)
 # How long before its end a card is announced that a later charge would need.
 CARD_EXPIRY_NOTICE = timedelta(days=30)
 TERMS_VERSION = "2026-11"
+# The public register of VAT numbers, such as https://ec.europa.eu/taxation_customs/vies/rest-api; empty: not asked.
+VAT_REGISTER_URL = env.str("VAT_REGISTER_URL", default="").rstrip("/")
+VAT_REGISTER_SECONDS = env.int("VAT_REGISTER_SECONDS", default=4)
 
 UNFOLD = {
     "SITE_TITLE": "Seatkeeper",

@@ -11,6 +11,7 @@ from typing import Protocol
 from django.conf import settings
 from django.utils.translation import gettext_lazy as _
 
+from commerce.gateways import vat_register
 from commerce.models import BillTo, Checkout, Market, Plan, Product
 from commerce.queries.catalogue import NotSoldHere, market_of
 from commerce.queries.eligibility import eligibility_for
@@ -158,7 +159,8 @@ def save_checkout(
 ) -> Checkout:
     """Write down what the person is about to pay for, to whom the bill goes, and that they agreed.
 
-    The sums come from the price list at `at`; `seen_total_minor` is only compared with them.
+    The sums come from the price list at `at`; `seen_total_minor` is only compared with them. A VAT number that is
+    new is looked up in the public register before the transaction; never call it inside one.
 
     :raises NotVisible: no such checkout of this person.
     :raises CheckoutClosed: it is no longer open.
@@ -167,6 +169,7 @@ def save_checkout(
     :raises TermsNotAccepted: the boxes are not ticked.
     :raises PriceChanged: the total is another one than the person saw.
     """
+    is_verified = _ask_register(actor, key, billing)
     with tenant_atomic(actor):
         checkout = _lock_open(actor, key, at)
         _require_eligible(actor, checkout.product, at)
@@ -182,7 +185,7 @@ def save_checkout(
             raise TermsNotAccepted
         if seen_total_minor != quote.total_minor:
             raise PriceChanged(quote)
-        bill_to = bill_to_for(actor, checkout.bill_to, billing)
+        bill_to = bill_to_for(actor, checkout.bill_to, billing, is_verified=is_verified)
         agreed = (bill_to.pk, settings.TERMS_VERSION, plan.pk, quantity, quote.total_minor)
         if checkout.consented_at is not None and agreed == before:
             # The same again: the page checks before it makes a token of the card, then pays.
@@ -315,7 +318,22 @@ def _put(checkout: Checkout, plan: Plan, quantity: int, at: datetime) -> Quote:
     return quote
 
 
-def bill_to_for(actor: Actor, before: BillTo | None, billing: BillingDetails) -> BillTo:
+def _ask_register(actor: Actor, key: uuid.UUID, billing: BillingDetails) -> bool | None:
+    """Whether the register has the VAT number: as it was said before of the same number, else asked now."""
+    if not billing.vat_number:
+        return None
+    with tenant_atomic(actor):
+        checkout = Checkout.objects.visible_to(actor).select_related("bill_to").filter(key=key).first()
+    known = checkout.bill_to if checkout else None
+    if known is not None and (known.vat_number, known.country) == (billing.vat_number, billing.country):
+        verified: bool | None = known.vat_is_verified
+        return verified
+    return vat_register.ask(billing.vat_number, country=billing.country)
+
+
+def bill_to_for(
+    actor: Actor, before: BillTo | None, billing: BillingDetails, *, is_verified: bool | None = None
+) -> BillTo:
     """The row for these details: the one already there when nothing changed, since rows never do."""
     values = {
         "name": billing.name,
@@ -329,4 +347,4 @@ def bill_to_for(actor: Actor, before: BillTo | None, billing: BillingDetails) ->
     }
     if before is not None and all(getattr(before, field) == value for field, value in values.items()):
         return before
-    return BillTo.objects.create(tenant_id=actor.tenant_id, **values)
+    return BillTo.objects.create(tenant_id=actor.tenant_id, vat_is_verified=is_verified, **values)

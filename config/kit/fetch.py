@@ -25,18 +25,23 @@ def fetch_json(
     form: dict[str, str] | None = None,
     auth: tuple[str, str] | None = None,
     headers: dict[str, str] | None = None,
+    seconds: float = TOTAL_SECONDS,
 ) -> dict[str, Any]:
-    """The JSON object at `url`, by GET, or by POST of `form`. Not inside a transaction.
+    """The JSON object at `url`, by GET, or by POST of `form`, within `seconds`. Not inside a transaction.
 
     :raises FetchFailed: unreachable, slow, too large, redirected, an error status, not a JSON object, or an
         address that leads into the vendor's own network.
     """
     _refuse_inside(url)
-    deadline = time.monotonic() + TOTAL_SECONDS
+    deadline = time.monotonic() + seconds
     body = bytearray()
     try:
         with (
-            httpx.Client(timeout=TIMEOUT, follow_redirects=False, trust_env=False) as client,
+            httpx.Client(
+                timeout=httpx.Timeout(min(5, seconds), connect=min(3, seconds)),
+                follow_redirects=False,
+                trust_env=False,
+            ) as client,
             client.stream(
                 "GET" if form is None else "POST",
                 url,
