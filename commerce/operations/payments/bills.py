@@ -135,8 +135,8 @@ def _begin(
         if live is None:
             return _new_attempt(actor, bill, customer_id, token, card_id, at)
         is_other_card = (live.confirmation_token, live.card_processor_id) != (token, card_id)
-        waits_for_bank = live.state == State.ACTION and is_other_card and live.intent_id is not None
-    if not waits_for_bank:
+        waits_for_bank = live.state == State.ACTION and is_other_card
+    if not waits_for_bank or live.intent_id is None:
         return None
     outcomes.cancel(actor=actor, attempt_id=live.pk, intent_id=live.intent_id, reason="replaced", at=at)
     with tenant_atomic(actor):
