@@ -4,6 +4,7 @@ from django.urls import path
 
 from commerce.views import (
     bills,
+    canceling,
     cards,
     handovers,
     pay_bill,
@@ -30,6 +31,7 @@ urlpatterns = [
         recurring.recurring_billing,
         name="recurring-billing",
     ),
+    path("billing/your-products/<uuid:key>/cancel/", canceling.cancel, name="cancel"),
     path("billing/your-products/<uuid:key>/hand-over/", handovers.hand_over, name="hand-over"),
     path("billing/bills/", bills.bills, name="bills"),
     path("billing/bills/sums/", bills.bills_sums, name="bills-sums"),

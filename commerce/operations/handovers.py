@@ -118,6 +118,15 @@ def withdraw_offer(*, actor: Actor, key: uuid.UUID, at: datetime) -> HandOver:
         return offer
 
 
+def withdraw_open_offer(*, actor: Actor, subscription: Subscription, at: datetime) -> None:
+    """Take back what is offered of a purchase that ends; nothing without an offer.
+
+    Inside the transaction that has locked the subscription and judged the actor.
+    """
+    for offer in _offers_of(subscription):
+        _decide(actor, offer, State.WITHDRAWN, at)
+
+
 def decline_offer(*, actor: Actor, key: uuid.UUID, at: datetime) -> HandOver:
     """Say no to what was offered; the owner is told. `key` is the offer's.
 

@@ -11,6 +11,7 @@ from django.conf import settings
 
 from commerce.models import Bill, Card, Order, RefundAttempt, Subscription
 from commerce.operations.orders import Placed
+from config.kit.actors import Actor
 from config.kit.tenancy import tenant_atomic
 from directory.models import Tenant, User
 from directory.operations.mail import queue_mail
@@ -202,6 +203,41 @@ def queue_refund(*, bill: Bill, refund: RefundAttempt, at: datetime) -> None:
     )
 
 
+def queue_canceled(
+    *,
+    subscription: Subscription,
+    by: Actor,
+    ending: str,
+    refund_minor: int,
+    credited_minor: int,
+    owed_minor: int,
+    still_minor: int,
+    at: datetime,
+) -> None:
+    """What canceling did: to the owner, for the organization's to its billing admins. The refund's own mail follows."""
+    is_disabled = subscription.state == Subscription.State.DISABLED
+    queue_mail(
+        "canceled",
+        event_key=f"{subscription.key}:{subscription.version}",
+        to=_owners(subscription),
+        tenant_id=subscription.tenant_id,
+        context=_about(subscription)
+        | {
+            "ending": ending,
+            "by": by.label,
+            "assigned": subscription.assigned,
+            "refund_minor": refund_minor,
+            "credited_minor": credited_minor,
+            "owed_minor": owed_minor,
+            "still_minor": still_minor,
+            "last_day_at": (subscription.term_end - _INSTANT).isoformat(),
+            "deleted_at": subscription.due_at.isoformat() if is_disabled and subscription.due_at else "",
+            "link": purchase_link(subscription),
+        },
+        at=at,
+    )
+
+
 def queue_payment_failed(*, bill: Bill, at: datetime) -> None:
     """A bill could not be charged, or still is not paid: how to pay it, the next try, and the last day."""
     subscription: Subscription = bill.subscription
@@ -268,15 +304,22 @@ def payment_methods_link() -> str:
     return f"{settings.PUBLIC_URL}/admin/billing/payment-methods/"
 
 
-def _facts(subscription: Subscription, bill: Bill) -> dict[str, Any]:
+def _about(subscription: Subscription) -> dict[str, Any]:
     with tenant_atomic(subscription.tenant_id):
         organization = Tenant.objects.get(pk=subscription.tenant_id).name
     return {
         "organization": organization,
-        "vendor": bill.vendor_entity.name,
+        "vendor": subscription.vendor_entity.name,
         "product": subscription.product.name,
         "quantity": subscription.quantity,
         "plan_code": subscription.plan.code,
+        "currency": subscription.currency,
+        "time_zone": subscription.time_zone,
+    }
+
+
+def _facts(subscription: Subscription, bill: Bill) -> dict[str, Any]:
+    return _about(subscription) | {
         "bill_number": bill.number,
         "currency": bill.currency,
         "subtotal_minor": bill.subtotal_minor,
@@ -287,7 +330,6 @@ def _facts(subscription: Subscription, bill: Bill) -> dict[str, Any]:
         "period_start_at": bill.period_start.isoformat(),
         "period_last_at": (bill.period_end - _INSTANT).isoformat(),
         "next_charge_at": bill.period_end.isoformat(),
-        "time_zone": subscription.time_zone,
     }
 
 

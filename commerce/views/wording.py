@@ -7,7 +7,9 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from commerce import states
 from commerce.models import Subscription, SubscriptionEvent
+from commerce.operations.cancellations import Reason
 from commerce.queries import details
+from commerce.queries.cancellations import Ending
 from commerce.queries.details import HistoryEntry
 from commerce.views.subscriptions import day_of, money
 from config.kit.actors import Actor
@@ -33,6 +35,8 @@ EVENTS: dict[str, Text] = {
     "quantity_changed": gettext_lazy("Number of licenses changed at the renewal"),
     "plan_changed": gettext_lazy("Plan changed at the renewal"),
     "scheduled_changes_dropped": gettext_lazy("Scheduled changes fell away"),
+    "canceled": gettext_lazy("Canceled"),
+    "reactivated": gettext_lazy("Reactivated"),
     "hand_over_offered": gettext_lazy("Offered to a colleague"),
     "hand_over_declined": gettext_lazy("Offer declined"),
     "hand_over_withdrawn": gettext_lazy("Offer withdrawn"),
@@ -51,6 +55,17 @@ EVENTS: dict[str, Text] = {
     "deleted": gettext_lazy("Deleted"),
     "parked": gettext_lazy("Renewal delayed"),
     "unparked": gettext_lazy("Renewal taken up again"),
+}
+
+# Why somebody canceled, as the page asks and the history tells.
+REASONS: dict[Reason, Text] = {
+    Reason.NOT_NEEDED: gettext_lazy("Nobody needs it any more"),
+    Reason.TOO_EXPENSIVE: gettext_lazy("It costs too much"),
+    Reason.MISSING_FEATURES: gettext_lazy("Something is missing in it"),
+    Reason.OTHER_PRODUCT: gettext_lazy("We use another product"),
+    Reason.ORGANIZATION: gettext_lazy("The organization provides it"),
+    Reason.BY_MISTAKE: gettext_lazy("It was bought by mistake"),
+    Reason.OTHER: gettext_lazy("Another reason"),
 }
 
 
@@ -87,9 +102,19 @@ def event_title(event: SubscriptionEvent) -> Text:
         return str(ngettext("%d license removed", "%d licenses removed", count) % count)
     if event.code == "quantity_scheduled":
         return _("%(number)s licenses scheduled for the renewal") % {"number": event.facts["next_quantity"]}
+    if event.code == "canceled":
+        return _canceled(event)
     if event.code.startswith("hand"):
         return f"{EVENTS[event.code]}: {event.facts['from']} → {event.facts['to']}"
     return EVENTS.get(event.code, event.code.replace("_", " ").capitalize())
+
+
+def _canceled(event: SubscriptionEvent) -> str:
+    """What canceling did, and why, where that was said."""
+    at_term = event.facts.get("ending") == Ending.AT_TERM
+    told = _("Renewal stopped") if at_term else _("Canceled")
+    reason = event.facts.get("reason", "")
+    return f"{told}: {REASONS[Reason(reason)]}" if reason in Reason else told
 
 
 def history_title(entry: HistoryEntry) -> str:
@@ -191,7 +216,9 @@ def _words(step: states.Step, actor: Actor, subscription: Subscription, is_on: b
         case "disabled":
             return _("%(day)s: Disabled") % on_day, _("Access ends. Holders and data stay listed.")
         case "is_disabled":
-            return _("Disabled on %(day)s") % on_day, _("Nobody has access. Holders and data stay listed.")
+            stays = _("Nobody has access. Holders and data stay listed.")
+            reason = subscription.get_disabled_reason_display()
+            return _("Disabled on %(day)s") % on_day, f"{reason}. {stays}" if reason else stays
         case "deleted" if step.kind == "now":
             return _("Deleted on %(day)s") % on_day, _("This is final.")
         case _:

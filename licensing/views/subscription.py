@@ -12,10 +12,13 @@ from django.utils.translation import gettext as _
 
 from commerce.gateways.declines import sentence_of
 from commerce.models import Subscription
+from commerce.operations.cancellations import CANCELABLE
 from commerce.operations.changes.rules import is_changeable
+from commerce.operations.handovers import can_change_hands
 from commerce.operations.recurring import SWITCHABLE
 from commerce.queries import details
 from commerce.queries.dunning import failed_payments
+from commerce.queries.handovers import open_offer
 from commerce.states import last_day, per_period
 from commerce.views import wording
 from commerce.views.handovers import former_page
@@ -23,6 +26,7 @@ from commerce.views.subscriptions import CHANNEL_NAMES, day, money, sees_all
 from config.kit import access
 from config.kit.actors import Actor
 from config.kit.admin import render_page
+from config.kit.clock import now
 from config.kit.errors import NotVisible
 from directory.models import User
 from directory.permissions import Capability
@@ -84,6 +88,9 @@ def subscription(request: HttpRequest, key: uuid.UUID) -> HttpResponse:
         "may_switch": may_manage and purchase.state in SWITCHABLE,
         "may_change": may_manage and is_changeable(purchase),
         "may_buy_another": whose["is_own"] and actor.may(Capability.BUY) and purchase.product.self_service,
+        "may_cancel": may_manage and purchase.state in CANCELABLE,
+        "may_hand_over": whose["is_own"] and can_change_hands(purchase),
+        "offer": open_offer(purchase, now()) if whose["is_own"] else None,
         **holders,
     }
     return render_page(request, "licensing/subscription.html", context)

@@ -237,6 +237,7 @@ EXAMPLES = {
     "portal:card-remove": card,
     "portal:card-setup": setup,
     "portal:card-choose": purchase,
+    "portal:cancel": purchase,
     "portal:assign": purchase,
     "portal:unassign": purchase,
     "portal:license-subscription": purchase,
@@ -257,6 +258,7 @@ OVER_THE_OBJECT = {
     "portal:plan": (Capability.SEE_PURCHASES, Capability.MANAGE_PURCHASES),
     "portal:revoke-change": (Capability.SEE_PURCHASES, Capability.MANAGE_PURCHASES),
     "portal:hand-over": (Capability.SEE_PURCHASES, Capability.MANAGE_PURCHASES),
+    "portal:cancel": (Capability.SEE_PURCHASES, Capability.MANAGE_PURCHASES),
 }
 # What a person may do with an own purchase alone, and nobody with the organization's.
 ONLY_OWN = {"portal:hand-over"}
