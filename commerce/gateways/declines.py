@@ -64,6 +64,9 @@ _SENTENCES: Final[dict[str, Promise]] = {
     ),
     "canceled": _("The payment was ended before it was confirmed. Nothing was charged. Try again."),
     "interrupted": _("The payment was interrupted. Nothing was charged. Try again."),
+    "renewal_stopped": _(
+        "The renewal was stopped before it was paid, so no card is tried. Nothing was charged."
+    ),
 }
 
 

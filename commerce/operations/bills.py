@@ -16,6 +16,7 @@ from commerce.models import (
     Subscription,
     VendorEntity,
 )
+from commerce.operations.subscriptions import lock_subscription_row
 from config.kit.actors import Actor
 from config.kit.errors import Conflict
 from config.kit.money import tax_on
@@ -160,6 +161,17 @@ def issue_bill(
             target_label=bill.number,
             after={"total_minor": bill.total_minor, "currency": bill.currency, "type": bill.type},
         )
+    return bill
+
+
+def lock_bill(bill_id: int) -> Bill:
+    """The bill with its subscription, both locked, the subscription first as every sweep does."""
+    subscription_id = Bill.objects.values_list("subscription_id", flat=True).get(pk=bill_id)
+    subscription = lock_subscription_row(subscription_id)
+    bill: Bill = (
+        Bill.objects.select_for_update(of=["self"]).select_related("payer", "vendor_entity").get(pk=bill_id)
+    )
+    bill.subscription = subscription
     return bill
 
 

@@ -16,6 +16,7 @@ from commerce.operations.bills import line_of
 from commerce.operations.changes.giving_back import give_back, tax_given_back
 from commerce.operations.changes.rules import lock_subscription, require_may_manage
 from commerce.operations.credits import issue_credit_note
+from commerce.operations.dunning import stop_trying_renewals
 from commerce.operations.handovers import withdraw_open_offer
 from commerce.operations.orders import write_order
 from commerce.operations.payments import refund_now
@@ -174,6 +175,7 @@ def cancel_subscription(
                 _never_start(actor, subscription, at)
             case Ending.AT_TERM:
                 subscription.save(update_fields=["recurring_billing", "version"])
+                stop_trying_renewals(actor=actor, subscription=subscription, at=at)
         drop_scheduled(subscription, actor=actor, at=at)
         canceled = Canceled(subscription, quote, notes)
         _tell(actor, canceled, before, reason, at)
@@ -202,13 +204,14 @@ def _end_now(
     subscription.disabled_reason = Subscription.DisabledReason.CANCELED
     subscription.disabled_at = at
     subscription.due_at = periods.days_later(at, days, subscription.time_zone)
-    subscription.payment_failed_at = None
+    subscription.payment_failed_at = subscription.next_try_at = subscription.pay_by_at = None
     subscription.next_reminder_at = None
     subscription.parked_at, subscription.parked_reason = None, ""
     subscription.save(
         update_fields=[
             *("state", "disabled_reason", "disabled_at", "due_at", "recurring_billing", "version"),
-            *("payment_failed_at", "next_reminder_at", "parked_at", "parked_reason"),
+            *("payment_failed_at", "next_try_at", "pay_by_at", "next_reminder_at"),
+            *("parked_at", "parked_reason"),
         ]
     )
     withdraw_open_offer(actor=actor, subscription=subscription, at=at)

@@ -15,9 +15,8 @@ from commerce.hooks import Deletion
 from commerce.models import Bill, PaymentAttempt, Subscription
 from commerce.models.bills import BillQuerySet
 from commerce.operations import notices
-from commerce.operations.bills import Line
+from commerce.operations.bills import Line, lock_bill
 from commerce.operations.credits import issue_credit_note
-from commerce.operations.payments.guards import lock_bill
 from commerce.operations.subscriptions import remember
 from commerce.periods import days_later
 from config.kit.actors import Actor
@@ -25,6 +24,9 @@ from config.kit.tenancy import atomic, tenant_atomic, use_login
 from directory.operations.audit import record
 
 BATCH = 500
+# Beside the bank's kinds of decline: the owner stopped the renewal, so nothing is tried.
+STOPPED = "off"
+RENEWAL_STOPPED = "renewal_stopped"
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +153,63 @@ def try_again(*, actor: Actor, subscription: Subscription, at: datetime) -> int:
             target_label=bill.number,
         )
     return len(bills)
+
+
+def stop_trying(*, actor: Actor, bill: Bill, at: datetime) -> None:
+    """The renewal was stopped while its bill is unpaid: nothing tries the card any more (I-14).
+
+    The calendar goes on without tries to its end, and the bill can be paid by hand until then. Inside a
+    transaction that has locked both; the payer of a bill that had not failed yet is told.
+    """
+    is_new = bill.failed_at is None
+    bill.decline_kind = STOPPED
+    bill.leased_until = None
+    if is_new:
+        bill.failed_at = at
+        bill.last_decline = RENEWAL_STOPPED
+    _schedule(bill, at)
+    _mark(bill.subscription, at)
+    record(
+        actor,
+        "commerce.bill.tries_stopped",
+        at=at,
+        target_type="bill",
+        target_id=bill.pk,
+        target_label=bill.number,
+        after={"pay_by_at": bill.subscription.pay_by_at.isoformat() if bill.subscription.pay_by_at else None},
+    )
+    if is_new:
+        notices.queue_payment_failed(bill=bill, at=at)
+
+
+def stop_trying_renewals(*, actor: Actor, subscription: Subscription, at: datetime) -> None:
+    """`stop_trying` for the failed renewal bills of a subscription whose renewal stops; it is locked."""
+    failed = (
+        Bill.objects.open()
+        .filter(subscription=subscription, type=Bill.Type.RENEWAL, collection=Bill.Collection.CARD)
+        .filter(failed_at__isnull=False, decline_kind="soft")
+    )
+    for bill in failed.select_for_update().order_by("id"):
+        bill.subscription = subscription
+        stop_trying(actor=actor, bill=bill, at=at)
+
+
+def resume_trying_renewals(*, actor: Actor, subscription: Subscription, at: datetime) -> None:
+    """The renewal goes on after all: the charge sweep tries at once what was not tried for that reason."""
+    stopped = Bill.objects.open().filter(subscription=subscription, decline_kind=STOPPED)
+    for bill in stopped.select_for_update().order_by("id"):
+        bill.subscription = subscription
+        bill.decline_kind, bill.charge_due_at = "soft", at
+        bill.save(update_fields=["decline_kind", "charge_due_at"])
+        record(
+            actor,
+            "commerce.bill.try_asked",
+            at=at,
+            target_type="bill",
+            target_id=bill.pk,
+            target_label=bill.number,
+        )
+        _mark(subscription, at)
 
 
 def credit_uncollected(deletion: Deletion) -> None:

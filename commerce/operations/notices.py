@@ -251,6 +251,7 @@ def queue_payment_failed(*, bill: Bill, at: datetime) -> None:
         | {
             "decline": bill.last_decline,
             "needs_cardholder": bill.decline_kind == "auth",
+            "is_stopped": bill.decline_kind == "off",
             "next_try_at": bill.charge_due_at.isoformat() if bill.charge_due_at else "",
             "pay_by_at": subscription.pay_by_at.isoformat() if subscription.pay_by_at else "",
             "link": pay_link(bill),

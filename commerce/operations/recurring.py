@@ -6,6 +6,7 @@ from datetime import datetime
 from django.utils.translation import gettext_lazy as _
 
 from commerce.models import Subscription
+from commerce.operations.dunning import resume_trying_renewals, stop_trying_renewals
 from commerce.operations.subscriptions import drop_scheduled, remember
 from config.kit.actors import Actor
 from config.kit.errors import Conflict, NotVisible
@@ -42,7 +43,7 @@ def set_recurring_billing(
         subscription: Subscription | None = (
             Subscription.objects.visible_to(actor)
             .select_for_update(of=("self",), no_key=True)
-            .select_related("product", "next_plan")
+            .select_related("product", "plan", "next_plan", "vendor_entity", "owner_user")
             .filter(key=key)
             .first()
         )
@@ -74,6 +75,9 @@ def set_recurring_billing(
             before={"recurring_billing": not on},
             after={"recurring_billing": on},
         )
-        if not on:
+        if on:
+            resume_trying_renewals(actor=actor, subscription=subscription, at=at)
+        else:
             drop_scheduled(subscription, actor=actor, at=at)
+            stop_trying_renewals(actor=actor, subscription=subscription, at=at)
     return subscription

@@ -99,6 +99,16 @@ def activate(
     return subscription
 
 
+def lock_subscription_row(subscription_id: int) -> Subscription:
+    """A subscription that is known by its id, locked, with what bills and payments need of it."""
+    subscription: Subscription = (
+        Subscription.objects.select_for_update(of=["self"], no_key=True)
+        .select_related("product", "plan", "card", "tenant", "owner_user", "vendor_entity", "bill_to")
+        .get(pk=subscription_id)
+    )
+    return subscription
+
+
 def remember(
     subscription: Subscription, code: str, *, actor: Actor, at: datetime, **facts: object
 ) -> SubscriptionEvent:

@@ -11,6 +11,7 @@ from django.db import connections
 from commerce.models import (
     Bill,
     BillLine,
+    Card,
     HandOver,
     OrderLine,
     PaymentAttempt,
@@ -375,9 +376,7 @@ def test_between_two_periods_the_renewal_does_not_come(pat: User) -> None:
 def decline_renewal(subscription: Subscription) -> Bill:
     """April's bill, which the bank refused."""
     with use_login("worker"):
-        card = Subscription.objects.select_related("card").get(pk=subscription.pk).card
-        assert card is not None
-        type(card).objects.filter(pk=card.pk).update(processor_id="pm_gone")
+        Card.objects.update(processor_id="pm_card_visa_chargeDeclinedInsufficientFunds")
     renew_due(at=on(1, 4))
     charge_due(at=on(1, 4))
     with use_login("worker"):
@@ -410,11 +409,36 @@ def test_an_older_unpaid_renewal_stays_to_be_paid_and_the_card_is_left_alone(pat
 
     assert (canceled.quote.ending, canceled.quote.credited_minor) == (Ending.AT_TERM, 0)
     assert bills(subscription)[1:] == [("renewal", "open", 11374)]
-    assert fresh(subscription).payment_failed_at == on(1, 4)
+    after = fresh(subscription)
+    assert (after.payment_failed_at, after.next_try_at) == (on(1, 4), None)
+    assert after.pay_by_at == datetime(2026, 4, 30, 22, 0, tzinfo=UTC)
+    for day in range(10, 30):
+        run_sweeps(at=on(day, 4))
+    assert (charges(), fresh(subscription).state) == (1, "active")
+    run_sweeps(at=on(1, 5))
+    ended = fresh(subscription)
+    assert (ended.state, ended.disabled_reason) == ("disabled", "unpaid")
     with use_login("worker"):
-        Bill.objects.filter(pk=bill.pk).update(charge_due_at=on(9, 4))
-    assert charge(bill, on(9, 4)) == "withheld"
-    assert charges() == 1
+        assert Bill.objects.get(pk=bill.pk).tries == bill.tries
+
+
+def test_the_card_is_tried_again_when_the_renewal_is_switched_on_again(pat: User) -> None:
+    subscription = buy(pat)
+    with use_login("worker"):
+        good_card = Card.objects.get().processor_id
+    decline_renewal(subscription)
+    cancel(pat, subscription, on(9, 4))
+    with use_login("worker"):
+        Card.objects.update(processor_id=good_card)
+
+    set_recurring_billing(
+        actor=actor_of(pat), key=subscription.key, on=True, version=fresh(subscription).version, at=on(10, 4)
+    )
+    run_sweeps(at=on(10, 4))
+
+    after = fresh(subscription)
+    assert (after.state, after.payment_failed_at, after.recurring_billing) == ("active", None, True)
+    assert charges() == 2
 
 
 @pytest.mark.parametrize("step", ["billed", "asked", "lost answer"])

@@ -212,7 +212,10 @@ def test_what_ended_or_was_switched_off_is_never_charged(
 
     left = now(bill)
     assert (left.status, left.charge_due_at, left.tries) == ("open", None, 0)
-    assert left.subscription.payment_failed_at is None
+    is_stopped = "recurring_billing" in change
+    # What was stopped is asked for without the card, to the end of the calendar (product §5.6).
+    assert (left.decline_kind, left.next_dunning_at is not None) == ("off" if is_stopped else "", is_stopped)
+    assert (left.subscription.payment_failed_at is not None) == is_stopped
     assert charges() == 1
 
 

@@ -10,7 +10,8 @@ from django.db.models.functions import Now
 
 from commerce.gateways import Rejected, Retryable
 from commerce.models import Bill, PaymentAttempt
-from commerce.operations.dunning import note_failure
+from commerce.operations.bills import lock_bill
+from commerce.operations.dunning import note_failure, stop_trying
 from commerce.operations.payments import attempts, guards, outcomes
 from commerce.operations.payments.customers import customer_of
 from commerce.queries.cards import paying_card
@@ -113,7 +114,7 @@ def _attempt_for(actor: Actor, bill: Bill, at: datetime) -> int | None:
             return live.pk if attempts.take_lease(live.pk) else None
     customer_id = customer_of(actor=actor, payer=bill.payer, at=at)
     with tenant_atomic(actor):
-        locked = guards.lock_bill(bill.pk)
+        locked = lock_bill(bill.pk)
         reason = guards.why_not_charged(locked)
         if reason:
             raise guards.NotCharged(reason)
@@ -132,7 +133,7 @@ def _withhold(actor: Actor, bill_id: int, reason: str, at: datetime) -> None:
     """Leave the bill open and out of the sweep; paying it by hand stays possible."""
     log.warning("Bill %s is not charged: %s", bill_id, reason)
     with tenant_atomic(actor):
-        bill = guards.lock_bill(bill_id)
+        bill = lock_bill(bill_id)
         if bill.status in (Bill.Status.OPEN, Bill.Status.PAST_DUE) and bill.charge_due_at is not None:
             bill.charge_due_at = None
             bill.save(update_fields=["charge_due_at"])
@@ -145,6 +146,8 @@ def _withhold(actor: Actor, bill_id: int, reason: str, at: datetime) -> None:
                 target_label=bill.number,
                 after={"reason": reason},
             )
+            if reason == guards.RENEWAL_OFF:
+                stop_trying(actor=actor, bill=bill, at=at)
 
 
 def _result(bill_id: int, at: datetime) -> ChargeResult:

@@ -5,10 +5,14 @@ from datetime import datetime
 from django.utils.translation import gettext_lazy as _
 
 from commerce.models import Bill, Checkout, PaymentAttempt, Subscription
+from commerce.operations.bills import lock_bill
 from commerce.operations.checkouts import CheckoutClosed
 from commerce.operations.payments.kinds import kind_of
+from commerce.operations.subscriptions import lock_subscription_row
 from config.kit.actors import Actor
 from config.kit.errors import Conflict
+
+RENEWAL_OFF = "recurring_billing_off"
 
 
 class NotCharged(Conflict):
@@ -47,7 +51,7 @@ def lock_checkout(checkout_id: int) -> Checkout:
     subscription_id: int | None = Checkout.objects.values_list("subscription_id", flat=True).get(
         pk=checkout_id
     )
-    subscription = _lock_subscription(subscription_id) if subscription_id is not None else None
+    subscription = lock_subscription_row(subscription_id) if subscription_id is not None else None
     checkout: Checkout = (
         Checkout.objects.select_for_update(of=["self"])
         .select_related("product", "plan__product", "market__vendor_entity", "bill_to", "user", "tenant")
@@ -56,26 +60,6 @@ def lock_checkout(checkout_id: int) -> Checkout:
     if subscription is not None:
         checkout.subscription = subscription
     return checkout
-
-
-def _lock_subscription(subscription_id: int) -> Subscription:
-    subscription: Subscription = (
-        Subscription.objects.select_for_update(of=["self"], no_key=True)
-        .select_related("product", "plan", "card", "tenant", "owner_user", "vendor_entity", "bill_to")
-        .get(pk=subscription_id)
-    )
-    return subscription
-
-
-def lock_bill(bill_id: int) -> Bill:
-    """The bill with its subscription, both locked, the subscription first as every sweep does."""
-    subscription_id = Bill.objects.values_list("subscription_id", flat=True).get(pk=bill_id)
-    subscription = _lock_subscription(subscription_id)
-    bill: Bill = (
-        Bill.objects.select_for_update(of=["self"]).select_related("payer", "vendor_entity").get(pk=bill_id)
-    )
-    bill.subscription = subscription
-    return bill
 
 
 def check_before_confirming(*, actor: Actor, attempt_id: int, at: datetime) -> PaymentAttempt:
@@ -118,7 +102,7 @@ def why_not_charged(bill: Bill) -> str:
     if subscription.state != Subscription.State.ACTIVE:
         return "subscription_not_active"
     if bill.type == Bill.Type.RENEWAL and not subscription.recurring_billing:
-        return "recurring_billing_off"
+        return RENEWAL_OFF
     return ""
 
 

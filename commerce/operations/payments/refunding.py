@@ -18,8 +18,8 @@ from commerce.gateways import Rejected, Retryable, stripe
 from commerce.gateways.stripe import RefundFacts
 from commerce.models import Bill, Refund, RefundAttempt
 from commerce.operations import notices
+from commerce.operations.bills import lock_bill
 from commerce.operations.credits import charge_of
-from commerce.operations.payments.guards import lock_bill
 from commerce.operations.subscriptions import remember
 from config.kit.actors import Actor
 from config.kit.faults import reached
