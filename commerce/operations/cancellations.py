@@ -1,4 +1,4 @@
-"""Canceling: at once with a refund inside its window, else at the end of the term (product §5.5; docs/adr/0008)."""
+"""Canceling: at once with a refund inside its window, else at the end of the term (product §5.5; docs/adr/0010)."""
 
 import uuid
 from dataclasses import dataclass

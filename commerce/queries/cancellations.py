@@ -1,4 +1,4 @@
-"""What canceling a subscription would do at an instant, from the rows (product §5.5; docs/adr/0008).
+"""What canceling a subscription would do at an instant, from the rows (product §5.5; docs/adr/0010).
 
 Inside the refund window of everything that the running period was charged with, it ends at once and the unused days
 are given back. Later, or while a charge is contested, its renewal stops and it runs out.

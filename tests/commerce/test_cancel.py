@@ -1,4 +1,4 @@
-"""Every outcome of canceling (product §5.5; I-07, I-14, F-19; docs/adr/0008)."""
+"""Every outcome of canceling (product §5.5; I-07, I-14, F-19; docs/adr/0010)."""
 
 import uuid
 from concurrent.futures import ThreadPoolExecutor
