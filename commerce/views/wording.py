@@ -42,7 +42,6 @@ EVENTS: dict[str, Text] = {
     "hand_over_withdrawn": gettext_lazy("Offer withdrawn"),
     "hand_over_lapsed": gettext_lazy("Offer not answered in time"),
     "handed_over": gettext_lazy("Handed over"),
-    "reactivated": gettext_lazy("Active again"),
     "card_changed": gettext_lazy("Another card pays"),
     "payment_failed": gettext_lazy("Payment failed"),
     "payment_recovered": gettext_lazy("Payment received"),
