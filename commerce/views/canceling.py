@@ -267,7 +267,7 @@ def _steps(actor: Actor, subscription: Subscription, quote: CancellationQuote, a
         Told(
             "",
             _("Until it is deleted"),
-            _("Holders and data stay listed. You can bring it back by paying a new period."),
+            _("Holders and data stay listed."),
         ),
         Told(
             "",
