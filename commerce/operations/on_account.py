@@ -5,8 +5,7 @@ from datetime import datetime
 from django.utils.translation import gettext_lazy as _
 
 from commerce.models import Bill, Payment, PaymentAttempt
-from commerce.operations.bills import book_payment
-from commerce.operations.payments.guards import lock_bill
+from commerce.operations.bills import book_payment, lock_bill
 from commerce.operations.subscriptions import remember
 from config.kit.actors import Actor
 from config.kit.errors import Conflict, Malformed, NotVisible

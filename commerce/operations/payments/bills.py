@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy as _
 from commerce.gateways import Declined, Intent, NeedsAuthentication, Retryable
 from commerce.gateways.declines import sentence_of
 from commerce.models import Bill, Card, PaymentAttempt
-from commerce.operations.bills import BillNotOpen
+from commerce.operations.bills import BillNotOpen, lock_bill
 from commerce.operations.payments import attempts, guards, outcomes
 from commerce.operations.payments.customers import customer_of
 from commerce.operations.payments.outcomes import ActionNeeded, Pending
@@ -130,7 +130,7 @@ def _begin(
 ) -> PaymentAttempt | None:
     """A new attempt, leased; None when one is under way, or these card details have their answer already."""
     with tenant_atomic(actor):
-        bill = guards.lock_bill(bill_id)
+        bill = lock_bill(bill_id)
         live = attempts.live_attempt(bill)
         if live is None:
             return _new_attempt(actor, bill, customer_id, token, card_id, at)
@@ -140,7 +140,7 @@ def _begin(
         return None
     outcomes.cancel(actor=actor, attempt_id=live.pk, intent_id=live.intent_id, reason="replaced", at=at)
     with tenant_atomic(actor):
-        bill = guards.lock_bill(bill_id)
+        bill = lock_bill(bill_id)
         if attempts.live_attempt(bill) is not None:
             return None
         return _new_attempt(actor, bill, customer_id, token, card_id, at)
