@@ -249,10 +249,12 @@ def _due_after(last_id: int, at: datetime) -> list[int]:
 
 
 def _due(at: datetime) -> BillQuerySet:
-    """Steps that are told rather than tried, and ends with no try outstanding."""
+    """Steps that are told rather than tried, and ends; none while a try is outstanding, whose outcome decides."""
     is_told = ~Q(decline_kind="soft") & Q(dunning_step__lt=dunning.END)
-    is_end = Q(dunning_step=dunning.END) & (Q(charge_due_at__isnull=True) | Q(charge_due_at__gt=at))
-    return Bill.objects.open().filter(is_told | is_end, next_dunning_at__lte=at)
+    has_no_try = Q(charge_due_at__isnull=True) | Q(charge_due_at__gt=at)
+    return Bill.objects.open().filter(
+        is_told | Q(dunning_step=dunning.END), has_no_try, next_dunning_at__lte=at
+    )
 
 
 def _step(bill_id: int, at: datetime) -> str:

@@ -454,8 +454,6 @@ def test_pages_cost_the_same_with_one_row_and_with_many(
         reverse("portal:license-subscription", args=[subscription.key]),
         reverse("portal:assign", args=[subscription.key]) + "?q=p",
     ]
-    for url in urls:
-        client.get(url)
     few = [queries(client, url) for url in urls]
     for slug in ("visio-plan-1", "project-plan-1", "power-apps-per-user"):
         more = make_subscription(contoso, owner=alice, plan=plan(slug))
@@ -469,7 +467,8 @@ def test_pages_cost_the_same_with_one_row_and_with_many(
 
 
 # Session, person, roles, customers, tenant and the setting of each block come before the page's own queries.
-PINNED = [12, 11, 12, 11, 12, 14]
+# The launcher and the own licenses each ask once for purchases that a colleague offers.
+PINNED = [13, 12, 12, 11, 12, 14]
 
 
 def test_holders_page_by_key(contoso: Tenant, alice: User, at: datetime) -> None:

@@ -6,16 +6,17 @@ import pytest
 
 from commerce.models import Bill, Card, Subscription
 from commerce.operations.bills import book_payment
+from commerce.operations.cards import choose_card
 from commerce.operations.dunning import note_payment
 from commerce.operations.payments import charge_bill
 from commerce.operations.payments.guards import lock_bill
 from commerce.operations.renewals import run_sweeps
 from config.invariants import violations
 from config.kit.actors import Actor
-from config.kit.tenancy import atomic, use_login
+from config.kit.tenancy import atomic, tenant_atomic, use_login
 from directory.models import OutgoingMail, User
 from licensing.models import Assignment
-from tests.factories import make_tenant, make_user
+from tests.factories import actor_of, make_tenant, make_user
 from tests.processor import charges, fault, intents
 from tests.scenarios.test_a_subscriptions_life import alice, billed, buy, empty_processor, history, walk
 
@@ -171,6 +172,29 @@ def test_what_ended_is_not_charged_while_nobody_is_there(alice: User) -> None:
     assert result == "withheld"
     assert fresh(subscription).state == "disabled"
     assert charges() == 1
+
+
+def test_another_card_is_tried_at_once(alice: User) -> None:
+    subscription = failing(alice, HARD)
+    at = RENEWED + timedelta(days=2)
+    with tenant_atomic(alice.tenant_id):
+        alice.refresh_from_db()
+        card = Card.objects.create(
+            tenant_id=alice.tenant_id,
+            user=alice,
+            processor_id="pm_card_visa",
+            brand="visa",
+            last4="4242",
+            expires_year=2035,
+            expires_month=12,
+            added_at=at,
+        )
+    choose_card(actor=actor_of(alice, at=at), key=subscription.key, card_id=card.pk, at=at)
+
+    run_sweeps(at=at)
+
+    assert billed(subscription)[-1] == ("renewal", "2027-04-10", "paid")
+    assert history(subscription)[-1] == ("2027-04-12", "payment_recovered")
 
 
 def test_never_paid_it_is_credited_as_uncollected_when_it_is_deleted(alice: User) -> None:
