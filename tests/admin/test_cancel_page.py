@@ -117,6 +117,19 @@ def test_a_year_paid_by_the_month_says_what_is_still_charged(sign_in: SignIn, pa
     assert "28 Feb 2027" in page
 
 
+def test_an_open_bill_on_account_is_named_and_never_said_to_cut_access(
+    sign_in: SignIn, contoso: Tenant
+) -> None:
+    gina = make_user(contoso, roles=("global_admin",))
+    central = make_central_subscription(gina, at=BOUGHT)
+    client = sign_in(gina)
+    with time_machine.travel(datetime(2026, 3, 20, 12, tzinfo=UTC), tick=False):
+        page = shown(client, central)
+
+    assert "A bill is still to be paid" in page
+    assert "access ends before the last day" not in page
+
+
 def test_an_older_page_gets_the_present_preview(sign_in: SignIn, pat: User, bought: Subscription) -> None:
     client = sign_in(pat)
     with time_machine.travel(datetime(2026, 3, 4, 12, tzinfo=UTC), tick=False):
