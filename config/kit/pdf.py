@@ -9,15 +9,13 @@ import re
 import unicodedata
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from django.conf import settings
 
-if TYPE_CHECKING:
-    # Loaded with the first PDF: 13 MB of memory that only a process which draws one needs.
-    import typst
+from config.kit import typesetting
 
 logger = logging.getLogger(__name__)
 
@@ -47,43 +45,30 @@ def render_pdf(template: str, data: Mapping[str, Any], *, at: datetime) -> bytes
 
     :raises PdfFailed: the template is broken.
     """
-    import typst
-
     shown = _mapped(data, _plain)
     for _ in range(_MOST_TRIES):
         try:
             return _compile(template, shown, at)
-        except typst.TypstError as error:
-            missing = _missing(error)
+        except typesetting.NotDrawn as error:
+            missing = _missing(str(error))
             if not missing:
-                raise PdfFailed(f"{template}: {error.message}") from error
+                raise PdfFailed(f"{template}: {str(error).splitlines()[0]}") from error
             logger.warning("No font of this machine shows %s", ascii("".join(sorted(missing))))
             shown = _mapped(shown, partial(_replaced, missing=missing))
     return _compile(template, _mapped(shown, _western), at)
 
 
 def _compile(template: str, data: Any, at: datetime) -> bytes:
-    import typst
-
-    pdf = typst.compile(
-        TEMPLATES / template,
-        root=TEMPLATES,
-        font_paths=_fonts(),
-        format="pdf",
-        sys_inputs={"data": json.dumps(data, ensure_ascii=False)},
-        pdf_standards=STANDARD,
-        timestamp=int(at.timestamp()),
+    return typesetting.draw(
+        {
+            "template": str(TEMPLATES / template),
+            "root": str(TEMPLATES),
+            "fonts": str(TEMPLATES / "fonts"),
+            "inputs": {"data": json.dumps(data, ensure_ascii=False)},
+            "standard": STANDARD,
+            "timestamp": int(at.timestamp()),
+        }
     )
-    assert isinstance(pdf, bytes)
-    return pdf
-
-
-@lru_cache(maxsize=1)
-def _fonts() -> "typst.Fonts":
-    """The fonts of the repository and those of the machine, looked for once."""
-    import typst
-
-    return typst.Fonts(font_paths=[TEMPLATES / "fonts"])
 
 
 def _mapped(value: Any, change: Callable[[str], str]) -> Any:
@@ -119,9 +104,9 @@ def _western(text: str) -> str:
     return text.encode("latin-1", "replace").decode("latin-1")
 
 
-def _missing(error: "typst.TypstError") -> set[str]:
-    """The characters that an error says no font has."""
-    found = _NOT_SHOWN.findall(f"{error.message}\n{error.diagnostic}")
+def _missing(refusal: str) -> set[str]:
+    """The characters that a refusal says no font has."""
+    found = _NOT_SHOWN.findall(refusal)
     clusters = [_ESCAPE.sub(lambda escape: chr(int(escape[1], 16)), text) for text in found]
     return {c for cluster in clusters for c in cluster if ord(c) > 127 and c != _REPLACEMENT}
 

@@ -1,6 +1,8 @@
 """PDFs: accessible, with their own fonts, and nothing that a person typed is read as markup."""
 
+import os
 import re
+import signal
 import zlib
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -9,6 +11,7 @@ import pytest
 import typst
 
 from config.kit import pdf as pdf_module
+from config.kit import typesetting
 from config.kit.pdf import PdfFailed, render_pdf
 
 AT = datetime(2026, 9, 3, tzinfo=UTC)
@@ -160,7 +163,7 @@ def test_what_no_font_has_is_replaced_and_reported(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     bare = typst.Fonts(include_system_fonts=False, font_paths=[pdf_module.TEMPLATES / "fonts"])
-    monkeypatch.setattr(pdf_module, "_fonts", lambda: bare)
+    monkeypatch.setattr(typesetting, "_fonts", lambda folder: bare)
 
     pdf = render_pdf("bill.typ", data(to={"label": "To", "lines": ["Pat \u65e5\u672c \u0e44"]}), at=AT)
 
@@ -168,6 +171,36 @@ def test_what_no_font_has_is_replaced_and_reported(
     assert "\N{REPLACEMENT CHARACTER}" in shown
     assert not set("\u65e5\u672c\u0e44") & set(shown)
     assert "No font of this machine shows" in caplog.text
+
+
+def test_a_process_forked_after_a_pdf_draws_one_too() -> None:
+    render_pdf("bill.typ", data(), at=AT)
+    reader, writer = os.pipe()
+
+    child = os.fork()
+    if child == 0:
+        signal.alarm(30)
+        try:
+            os.write(writer, render_pdf("bill.typ", data(), at=AT)[:5])
+        finally:
+            os._exit(0)
+
+    os.close(writer)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert os.read(reader, 5) == b"%PDF-"
+    os.close(reader)
+
+
+def test_drawn_elsewhere_a_page_and_a_refusal_are_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(typesetting, "_drawn_by", os.getpid() + 1)
+
+    pdf = render_pdf("bill.typ", data(to={"label": "To", "lines": ["Pat \U0001f0a1"]}), at=AT)
+
+    assert pdf.startswith(b"%PDF-")
+    with pytest.raises(PdfFailed, match=r"bill\.typ: dictionary does not contain key"):
+        render_pdf("bill.typ", {}, at=AT)
 
 
 def test_many_lines_go_on_on_more_pages() -> None:
