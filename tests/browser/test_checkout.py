@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from django.conf import settings
-from playwright.sync_api import Frame, Page, expect
+from playwright.sync_api import FrameLocator, Page, expect
 
 from directory.models import User
 from tests.factories import client_of, make_tenant, make_user
@@ -46,9 +46,11 @@ def fill_form(page: Page) -> None:
     page.locator("#id_agrees_to_data").check()
 
 
-def bank_of(page: Page) -> Frame:
-    expect(page.locator("dialog iframe")).to_be_visible()
-    return next(frame for frame in page.frames if "/v3/issuer" in frame.url)
+def bank_of(page: Page) -> FrameLocator:
+    """The bank's window; whoever looks into it waits until it is there."""
+    window = 'dialog iframe[src*="/v3/issuer"]'
+    expect(page.locator(window)).to_be_visible()
+    return page.frame_locator(window)
 
 
 def test_counts_anew_without_loading_the_page(checkout: Page) -> None:

@@ -13,6 +13,7 @@ from licensing.models import Assignment
 from licensing.operations.assignments import (
     Outcome,
     assign_licenses,
+    end_assignments,
     give_back_license,
     unassign_licenses,
 )
@@ -141,7 +142,7 @@ def test_deleted_subscriptions_of_all_tenants_end_their_licenses_in_one_statemen
     ended = []
     for tenant in (contoso, fabrikam):
         with tenant_atomic(tenant.pk), django_assert_num_queries(1):  # type: ignore[operator]
-            hooks.subscriptions_deleted(hooks.Deletion([subscription.pk, other.pk], at))
+            end_assignments(hooks.Deletion([subscription.pk, other.pk], at))
         with tenant_atomic(tenant.pk):
             ended.append(AuditEntry.objects.latest("id").after)
 
