@@ -1,12 +1,12 @@
 """Changing a running subscription: the number of seats, the plan, now or at the renewal (product §5.3, §5.4)."""
 
 from commerce.operations.changes.adding import (
-    TooSmallToCharge,
     add_seats_on_account,
     count_anew,
     quote_addition,
     start_adding_seats,
 )
+from commerce.operations.changes.paid import TooSmallToCharge
 from commerce.operations.changes.removing import (
     NothingToRefund,
     RemovedSeats,

@@ -4,13 +4,12 @@ import uuid
 from datetime import datetime, timedelta
 from typing import cast
 
-from django.conf import settings
 from django.utils.translation import gettext_lazy as _
 
-from commerce.gateways.minimums import least_charge
 from commerce.models import Agreement, Bill, Card, Checkout, Order, OrderLine, Subscription
 from commerce.operations import notices
 from commerce.operations.bills import Line, issue_bill
+from commerce.operations.changes import paid
 from commerce.operations.changes.rules import lock_subscription, require_addable, require_may_manage
 from commerce.operations.checkouts import PriceChanged
 from commerce.operations.orders import Placed, write_order
@@ -19,33 +18,11 @@ from commerce.operations.subscriptions import remember
 from commerce.queries.seats import quote_added
 from commerce.quotes import AddedSeats
 from config.kit.actors import Actor
-from config.kit.errors import Conflict, NotVisible
-from config.kit.money import format_money
+from config.kit.errors import NotVisible
 from config.kit.tenancy import tenant_atomic
 from directory.operations.audit import record
-from directory.permissions import Capability
 
-UNDER_WAY = (Checkout.State.PAYING, Checkout.State.ACTION)
-
-
-class TooSmallToCharge(Conflict):
-    """The sum is less than a card can be charged with; `least_minor` is the smallest that can."""
-
-    code = "too_small_to_charge"
-
-    def __init__(self, quote: AddedSeats, least_minor: int) -> None:
-        self.least_minor = least_minor
-        super().__init__(
-            _(
-                "%(sum)s is less than a card can be charged with, which is %(least)s. Nothing was charged. "
-                "Add more licenses, or add these at the renewal."
-            )
-            % {
-                "sum": format_money(quote.total_minor, quote.currency),
-                "least": format_money(least_minor, quote.currency),
-            },
-            least_minor=least_minor,
-        )
+OTHERWISE = _("Add more licenses, or add these at the renewal.")
 
 
 def add_seats_on_account(
@@ -95,68 +72,27 @@ def start_adding_seats(
     seen_total_minor: int,
     at: datetime,
 ) -> Checkout:
-    """A checkout of the seats that make it `quantity` in all, to be paid by `payments.pay_change`.
+    """A checkout of the seats that make it `quantity` in all; one for an `intent`, as `paid.begin` says.
 
-    The same `intent` gives the same checkout (F-18). There is one under way for a person and subscription: one
-    that is being paid is given instead of a second, an open one ends.
-
-    :raises NotVisible, NotAllowed, Conflict, PriceChanged: as `add_seats_on_account`.
+    :raises NotVisible, NotAllowed, Conflict, PriceChanged: as `paid.begin`.
     :raises TooSmallToCharge: no card can be charged with so little.
     :raises DomainError: as `rules.require_addable`.
     """
-    with tenant_atomic(actor):
-        known: Checkout | None = (
-            Checkout.objects.visible_to(actor)
-            .select_related("subscription")
-            .filter(key=intent, kind=Checkout.Kind.ADD_SEATS)
-            .first()
-        )
-        if known is not None:
-            return known
-        subscription = lock_subscription(actor, key, version=version)
-        require_may_manage(actor, subscription)
-        if subscription.is_on_account:
-            raise NotVisible
-        others = (
-            Checkout.objects.visible_to(actor)
-            .select_related("subscription", "product")
-            .filter(kind=Checkout.Kind.ADD_SEATS, subscription=subscription)
-        )
-        paying: Checkout | None = others.filter(state__in=UNDER_WAY).first()
-        if paying is not None:
-            return paying
+
+    def count(subscription: Subscription) -> tuple[int, AddedSeats]:
         quote = quote_addition(actor=actor, subscription=subscription, quantity=quantity, at=at)
-        if quote.total_minor != seen_total_minor:
-            raise PriceChanged(quote)
-        for other in others.filter(state=Checkout.State.OPEN):
-            _abandon(actor, other, at)
-        checkout = Checkout(
-            tenant_id=actor.tenant_id,
-            key=intent,
-            kind=Checkout.Kind.ADD_SEATS,
-            subscription=subscription,
-            user_id=cast(int, actor.user_id),
-            product=subscription.product,
-            plan=subscription.plan,
-            market_id=subscription.market_id,
-            quantity=quote.added,
-            takes_first_license=False,
-            bill_to_id=subscription.bill_to_id,
-            created_at=at,
-            expires_at=at + settings.CHECKOUT_KEPT,
-        )
-        _put(checkout, quote)
-        checkout.save(force_insert=True)
-        record(
-            actor,
-            "commerce.checkout.started",
-            at=at,
-            target_type="checkout",
-            target_id=checkout.key,
-            target_label=str(subscription),
-            after={"kind": checkout.kind, "added": quote.added, "total_minor": checkout.total_minor},
-        )
-    return checkout
+        return quote.added, quote
+
+    return paid.begin(
+        actor=actor,
+        kind=Checkout.Kind.ADD_SEATS,
+        key=key,
+        intent=intent,
+        version=version,
+        seen_total_minor=seen_total_minor,
+        count=count,
+        at=at,
+    )
 
 
 def quote_addition(*, actor: Actor, subscription: Subscription, quantity: int, at: datetime) -> AddedSeats:
@@ -167,12 +103,12 @@ def quote_addition(*, actor: Actor, subscription: Subscription, quantity: int, a
     :raises DomainError: as `rules.require_addable`.
     """
     if not subscription.is_on_account:
-        _require_may_pay(actor, subscription)
+        paid.require_may_pay(actor, subscription)
     added = quantity - subscription.quantity
     require_addable(actor, subscription, added, at)
     quote = quote_added(subscription, added, at)
     if not subscription.is_on_account:
-        _require_enough(quote)
+        paid.require_enough(quote, OTHERWISE)
     return quote
 
 
@@ -182,96 +118,24 @@ def count_anew(*, actor: Actor, key: uuid.UUID, at: datetime) -> Checkout:
     :raises NotVisible: no such checkout of this person.
     :raises DomainError: it can no longer be added, with the reason.
     """
-    with tenant_atomic(actor):
-        found: Checkout | None = (
-            Checkout.objects.visible_to(actor).filter(key=key, kind=Checkout.Kind.ADD_SEATS).first()
-        )
-        if found is None:
-            raise NotVisible
-        if found.state != Checkout.State.OPEN or found.expires_at <= at:
-            return found
-        subscription = lock_subscription(actor, found.changed.key)
-        checkout: Checkout = Checkout.objects.select_for_update(of=["self"]).get(pk=found.pk)
-        if checkout.state != Checkout.State.OPEN:
-            return checkout
+
+    def count(subscription: Subscription, checkout: Checkout) -> AddedSeats:
         require_addable(actor, subscription, checkout.quantity, at)
         quote = quote_added(subscription, checkout.quantity, at)
-        _require_enough(quote)
-        if _is_as_counted(checkout, quote):
-            return checkout
-        _put(checkout, quote)
-        checkout.version += 1
-        checkout.save()
-    return checkout
+        paid.require_enough(quote, OTHERWISE)
+        return quote
 
-
-def _put(checkout: Checkout, quote: AddedSeats) -> None:
-    """Write the sums into the row; the caller saves it."""
-    checkout.currency = quote.currency
-    checkout.unit_price_minor = quote.unit_price_minor
-    checkout.subtotal_minor = quote.subtotal_minor
-    checkout.tax_name = quote.tax_name
-    checkout.tax_rate = quote.tax_rate
-    checkout.tax_minor = quote.tax_minor
-    checkout.total_minor = quote.total_minor
-    checkout.service_start = quote.service_start
-    checkout.service_end = quote.service_end
-
-
-def _is_as_counted(checkout: Checkout, quote: AddedSeats) -> bool:
-    return (checkout.total_minor, checkout.currency, checkout.service_end) == (
-        quote.total_minor,
-        quote.currency,
-        quote.service_end,
-    )
-
-
-def _abandon(actor: Actor, checkout: Checkout, at: datetime) -> None:
-    checkout.state = Checkout.State.ABANDONED
-    checkout.version += 1
-    checkout.save(update_fields=["state", "version"])
-    record(
-        actor,
-        "commerce.checkout.abandoned",
-        at=at,
-        target_type="checkout",
-        target_id=checkout.key,
-        target_label=checkout.product.name,
-    )
-
-
-def _require_enough(quote: AddedSeats) -> None:
-    least = least_charge(quote.currency)
-    if quote.total_minor < least:
-        raise TooSmallToCharge(quote, least)
-
-
-def _require_may_pay(actor: Actor, subscription: Subscription) -> None:
-    actor.require(
-        Capability.PAY_BILLS,
-        is_own=subscription.is_owned_by(actor),
-        is_org=subscription.is_organizations,
-        sees=Capability.SEE_PURCHASES,
-    )
+    return paid.count_anew(actor=actor, kind=Checkout.Kind.ADD_SEATS, key=key, count=count, at=at)
 
 
 # --- What the payment sequence asks of this kind ----------------------------------------------------------
 
 
-def _allow(actor: Actor, checkout: Checkout) -> None:
-    require_may_manage(actor, checkout.changed)
-    _require_may_pay(actor, checkout.changed)
-    if checkout.changed.is_on_account:
-        raise NotVisible
-
-
 def _check(actor: Actor, checkout: Checkout, at: datetime) -> None:
     """:raises PriceChanged: the day is another one. :raises DomainError: as `rules.require_addable`."""
-    _allow(actor, checkout)
+    paid.allow(actor, checkout)
     require_addable(actor, checkout.changed, checkout.quantity, at)
-    quote = quote_added(checkout.changed, checkout.quantity, at)
-    if not _is_as_counted(checkout, quote):
-        raise PriceChanged(quote)
+    paid.require_as_counted(checkout, quote_added(checkout.changed, checkout.quantity, at))
 
 
 def _place(*, actor: Actor, checkout: Checkout, card: Card | None, at: datetime) -> Placed:
@@ -300,7 +164,7 @@ def _place(*, actor: Actor, checkout: Checkout, card: Card | None, at: datetime)
     )
 
 
-KIND = Kind(allow=_allow, check=_check, place=_place, tell=notices.queue_seats_added)
+KIND = Kind(allow=paid.allow, check=_check, place=_place, tell=notices.queue_seats_added)
 
 
 def _add(
