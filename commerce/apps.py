@@ -8,12 +8,13 @@ class CommerceConfig(AppConfig):
         """Every process knows every kind of checkout, and what goes out with which mail."""
         from commerce import documents, hooks
         from commerce.models import Checkout
-        from commerce.operations.changes import adding
+        from commerce.operations.changes import adding, reactivating
         from commerce.operations.dunning import credit_uncollected
         from commerce.operations.payments import kinds
         from directory.operations.mail import attach_to
 
         hooks.subscriptions_deleted.register(credit_uncollected)
         kinds.register(Checkout.Kind.ADD_SEATS, adding.KIND)
+        kinds.register(Checkout.Kind.REACTIVATION, reactivating.KIND)
         for kind in documents.BRINGING_BILLS:
             attach_to(kind, documents.bills_of_mail)

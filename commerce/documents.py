@@ -26,6 +26,7 @@ TEMPLATE = "bill.typ"
 BRINGING_BILLS = {
     "receipt": ("bill_number",),
     "renewal_receipt": ("bill_number",),
+    "reactivated": ("bill_number",),
     "refund": ("credit_note_number",),
 }
 # The last instant of a half-open period, so that people read its last day.

@@ -137,3 +137,37 @@ def quote_added_seats(
         service_end=service_end,
         refund_until=at + refund_window,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Reactivation:
+    """What bringing a subscription back costs, and the term that begins with it.
+
+    `starts_anew`: with an anchor of its own, on the day of the click; else the term goes on where the last one
+    ended. The unit price is for a whole period, without tax; sums in minor units of `currency`.
+    """
+
+    starts_anew: bool
+    quantity: int
+    currency: str
+    unit_price_minor: int
+    subtotal_minor: int
+    tax_name: str
+    tax_rate: Decimal
+    tax_minor: int
+    total_minor: int
+    term_months: int
+    billing_months: int
+    service_start: datetime
+    service_end: datetime
+    term_end: datetime
+    refund_until: datetime
+
+    @property
+    def bills_per_term(self) -> int:
+        return self.term_months // self.billing_months
+
+    @property
+    def commitment_minor(self) -> int | None:
+        """What all bills of the term come to; None where one bill covers it."""
+        return self.total_minor * self.bills_per_term if self.bills_per_term > 1 else None

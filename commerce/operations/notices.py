@@ -148,6 +148,30 @@ def queue_change_scheduled(*, subscription: Subscription, by: str, at: datetime)
     )
 
 
+def queue_reactivated(*, placed: Placed, card: Card | None, at: datetime) -> None:
+    """It is back, with its bill: to who owns it, for the organization's to its billing admins."""
+    subscription, bill = placed.subscription, placed.bill
+    queue_mail(
+        "reactivated",
+        event_key=str(placed.order.key),
+        to=_owners(subscription),
+        tenant_id=subscription.tenant_id,
+        context=_facts(subscription, bill)
+        | {
+            "by": placed.order.actor_label,
+            "assigned": subscription.assigned,
+            "card": _card_text(card),
+            "on_account": bill.collection == Bill.Collection.ON_ACCOUNT,
+            "due_at": bill.due_at.isoformat(),
+            "refund_until_at": (at + settings.REFUND_WINDOW).isoformat(),
+            "term_months": subscription.term_months,
+            "renews_at": subscription.term_end.isoformat(),
+            "link": purchase_link(subscription),
+        },
+        at=at,
+    )
+
+
 def _owners(subscription: Subscription) -> list[User]:
     """Who is told of a change: the owner while active, else the organization's billing admins."""
     owner: User | None = subscription.owner_user

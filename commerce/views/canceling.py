@@ -27,6 +27,7 @@ from commerce.operations.cancellations import (
     cancel_subscription,
     quote_cancellation,
 )
+from commerce.operations.changes import is_reactivable
 from commerce.operations.handovers import can_change_hands
 from commerce.queries import details, handovers
 from commerce.queries.cancellations import Ending
@@ -182,6 +183,7 @@ def _nothing_to_cancel(
         "problem": str(refused),
         "status": details.status_of(subscription),
         "can_turn_on": subscription.state == Subscription.State.ACTIVE,
+        "can_reactivate": is_reactivable(subscription),
     }
     return render_page(request, "commerce/cancel_over.html", context, status=HTTPStatus.CONFLICT)
 
@@ -267,7 +269,7 @@ def _steps(actor: Actor, subscription: Subscription, quote: CancellationQuote, a
         Told(
             "",
             _("Until it is deleted"),
-            _("Holders and data stay listed."),
+            _("Holders and data stay listed. You can bring it back by paying a new period."),
         ),
         Told(
             "",

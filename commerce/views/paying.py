@@ -169,6 +169,14 @@ def _pay(request: HttpRequest, found: Checkout, at: datetime) -> HttpResponse:
     )
 
 
+def pay_or_go_on(request: HttpRequest, checkout: Checkout, at: datetime) -> HttpResponse:
+    """A change that was just begun: pay it with the saved card that was chosen, or go where a new one is entered."""
+    chosen = request.POST.get("card", "")
+    if checkout.state == State.OPEN and chosen.isascii() and chosen.isdigit():
+        return pay_now(request, checkout, at, chosen=chosen, version=checkout.version)
+    return _see(f"{pay_address(checkout)}?card={NEW_CARD}")
+
+
 def pay_now(
     request: HttpRequest, found: Checkout, at: datetime, *, chosen: str, version: int, token: str = ""
 ) -> HttpResponse:

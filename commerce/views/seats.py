@@ -27,7 +27,7 @@ from commerce.queries import details
 from commerce.queries.seats import quote_added
 from commerce.quotes import AddedSeats
 from commerce.views import paying
-from commerce.views.paying import card_choice, pay_address, reasons_of
+from commerce.views.paying import card_choice, reasons_of
 from commerce.views.subscriptions import day, money
 from commerce.views.wording import Told, to_whom
 from config.kit import access
@@ -157,12 +157,7 @@ def _make(
     checkout = changes.start_adding_seats(
         **decided, intent=uuid.UUID(quote["intent"]), seen_total_minor=quote["total_minor"]
     )
-    chosen = request.POST.get("card", "")
-    if checkout.state == Checkout.State.OPEN and chosen.isascii() and chosen.isdigit():
-        return paying.pay_now(request, checkout, at, chosen=chosen, version=checkout.version)
-    return HttpResponseRedirect(
-        f"{pay_address(checkout)}?card={paying.NEW_CARD}", status=HTTPStatus.SEE_OTHER
-    )
+    return paying.pay_or_go_on(request, checkout, at)
 
 
 def _done(request: HttpRequest, subscription: Subscription, text: Any) -> HttpResponse:

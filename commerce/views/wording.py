@@ -207,18 +207,32 @@ def _words(step: states.Step, actor: Actor, subscription: Subscription, is_on: b
         case "if_payment_fails":
             return _("If a payment fails"), _("The bill stays open. Nobody loses access because of it.")
         case "expired":
-            return _("%(day)s: Expired") % on_day, people if subscription.assigned else _(
-                "Nobody has a license."
-            )
+            keeps = people if subscription.assigned else _("Nobody has a license.")
+            return _("%(day)s: Expired") % on_day, f"{keeps} {_renews(subscription)}".rstrip()
         case "is_expired":
-            return _("Expired on %(day)s") % on_day, _("Everybody with a license can still work.")
+            works = _("Everybody with a license can still work.")
+            return _("Expired on %(day)s") % on_day, f"{works} {_renews(subscription)}".rstrip()
         case "disabled":
-            return _("%(day)s: Disabled") % on_day, _("Access ends. Holders and data stay listed.")
+            ends = _("Access ends. Holders and data stay listed.")
+            return _("%(day)s: Disabled") % on_day, f"{ends} {_back(subscription)}".rstrip()
         case "is_disabled":
             stays = _("Nobody has access. Holders and data stay listed.")
             reason = subscription.get_disabled_reason_display()
-            return _("Disabled on %(day)s") % on_day, f"{reason}. {stays}" if reason else stays
+            told = f"{reason}. {stays}" if reason else stays
+            return _("Disabled on %(day)s") % on_day, f"{told} {_back(subscription)}".rstrip()
         case "deleted" if step.kind == "now":
             return _("Deleted on %(day)s") % on_day, _("This is final.")
         case _:
             return _("%(day)s: Deleted") % on_day, _("This is final. The assignments end.")
+
+
+def _renews(subscription: Subscription) -> str:
+    """What Expired leaves open; nothing for a trial, which is bought instead."""
+    return "" if subscription.channel == Subscription.Channel.TRIAL else _("It can still be renewed.")
+
+
+def _back(subscription: Subscription) -> str:
+    """What Disabled leaves open; an unpaid one comes back when its bill is paid, which its notice says."""
+    if subscription.channel == Subscription.Channel.TRIAL or subscription.payment_failed_at is not None:
+        return ""
+    return _("It can be brought back by paying a new period.")

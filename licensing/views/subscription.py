@@ -13,6 +13,7 @@ from django.utils.translation import gettext as _
 from commerce.gateways.declines import sentence_of
 from commerce.models import Subscription
 from commerce.operations.cancellations import CANCELABLE
+from commerce.operations.changes import is_reactivable
 from commerce.operations.changes.rules import is_changeable
 from commerce.operations.handovers import can_change_hands
 from commerce.operations.recurring import SWITCHABLE
@@ -89,6 +90,7 @@ def subscription(request: HttpRequest, key: uuid.UUID) -> HttpResponse:
         "may_change": may_manage and is_changeable(purchase),
         "may_buy_another": whose["is_own"] and actor.may(Capability.BUY) and purchase.product.self_service,
         "may_cancel": may_manage and purchase.state in CANCELABLE,
+        "may_reactivate": may_manage and is_reactivable(purchase),
         "may_hand_over": whose["is_own"] and can_change_hands(purchase),
         "offer": open_offer(purchase, now()) if whose["is_own"] else None,
         **holders,

@@ -228,6 +228,7 @@ EXAMPLES = {
     "portal:plan": purchase,
     "portal:revoke-change": purchase,
     "portal:pay-change": change,
+    "portal:reactivate": purchase,
     "portal:hand-over": purchase,
     "portal:bill": bill,
     "portal:bill-pdf": bill,
@@ -257,6 +258,7 @@ OVER_THE_OBJECT = {
     "portal:seats": (Capability.SEE_PURCHASES, Capability.MANAGE_PURCHASES),
     "portal:plan": (Capability.SEE_PURCHASES, Capability.MANAGE_PURCHASES),
     "portal:revoke-change": (Capability.SEE_PURCHASES, Capability.MANAGE_PURCHASES),
+    "portal:reactivate": (Capability.SEE_PURCHASES, Capability.MANAGE_PURCHASES),
     "portal:hand-over": (Capability.SEE_PURCHASES, Capability.MANAGE_PURCHASES),
     "portal:cancel": (Capability.SEE_PURCHASES, Capability.MANAGE_PURCHASES),
 }

@@ -193,6 +193,6 @@ def test_the_mails_say_what_happened(sign_in: SignIn, pat: User, bought: Subscri
     assert first.subject == "Power BI Pro is canceled"
     assert "Access ended at once for the 1 person with a license." in first.body
     assert "Refund: €99.06" in first.body
-    assert "stay listed until 2 Jun 2026" in first.body
+    assert "Until 2 Jun 2026 you can bring it back" in first.body
     assert second.subject == "Visio Plan 2 ends on 28 Feb 2027"
     assert "Still to be charged until then:" in second.body

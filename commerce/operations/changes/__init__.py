@@ -1,4 +1,4 @@
-"""Changing a running subscription: the number of seats, the plan, now or at the renewal (product §5.3, §5.4)."""
+"""Changing a subscription: the number of seats, the plan, now or at the renewal; and bringing it back (product §5)."""
 
 from commerce.operations.changes.adding import (
     add_seats_on_account,
@@ -7,6 +7,15 @@ from commerce.operations.changes.adding import (
     start_adding_seats,
 )
 from commerce.operations.changes.paid import TooSmallToCharge
+from commerce.operations.changes.reactivating import (
+    NothingToReactivate,
+    UnpaidFirst,
+    count_reactivation_anew,
+    is_reactivable,
+    quote_reactivation,
+    reactivate_on_account,
+    start_reactivation,
+)
 from commerce.operations.changes.removing import (
     NothingToRefund,
     RemovedSeats,
@@ -27,18 +36,25 @@ __all__ = [
     "Disputed",
     "NoRenewal",
     "NotChangeable",
+    "NothingToReactivate",
     "NothingToRefund",
     "RemovedSeats",
     "TooSmallToCharge",
+    "UnpaidFirst",
     "WindowOver",
     "add_seats_on_account",
     "count_anew",
+    "count_reactivation_anew",
+    "is_reactivable",
     "quote_addition",
+    "quote_reactivation",
     "quote_removal",
+    "reactivate_on_account",
     "remove_seats",
     "require_schedulable",
     "revoke_scheduled",
     "schedule_plan",
     "schedule_seats",
     "start_adding_seats",
+    "start_reactivation",
 ]

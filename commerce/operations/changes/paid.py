@@ -90,10 +90,16 @@ def begin(
         known: Checkout | None = mine.filter(key=intent).first()
         if known is not None:
             return known
-        subscription = lock_subscription(actor, key, version=version)
+        subscription = lock_subscription(actor, key)
+        # Two posts of one page at once: the second waited for the lock, and finds what the first made.
+        known = mine.filter(key=intent).first()
+        if known is not None:
+            return known
         require_may_manage(actor, subscription)
         if subscription.is_on_account:
             raise NotVisible
+        if subscription.version != version:
+            raise Conflict
         others = mine.filter(subscription=subscription)
         paying: Checkout | None = others.filter(state__in=UNDER_WAY).first()
         if paying is not None:

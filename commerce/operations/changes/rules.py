@@ -158,5 +158,11 @@ def require_growable(actor: Actor, subscription: Subscription, at: datetime) -> 
         eligibility = eligibility_for(actor=actor, product=subscription.product, at=at)
         if not eligibility.is_eligible:
             raise NotEligible(eligibility)
-    elif tenant_row(subscription.tenant_id).standing != Tenant.Standing.GOOD:
+    else:
+        require_good_standing(subscription)
+
+
+def require_good_standing(subscription: Subscription) -> None:
+    """:raises NotAllowed: the organization is suspended."""
+    if tenant_row(subscription.tenant_id).standing != Tenant.Standing.GOOD:
         raise NotAllowed(_("Your organization is suspended; nothing can be bought."))
