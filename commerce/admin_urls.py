@@ -14,6 +14,7 @@ from commerce.views import (
     recurring,
     seats,
     subscriptions,
+    trials,
 )
 
 urlpatterns = [
@@ -35,6 +36,8 @@ urlpatterns = [
     path("billing/your-products/<uuid:key>/cancel/", canceling.cancel, name="cancel"),
     path("billing/your-products/<uuid:key>/reactivate/", reactivating.reactivate, name="reactivate"),
     path("billing/your-products/<uuid:key>/hand-over/", handovers.hand_over, name="hand-over"),
+    path("billing/your-products/<uuid:key>/trial/extend/", trials.extend, name="trial-extend"),
+    path("billing/your-products/<uuid:key>/trial/keep/", trials.keep, name="trial-keep"),
     path("billing/bills/", bills.bills, name="bills"),
     path("billing/bills/sums/", bills.bills_sums, name="bills-sums"),
     path("billing/bills/export.csv", bills.bills_csv, name="bills-csv"),

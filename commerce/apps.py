@@ -11,10 +11,12 @@ class CommerceConfig(AppConfig):
         from commerce.operations.changes import adding, reactivating
         from commerce.operations.dunning import credit_uncollected
         from commerce.operations.payments import kinds
+        from commerce.operations.trials import start_prepared
         from directory.operations.mail import attach_to
 
         hooks.subscriptions_deleted.register(credit_uncollected)
         kinds.register(Checkout.Kind.ADD_SEATS, adding.KIND)
         kinds.register(Checkout.Kind.REACTIVATION, reactivating.KIND)
+        kinds.register_start(Checkout.Kind.TRIAL, start_prepared)
         for kind in documents.BRINGING_BILLS:
             attach_to(kind, documents.bills_of_mail)

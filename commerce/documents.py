@@ -27,6 +27,7 @@ BRINGING_BILLS = {
     "receipt": ("bill_number",),
     "renewal_receipt": ("bill_number",),
     "reactivated": ("bill_number",),
+    "trial_converted": ("bill_number",),
     "refund": ("credit_note_number",),
 }
 # The last instant of a half-open period, so that people read its last day.

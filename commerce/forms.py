@@ -124,6 +124,40 @@ class CheckoutForm(ChoiceForm, BillingForm):
         return cleaned
 
 
+class TrialForm(ChoiceForm, BillingForm):
+    """Starting a trial. Without a card nothing is asked but how many, and consent."""
+
+    card = forms.CharField(required=False, max_length=18)
+    agrees = forms.BooleanField(required=False)
+    seen_total = forms.CharField(required=False, max_length=20)
+    intent = forms.UUIDField(required=False)
+    confirmation_token = forms.CharField(required=False, max_length=80)
+
+    def __init__(self, *args: Any, with_card: bool = True, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if not with_card:
+            for name in BillingForm.base_fields:
+                self.fields[name].required = False
+
+    def clean_seen_total(self) -> int | None:
+        """Only compared with our own total; anything that is no number is a total that nobody saw."""
+        text = self.cleaned_data["seen_total"]
+        return int(text) if text.isascii() and text.isdigit() else None
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean()
+        if not cleaned.get("agrees"):
+            self.add_error("agrees", _("Tick this box to go on. Nothing was charged."))
+        return cleaned
+
+
+class KeepTrialForm(TrialForm):
+    """Letting a trial turn paid: its number of licenses stays as it is."""
+
+    quantity = None  # type: ignore[assignment]
+    version = WholeNumberField(max_length=9)
+
+
 class TakeOverForm(BillingForm):
     """Accepting a colleague's purchase: who pays from now on, and with which card."""
 

@@ -176,11 +176,13 @@ def life_of(
     expired_days: int,
     disabled_days: int,
     time_zone: str,
+    channel: str = "",
 ) -> list[Step]:
     """What happens next, from the present state to Deleted, by calendar day in the subscription's zone.
 
     `ended_at` is the instant at which the present state began, for the states after Active. States after the
-    next one are computed from it by their lengths in days, as the sweep does when it gets there.
+    next one are computed from it by their lengths in days, as the sweep does when it gets there. A trial turns paid or
+    is Disabled at its end.
     """
     zone = ZoneInfo(time_zone)
 
@@ -200,6 +202,12 @@ def life_of(
             Step("disabled", "change", disabled),
             Step("deleted", "later", _later(disabled, disabled_days)),
         ]
+    if channel == TRIAL:
+        end = local(term_end)
+        steps = [Step("trial", "now", local(last_day(term_end)))]
+        if recurring_billing:
+            return [*steps, Step("turns_paid", "change", end), Step("if_payment_fails", "later", None)]
+        return [*steps, Step("disabled", "change", end), Step("deleted", "later", _later(end, disabled_days))]
     steps = [Step("active", "now", local(last_day(term_end)))]
     if due_at is not None and due_at < term_end:
         steps.append(Step("charged", "later", local(due_at)))

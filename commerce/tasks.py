@@ -27,12 +27,12 @@ def _now() -> datetime:
 
 @shared_task(name="commerce.renew")
 def renew() -> None:
-    """End what was not paid, bill what has begun, let what ended expire; rings for charging a new bill."""
+    """End what was not paid, bill what has begun, end trials, let what ended expire; rings for charging a new bill."""
     at = _now()
     try:
         dun_due(at=at)
         mark_past_due(at=at)
-        renewed = renewals.renew_due(at=at)
+        renewed = renewals.renew_due(at=at) + renewals.end_trials(at=at)
         renewals.expire_due(at=at)
     except SoftTimeLimitExceeded:
         # The batch under way was rolled back; the rest waits for the next ring.

@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, path
 
-from commerce.views import buying, catalogue, handovers, market, webhooks
+from commerce.views import buying, catalogue, handovers, market, trials, webhooks
 
 app_name = "commerce"
 urlpatterns: list[URLPattern] = [
@@ -12,6 +12,8 @@ urlpatterns: list[URLPattern] = [
     path("buy/<slug:slug>/", buying.buy, name="buy"),
     path("buy/<slug:slug>/checkout/<uuid:key>/", buying.checkout, name="checkout"),
     path("buy/<slug:slug>/checkout/<uuid:key>/confirmation/", buying.confirmation, name="confirmation"),
+    path("buy/<slug:slug>/trial/", trials.start, name="trial"),
+    path("buy/<slug:slug>/trial/<uuid:key>/", trials.keep_card, name="trial-card"),
     path("my/offers/<uuid:key>/", handovers.offered, name="offer"),
     path("hooks/stripe/", webhooks.stripe_webhook, name="stripe-webhook"),
     path("terms/", catalogue.terms, name="terms"),

@@ -302,8 +302,9 @@ INVARIANTS: tuple[Invariant, ...] = (
         f"""
         SELECT s.id, s.tenant_id, s.anchor_date, s.time_zone, s.offset_months, s.period_index, s.period_start, s.period_end
           FROM commerce_subscription s
-         WHERE s.period_start <> {_instant("s.offset_months + s.period_index * s.billing_months")}
-            OR s.period_end <> {_instant("s.offset_months + (s.period_index + 1) * s.billing_months")}
+         WHERE s.channel <> 'trial'
+           AND (s.period_start <> {_instant("s.offset_months + s.period_index * s.billing_months")}
+                OR s.period_end <> {_instant("s.offset_months + (s.period_index + 1) * s.billing_months")})
         """,  # noqa: S608
     ),
     Invariant(
@@ -312,12 +313,13 @@ INVARIANTS: tuple[Invariant, ...] = (
         f"""
         SELECT s.id, s.tenant_id, s.anchor_date, s.time_zone, s.period_index, s.period_end, s.term_end
           FROM commerce_subscription s
-         WHERE s.term_end <> {
+         WHERE s.channel <> 'trial'
+           AND (s.term_end <> {
             _instant(
                 "s.offset_months + ((s.period_index * s.billing_months) / s.term_months + 1) * s.term_months"
             )
         }
-            OR s.term_end < s.period_end
+                OR s.term_end < s.period_end)
         """,  # noqa: S608
     ),
     Invariant(
@@ -327,12 +329,43 @@ INVARIANTS: tuple[Invariant, ...] = (
         " WHERE state = 'active' AND due_at <> period_end",
     ),
     Invariant(
+        "I-12",
+        "a trial has one period, 60 days at most, which ends when the trial does",
+        """
+        SELECT s.id, s.tenant_id, s.period_start, s.period_end, s.term_end, t.ends_at FROM commerce_subscription s
+          LEFT JOIN commerce_trial t ON t.subscription_id = s.id
+         WHERE s.channel = 'trial'
+           AND (t.ends_at IS DISTINCT FROM s.period_end OR s.term_end <> s.period_end OR s.period_index <> 0
+                OR s.period_end > s.period_start + interval '61 days' OR t.converted_at IS NOT NULL
+                OR (s.state = 'active') <> (t.ended_at IS NULL))
+        """,
+    ),
+    Invariant(
+        "I-12",
+        "a trial that turned paid is a self-service one whose first bill begins when the trial ended",
+        """
+        SELECT t.id, t.tenant_id, s.channel, t.ends_at, b.period_start FROM commerce_trial t
+          JOIN commerce_subscription s ON s.id = t.subscription_id
+          LEFT JOIN commerce_bill b ON b.subscription_id = s.id AND b.type = 'trial_conversion'
+                AND b.credits_id IS NULL AND b.replaces_id IS NULL
+         WHERE (t.converted_at IS NOT NULL) <> (b.id IS NOT NULL)
+            OR t.converted_at IS NOT NULL AND (s.channel <> 'self-service' OR b.period_start <> t.ends_at)
+        """,
+    ),
+    Invariant(
+        "I-14",
+        "nothing is billed of a trial while it is one",
+        """
+        SELECT b.id, b.number, b.type FROM commerce_bill b JOIN commerce_subscription s ON s.id = b.subscription_id
+         WHERE s.channel = 'trial'
+        """,
+    ),
+    Invariant(
         "I-13",
         "nothing is overdue by more than an hour unless it is parked",
         """
         SELECT id, tenant_id, state, due_at FROM commerce_subscription
-         WHERE state <> 'deleted' AND channel <> 'trial' AND parked_at IS NULL
-           AND due_at < %(at)s - interval '1 hour'
+         WHERE state <> 'deleted' AND parked_at IS NULL AND due_at < %(at)s - interval '1 hour'
         """,
     ),
     Invariant(
@@ -452,7 +485,8 @@ INVARIANTS: tuple[Invariant, ...] = (
         SELECT s.id, s.tenant_id, e.code, e.n AS events, coalesce(a.n, 0) AS audited
           FROM (SELECT subscription_id, code, count(*) AS n FROM commerce_subscriptionevent
                  WHERE code IN ('purchased', 'started', 'renewed', 'charged', 'expired', 'disabled', 'deleted',
-                                'parked')
+                                'parked', 'trial_started', 'trial_extended', 'trial_kept', 'trial_converted',
+                                'trial_ended')
                  GROUP BY 1, 2) e
           JOIN commerce_subscription s ON s.id = e.subscription_id
           LEFT JOIN (SELECT target_id, code, count(*) AS n FROM directory_auditentry

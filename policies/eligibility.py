@@ -24,7 +24,12 @@ type Code = Literal[
     "product_central_only",
     "policy_disabled",
     "policy_trials_only",
+    "no_free_trial",
+    "trial_used",
 ]
+
+# What is asked for: to buy by card, a trial that turns paid, or one without a card.
+type Wanted = Literal["purchase", "trial", "free_trial"]
 
 GOVERNMENT, EDUCATION = "government", "education"
 ALLOWED, TRIALS_ONLY = "Enabled", "OnlyTrialsWithoutPaymentMethod"
@@ -36,6 +41,7 @@ class Facts:
 
     `has_price`: the market sells the product at all. `market_is_open`: the market takes self-service.
     `category_is_open`: of this product's category too. `policy` is the effective value on the wire.
+    `had_trial`: the person tried this product before. `offers_free_trial`: without a card, too.
     """
 
     organization: str
@@ -53,6 +59,8 @@ class Facts:
     category_is_open: bool
     product_is_self_service: bool
     policy: str
+    had_trial: bool = False
+    offers_free_trial: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +91,16 @@ class Eligibility:
         return tuple(reason.code for reason in self.reasons)
 
 
-def decide(facts: Facts) -> Eligibility:
-    """Whether the person may buy, with all reasons, in the language in use."""
+def decide(facts: Facts, wanted: Wanted = "purchase") -> Eligibility:
+    """Whether the person may buy, or start a trial, with all reasons, in the language in use."""
     return Eligibility(
-        (*_of_the_person(facts), *_of_the_organization(facts), *_of_the_market(facts), *_of_the_policy(facts))
+        (
+            *_of_the_person(facts),
+            *_of_the_organization(facts),
+            *_of_the_market(facts),
+            *_of_the_policy(facts, wanted),
+            *(_of_the_trial(facts, wanted) if wanted != "purchase" else ()),
+        )
     )
 
 
@@ -176,9 +190,17 @@ def _of_the_market(facts: Facts) -> Iterator[Reason]:
         )
 
 
-def _of_the_policy(facts: Facts) -> Iterator[Reason]:
+def _of_the_policy(facts: Facts, wanted: Wanted) -> Iterator[Reason]:
     names = {"organization": facts.organization, "product": facts.product}
-    if facts.policy == TRIALS_ONLY:
+    if facts.policy == TRIALS_ONLY and wanted == "free_trial":
+        return
+    if facts.policy == TRIALS_ONLY and wanted == "trial":
+        yield Reason(
+            "policy_trials_only",
+            _("%(organization)s allows %(product)s only as a trial without a card") % names,
+            _("Your IT admins set this for everybody. They can assign you a license or allow the purchase."),
+        )
+    elif facts.policy == TRIALS_ONLY:
         yield Reason(
             "policy_trials_only",
             _("%(organization)s allows %(product)s as a trial only") % names,
@@ -189,4 +211,20 @@ def _of_the_policy(facts: Facts) -> Iterator[Reason]:
             "policy_disabled",
             _("%(organization)s does not allow buying %(product)s") % names,
             _("Your IT admins set this for everybody. They can assign you a license or allow the purchase."),
+        )
+
+
+def _of_the_trial(facts: Facts, wanted: Wanted) -> Iterator[Reason]:
+    names = {"product": facts.product}
+    if wanted == "free_trial" and not facts.offers_free_trial:
+        yield Reason(
+            "no_free_trial",
+            _("There is no trial of %(product)s without a card") % names,
+            _("Start the trial with a card, or ask your IT admins for a license."),
+        )
+    if facts.had_trial:
+        yield Reason(
+            "trial_used",
+            _("You have tried %(product)s before") % names,
+            _("There is one trial for each person and product. Buy it, or ask your IT admins for a license."),
         )

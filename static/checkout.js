@@ -130,6 +130,8 @@ function startChanging(stripe) {
     button.textContent = label;
   });
   form.addEventListener("submit", async (event) => {
+    // Only counting anew.
+    if (event.submitter?.formNoValidate) return;
     event.preventDefault();
     if (isBusy) return;
     isBusy = true;

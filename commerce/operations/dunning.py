@@ -186,7 +186,11 @@ def stop_trying_renewals(*, actor: Actor, subscription: Subscription, at: dateti
     """`stop_trying` for the failed renewal bills of a subscription whose renewal stops; it is locked."""
     failed = (
         Bill.objects.open()
-        .filter(subscription=subscription, type=Bill.Type.RENEWAL, collection=Bill.Collection.CARD)
+        .filter(
+            subscription=subscription,
+            type__in=[Bill.Type.RENEWAL, Bill.Type.TRIAL_CONVERSION],
+            collection=Bill.Collection.CARD,
+        )
         .filter(failed_at__isnull=False, decline_kind="soft")
     )
     for bill in failed.select_for_update().order_by("id"):

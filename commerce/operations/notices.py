@@ -63,6 +63,31 @@ def queue_purchase_notice(*, placed: Placed, at: datetime) -> None:
     )
 
 
+def queue_trial_started(
+    *, subscription: Subscription, with_card: bool, total_minor: int, card: Card | None, at: datetime
+) -> None:
+    """What was started, when it ends, and what happens then: to who started it, at once."""
+    buyer = _buyer_of(subscription)
+    queue_mail(
+        "trial_started",
+        event_key=str(subscription.key),
+        to=[buyer],
+        tenant_id=subscription.tenant_id,
+        context=_about(subscription)
+        | {
+            "name": buyer.name,
+            "with_card": with_card,
+            "total_minor": total_minor,
+            "tax_name": subscription.tax_name,
+            "card": _card_text(card),
+            "last_day_at": (subscription.period_end - _INSTANT).isoformat(),
+            "ends_at": subscription.period_end.isoformat(),
+            "link": purchase_link(subscription),
+        },
+        at=at,
+    )
+
+
 def queue_seats_added(*, placed: Placed, card: Card | None, at: datetime) -> None:
     """More seats, with their bill: to who owns the subscription, for the organization's to its billing admins."""
     subscription, bill = placed.subscription, placed.bill
@@ -183,11 +208,16 @@ def _owners(subscription: Subscription) -> list[User]:
 def queue_renewal_receipt(*, bill: Bill, card: Card | None, at: datetime, recovered: bool = False) -> None:
     """The receipt of a bill that a card paid, to who pays; when that person left, to the billing admins.
 
-    `recovered`: it had failed before, and the mail says first that all is well again.
+    `recovered`: it had failed before, and the mail says first that all is well again. The first bill after a trial
+    says first that it turned paid.
     """
     subscription: Subscription = bill.subscription
+    if bill.type == Bill.Type.TRIAL_CONVERSION and not recovered:
+        kind = "trial_converted"
+    else:
+        kind = "payment_recovered" if recovered else "renewal_receipt"
     queue_mail(
-        "payment_recovered" if recovered else "renewal_receipt",
+        kind,
         event_key=bill.number,
         to=_payers(bill),
         tenant_id=subscription.tenant_id,

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from django.utils.translation import gettext_lazy as _
 
-from commerce.models import Subscription
+from commerce.models import Subscription, Trial
 from commerce.operations.dunning import resume_trying_renewals, stop_trying_renewals
 from commerce.operations.subscriptions import drop_scheduled, remember
 from config.kit.actors import Actor
@@ -26,17 +26,27 @@ class NothingToRenew(Conflict):
     )
 
 
+class TrialWithoutCard(Conflict):
+    """Nothing can be charged at its end: it has no card, and nobody agreed to a price."""
+
+    code = "trial_without_card"
+    message = _(
+        "This trial has no card, so it ends by itself. Say that you keep it first. Nothing was changed."
+    )
+
+
 def set_recurring_billing(
     *, actor: Actor, key: uuid.UUID, on: bool, version: int, at: datetime
 ) -> Subscription:
     """Switch recurring billing of one subscription on or off; switching to what it is already does nothing.
 
     Off: active to the end of the term, then Expired; a yearly term paid monthly goes on being charged until
-    then; what was scheduled for the renewal falls away. On: it renews at the end of the term. `version` is that of the page on which the person decided.
+    then; what was scheduled for the renewal falls away. On: it renews at the end of the term. A trial with a card turns
+    paid at its end, or does not and is Disabled then. `version` is that of the page on which the person decided.
 
     :raises NotVisible: no such purchase for this person.
     :raises NotAllowed: visible, and neither the actor's own nor the organization's for its admins.
-    :raises NothingToRenew: Expired, Disabled or Deleted.
+    :raises NothingToRenew: Expired, Disabled or Deleted. :raises TrialWithoutCard: a trial that cannot turn paid.
     :raises Conflict: changed since the page was shown.
     """
     with tenant_atomic(actor):
@@ -61,6 +71,8 @@ def set_recurring_billing(
             return subscription
         if subscription.version != version:
             raise Conflict
+        if on and _is_free_trial(subscription):
+            raise TrialWithoutCard
         subscription.recurring_billing = on
         subscription.version += 1
         subscription.save(update_fields=["recurring_billing", "version"])
@@ -81,3 +93,10 @@ def set_recurring_billing(
             drop_scheduled(subscription, actor=actor, at=at)
             stop_trying_renewals(actor=actor, subscription=subscription, at=at)
     return subscription
+
+
+def _is_free_trial(subscription: Subscription) -> bool:
+    return bool(
+        subscription.channel == Subscription.Channel.TRIAL
+        and Trial.objects.filter(subscription=subscription, kind=Trial.Kind.WITHOUT_CARD).exists()
+    )

@@ -5,7 +5,7 @@ from datetime import date, datetime
 from decimal import Decimal
 
 from commerce.models import Agreement, BillTo, Card, Market, Plan, Subscription, SubscriptionEvent
-from commerce.periods import instants, local_date
+from commerce.periods import days_later, instants, local_date
 from config.kit.actors import Actor
 from directory.models import Tenant, User
 from directory.models.people import fold
@@ -38,11 +38,13 @@ def activate(
     agreement: Agreement | None = None,
     card: Card | None = None,
     starts_on: date | None = None,
+    days: int | None = None,
+    recurring_billing: bool = True,
 ) -> Subscription:
     """Write one subscription that is active from the local day of `at` on, and its first period.
 
-    With `starts_on`, a later day, it is Scheduled until the sweep starts and bills it. `owner` None: the
-    organization. Runs inside the transaction that makes the order; that one bills it, records the event and
+    With `starts_on`, a later day, it is Scheduled until the sweep starts and bills it. `days`: a trial, whose one
+    period has so many. `owner` None: the organization. Runs inside the transaction that makes the order; that one bills it, records the event and
     calls the hook. Two queries for the calendar.
     """
     product = terms.plan.product
@@ -50,6 +52,8 @@ def activate(
     period_start, period_end, term_end = instants(
         anchor_date, [0, terms.plan.billing_months, terms.plan.term_months], tenant.time_zone
     )
+    if days is not None:
+        period_end = term_end = days_later(at, days, tenant.time_zone)
     purchaser_name = purchaser.name if purchaser else actor.label
     purchaser_email = purchaser.email if purchaser else actor.email
     subscription = Subscription.objects.create(
@@ -80,13 +84,17 @@ def activate(
         time_zone=tenant.time_zone,
         anchor_date=anchor_date,
         state=Subscription.State.SCHEDULED if starts_on else Subscription.State.ACTIVE,
+        recurring_billing=recurring_billing,
         period_start=period_start,
         period_end=period_end,
         term_end=term_end,
         due_at=period_start if starts_on else period_end,
+        next_reminder_at=at,
         activated_at=None if starts_on else at,
         created_at=at,
     )
+    if days is not None:
+        return subscription
     record(
         actor,
         "commerce.subscription.purchased",

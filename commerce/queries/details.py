@@ -77,6 +77,7 @@ def life_of(subscription: Subscription, *, recurring_billing: bool | None = None
         expired_days=subscription.product.expired_days,
         disabled_days=subscription.product.disabled_days,
         time_zone=subscription.time_zone,
+        channel=subscription.channel,
     )
 
 

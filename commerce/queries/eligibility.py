@@ -1,28 +1,34 @@
 """May this person buy this product now? The facts for `policies.eligibility` (product §3.3)."""
 
+from dataclasses import replace
 from datetime import datetime
 
 from babel import Locale
 from django.db.models import Exists, OuterRef
 from django.utils.translation import get_language
 
-from commerce.models import Market, MarketExclusion, Price, Product
+from commerce.models import Market, MarketExclusion, Price, Product, Trial
 from commerce.queries.catalogue import product_keys
 from config.kit.actors import Actor
 from config.kit.tenancy import tenant_atomic
 from directory.actors import tenant_row
 from directory.models import Tenant, User
-from policies.eligibility import Eligibility, Facts, decide
+from policies.eligibility import Eligibility, Facts, Wanted, decide
 from policies.queries.policies import effective_value
 
 
-def eligibility_for(*, actor: Actor, product: Product, at: datetime) -> Eligibility:
-    """The decision for the acting tenant, from rows read now. Six queries at most.
+def eligibility_for(
+    *, actor: Actor, product: Product, at: datetime, wanted: Wanted = "purchase"
+) -> Eligibility:
+    """The decision for the acting tenant, from rows read now. Six queries at most, one more for a trial.
 
     Inside a transaction it holds as long as that transaction's other reads do.
     """
     with tenant_atomic(actor):
-        return decide(facts_for(actor=actor, product=product, at=at))
+        facts = facts_for(actor=actor, product=product, at=at)
+        if wanted != "purchase":
+            facts = replace(facts, had_trial=_had_trial(actor, product))
+        return decide(facts, wanted)
 
 
 def facts_for(*, actor: Actor, product: Product, at: datetime) -> Facts:
@@ -57,7 +63,12 @@ def facts_for(*, actor: Actor, product: Product, at: datetime) -> Facts:
         category_is_open=market is not None and not market.excludes_category,
         product_is_self_service=product.self_service,
         policy=effective_value(actor=actor, product_keys=product_keys(product)),
+        offers_free_trial=product.trial_without_card,
     )
+
+
+def _had_trial(actor: Actor, product: Product) -> bool:
+    return Trial.objects.filter(tenant_id=actor.tenant_id, user_id=actor.user_id, product=product).exists()
 
 
 def country_name(code: str) -> str:

@@ -22,6 +22,7 @@ from commerce.queries import cards as queries
 from commerce.queries import details
 from commerce.views.payment import Problem, count_try, no_card, processor
 from commerce.views.subscriptions import day, money
+from commerce.views.trials import goes_on_to
 from config.kit import access
 from config.kit.actors import Actor
 from config.kit.admin import render_page
@@ -136,7 +137,7 @@ def card_setup(request: HttpRequest, key: uuid.UUID) -> HttpResponse:
         return _form(request, QueryDict(_asked_of(setup)), problem=Problem(str(ended), "", "card"))
     if isinstance(outcome, payments.Saved):
         messages.success(request, _told(setup, outcome.card))
-        return _see(reverse("portal:payment-methods"))
+        return _see(goes_on_to(setup) or reverse("portal:payment-methods"))
     context = _frame(_("Add a card")) | processor()
     context |= {
         "address": _setup_address(key),

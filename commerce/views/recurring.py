@@ -55,6 +55,8 @@ def _switch(request: HttpRequest, actor: Actor, subscription: Subscription) -> H
     zone, end = changed.time_zone, changed.term_end
     if changed.recurring_billing:
         told = _("Recurring billing is on. It renews on %(day)s.") % {"day": day(end, zone)}
+        if changed.channel == Subscription.Channel.TRIAL:
+            told = _("It turns paid on %(day)s.") % {"day": day(end, zone)}
     else:
         told = _("Recurring billing is off. It ends on %(day)s.") % {"day": day(states.last_day(end), zone)}
     messages.success(request, told)
@@ -77,6 +79,7 @@ def _page(
         "problem": problem,
         "subscription": subscription,
         "turns_on": turns_on,
+        "is_trial": subscription.channel == Subscription.Channel.TRIAL,
         "address": address,
         "steps": life(actor, subscription, recurring_billing=turns_on),
         "last_day": day(states.last_day(end), zone),

@@ -49,6 +49,11 @@ EVENTS: dict[str, Text] = {
     "credited": gettext_lazy("Credit note issued"),
     "refunded": gettext_lazy("Money refunded"),
     "refund_failed": gettext_lazy("Refund delayed"),
+    "trial_started": gettext_lazy("Trial started"),
+    "trial_extended": gettext_lazy("Trial extended by 30 days"),
+    "trial_kept": gettext_lazy("Kept after the trial"),
+    "trial_converted": gettext_lazy("Trial turned paid"),
+    "trial_ended": gettext_lazy("Trial ended"),
     "expired": gettext_lazy("Expired"),
     "disabled": gettext_lazy("Disabled"),
     "deleted": gettext_lazy("Deleted"),
@@ -187,6 +192,10 @@ def _words(step: states.Step, actor: Actor, subscription: Subscription, is_on: b
             return _("%(day)s: starts") % on_day, ""
         case "active":
             return _("Active until %(day)s") % on_day, _("Everybody with a license can work.")
+        case "trial":
+            return _("Trial until %(day)s") % on_day, _("Everybody with a license can work, at no cost.")
+        case "turns_paid":
+            return _("%(day)s: turns paid") % on_day, f"{charge['amount']} {charge['whom']}."
         case "charged" if is_on:
             return _("%(day)s: next charge") % on_day, _("%(amount)s %(whom)s, and so each month.") % charge
         case "charged":

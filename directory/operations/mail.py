@@ -21,6 +21,33 @@ class Attachment:
     media_type: str
 
 
+# Queues a mail for each row of `source`, completed by a sweep with the CTE that has them: tenant_id, kind, event_key,
+# owner_id, context. To the owner while active, else, as for the organization's own (owner null), to the active global
+# and billing admins. As `queue_mail` does: once per event and person, and none of a kind that the person switched off.
+QUEUE_SQL = """
+    INSERT INTO directory_outgoingmail
+           (tenant_id, kind, event_key, to_user_id, to_address, language, context, state, tries, next_try_at,
+            created_at, last_error)
+    SELECT m.tenant_id, m.kind, m.kind || ':' || m.event_key || ':' || reader.id, reader.id, reader.email,
+           coalesce(nullif(reader.language, ''), 'en'),
+           m.context || jsonb_build_object('owner_left', m.owner_id IS NOT NULL AND reader.id <> m.owner_id),
+           'queued', 0, %(at)s, %(at)s, ''
+      FROM {source} m
+     CROSS JOIN LATERAL (
+           SELECT u.id, u.email, u.language FROM directory_user u WHERE u.id = m.owner_id AND u.status = 'active'
+            UNION ALL
+           SELECT u.id, u.email, u.language FROM directory_user u
+            WHERE u.status = 'active'
+              AND u.id IN (SELECT a.user_id FROM directory_roleassignment a
+                            WHERE a.tenant_id = m.tenant_id AND a.role IN ('global_admin', 'billing_admin'))
+              AND NOT EXISTS (SELECT FROM directory_user o WHERE o.id = m.owner_id AND o.status = 'active')
+     ) reader
+     WHERE reader.email <> ''
+       AND NOT EXISTS (SELECT FROM directory_mailpreference p
+                        WHERE p.user_id = reader.id AND p.kind = m.kind AND NOT p.is_on)
+    ON CONFLICT (event_key) DO NOTHING
+"""
+
 type Attach = Callable[[OutgoingMail], list[Attachment]]
 
 _attach: dict[str, Attach] = {}

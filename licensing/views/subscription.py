@@ -24,6 +24,7 @@ from commerce.states import last_day, per_period
 from commerce.views import wording
 from commerce.views.handovers import former_page
 from commerce.views.subscriptions import CHANNEL_NAMES, day, money, sees_all
+from commerce.views.trials import panel_of
 from config.kit import access
 from config.kit.actors import Actor
 from config.kit.admin import render_page
@@ -49,6 +50,7 @@ def subscription(request: HttpRequest, key: uuid.UUID) -> HttpResponse:
         return former_page(request, actor, key)
     whose = {"is_own": purchase.is_owned_by(actor), "is_org": purchase.is_organizations}
     may_manage = actor.reaches(Capability.MANAGE_PURCHASES, **whose)
+    is_trial = purchase.channel == Subscription.Channel.TRIAL
     zone = purchase.time_zone
     holders = holders_context(request, actor, purchase)
     may_hand_out = holders["may_assign"] and purchase.state in ASSIGNABLE
@@ -89,8 +91,9 @@ def subscription(request: HttpRequest, key: uuid.UUID) -> HttpResponse:
         "may_switch": may_manage and purchase.state in SWITCHABLE,
         "may_change": may_manage and is_changeable(purchase),
         "may_buy_another": whose["is_own"] and actor.may(Capability.BUY) and purchase.product.self_service,
-        "may_cancel": may_manage and purchase.state in CANCELABLE,
+        "may_cancel": may_manage and purchase.state in CANCELABLE and not is_trial,
         "may_reactivate": may_manage and is_reactivable(purchase),
+        "trial": panel_of(actor, purchase, now(), may_manage=may_manage),
         "may_hand_over": whose["is_own"] and can_change_hands(purchase),
         "offer": open_offer(purchase, now()) if whose["is_own"] else None,
         **holders,

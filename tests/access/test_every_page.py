@@ -18,7 +18,7 @@ from django.http import HttpResponse
 from django.test import Client
 from django.urls import reverse
 
-from commerce.models import CardSetup, HandOver
+from commerce.models import CardSetup, Checkout, HandOver
 from commerce.operations.handovers import offer_hand_over
 from config.kit.access import rule_of
 from config.kit.actors import Actor
@@ -38,6 +38,7 @@ from tests.factories import (
     make_subscription,
     make_tenant,
     make_user,
+    plan,
 )
 
 pytestmark = pytest.mark.django_db
@@ -69,6 +70,7 @@ class World:
     offers: dict[str, uuid.UUID]
     cards: dict[str, int]
     setups: dict[str, uuid.UUID]
+    trial_cards: dict[str, uuid.UUID]
     bills: dict[str, str]
 
     def client(self, who: str) -> Client:
@@ -147,20 +149,30 @@ def world(request: pytest.FixtureRequest) -> World:
         FOREIGN: make_setup(stranger),
         MISSING: uuid.uuid4(),
     }
+    trial_cards = {
+        OWN: make_setup(people["purchaser"][0], for_trial=True),
+        COLLEAGUES: make_setup(colleague, for_trial=True),
+        FOREIGN: make_setup(stranger, for_trial=True),
+        MISSING: uuid.uuid4(),
+    }
     bills = {kind: make_bill(subscription, at=at).number for kind, subscription in bought.items()}
     bills[MISSING] = "SK-NL-2026-999999"
-    return World(a, b, people, purchases, checkouts, changes, offers, cards, setups, bills)
+    return World(a, b, people, purchases, checkouts, changes, offers, cards, setups, trial_cards, bills)
 
 
-def make_setup(user: User) -> uuid.UUID:
-    """A card that was not added after all."""
+def make_setup(user: User, *, for_trial: bool = False) -> uuid.UUID:
+    """A card that was not added after all, perhaps for a trial."""
     key = uuid.uuid4()
+    trial = make_checkout(user, plan=plan("visio-plan-1"), at=now()) if for_trial else None
     with tenant_atomic(user.tenant_id):
+        if trial is not None:
+            Checkout.objects.filter(pk=trial.pk).update(kind=Checkout.Kind.TRIAL)
         CardSetup.objects.create(
             tenant_id=user.tenant_id,
             key=key,
             user=user,
             asked_by_id=user.pk,
+            checkout=trial,
             state="abandoned",
             created_at=now(),
             updated_at=now(),
@@ -212,10 +224,17 @@ def setup(world: World) -> dict[str, dict[str, Any]]:
     return {kind: {"key": key} for kind, key in world.setups.items()}
 
 
+def trial_card(world: World) -> dict[str, dict[str, Any]]:
+    """The card of a new trial is seen by who starts it."""
+    return {kind: {"slug": "visio-plan-1", "key": key} for kind, key in world.trial_cards.items()}
+
+
 EXAMPLES = {
     "commerce:offer": offer,
     "commerce:product": product,
     "commerce:buy": product,
+    "commerce:trial": product,
+    "commerce:trial-card": trial_card,
     "commerce:checkout": checkout,
     "commerce:confirmation": checkout,
     "licensing:app": product,
@@ -230,6 +249,8 @@ EXAMPLES = {
     "portal:pay-change": change,
     "portal:reactivate": purchase,
     "portal:hand-over": purchase,
+    "portal:trial-extend": purchase,
+    "portal:trial-keep": purchase,
     "portal:bill": bill,
     "portal:bill-pdf": bill,
     "portal:bill-receipt": bill,
@@ -261,6 +282,8 @@ OVER_THE_OBJECT = {
     "portal:reactivate": (Capability.SEE_PURCHASES, Capability.MANAGE_PURCHASES),
     "portal:hand-over": (Capability.SEE_PURCHASES, Capability.MANAGE_PURCHASES),
     "portal:cancel": (Capability.SEE_PURCHASES, Capability.MANAGE_PURCHASES),
+    "portal:trial-extend": (Capability.SEE_PURCHASES, Capability.MANAGE_PURCHASES),
+    "portal:trial-keep": (Capability.SEE_PURCHASES, Capability.MANAGE_PURCHASES),
 }
 # What a person may do with an own purchase alone, and nobody with the organization's.
 ONLY_OWN = {"portal:hand-over"}
@@ -293,6 +316,7 @@ EXPLICIT = {
     "licensing:app": lambda actor, kind: None if kind != MISSING else False,  # 403 by the license check
     "commerce:offer": lambda actor, kind: kind == OWN and actor.is_purchaser,  # whoever it was offered to
     "commerce:checkout": lambda actor, kind: kind == OWN and actor.is_purchaser,
+    "commerce:trial-card": lambda actor, kind: kind == OWN and actor.is_purchaser,
     "commerce:confirmation": lambda actor, kind: kind == OWN and actor.is_purchaser,
     "portal:pay-change": lambda actor, kind: kind == OWN and actor.is_purchaser,
     "directory:accounts": None,  # GET is everybody's, POST asks for an account of one's own
@@ -305,8 +329,8 @@ FINE_POST = FINE | {400, 405, 409, 422, 503}
 
 def expected(name: str, rule: Any, actor: Actor | None, kind: str, method: str) -> set[int]:
     """The statuses that product §2 allows."""
-    if name == "commerce:buy" and kind != MISSING and actor is not None:
-        # The reasons against buying, instead of the checkout (product §3.3).
+    if name in ("commerce:buy", "commerce:trial") and kind != MISSING and actor is not None:
+        # The reasons against buying or trying it, instead of the form (product §3.3).
         return FINE_POST | {403}
     if rule.audience == "public":
         return FINE_POST | {404} if kind == MISSING or method == "POST" else FINE | {405}

@@ -210,6 +210,7 @@ def swept_with_a_mail(*, at):
         settled={},
         dunned=Dunned(),
         renewed=Swept(),
+        trials=Swept(),
         expired=Swept(),
         charged=Charged(paid=2),
         refunded=Refunded(),

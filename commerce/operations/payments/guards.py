@@ -13,6 +13,7 @@ from config.kit.actors import Actor
 from config.kit.errors import Conflict
 
 RENEWAL_OFF = "recurring_billing_off"
+BEGINS_A_TERM = (Bill.Type.RENEWAL, Bill.Type.TRIAL_CONVERSION)
 
 
 class NotCharged(Conflict):
@@ -91,7 +92,7 @@ def why_not_paid(bill: Bill) -> str:
 def why_not_charged(bill: Bill) -> str:
     """Why the bill must not be charged to a card by itself; empty when it may. No query.
 
-    A renewal is charged only while recurring billing is on. A monthly charge inside a term that was committed
+    A renewal, or a trial that turned paid, is charged only while recurring billing is on. A monthly charge inside a term that was committed
     to is owed whatever the switch says (product §5.5).
     """
     subscription: Subscription = bill.subscription
@@ -101,7 +102,7 @@ def why_not_charged(bill: Bill) -> str:
         return "on_account"
     if subscription.state != Subscription.State.ACTIVE:
         return "subscription_not_active"
-    if bill.type == Bill.Type.RENEWAL and not subscription.recurring_billing:
+    if bill.type in BEGINS_A_TERM and not subscription.recurring_billing:
         return RENEWAL_OFF
     return ""
 

@@ -57,7 +57,24 @@ class Kind:
     tell: Tell
 
 
+class StartWithCard(Protocol):
+    """Makes what a card was kept for and nothing is charged for yet: a trial; in the transaction that keeps the card."""
+
+    def __call__(self, *, actor: Actor, checkout_id: int, card: Card, at: datetime) -> None: ...
+
+
 _kinds: dict[str, Kind] = {}
+_starts: dict[str, StartWithCard] = {}
+
+
+def register_start(code: str, start: StartWithCard) -> None:
+    """Make a kind known for which a card is kept without a charge; as `register`."""
+    _starts[code] = start
+
+
+def start_with_card(*, actor: Actor, checkout_id: int, card: Card, at: datetime) -> None:
+    kind: str = Checkout.objects.values_list("kind", flat=True).get(pk=checkout_id)
+    _starts[kind](actor=actor, checkout_id=checkout_id, card=card, at=at)
 
 
 def register(code: str, kind: Kind) -> None:

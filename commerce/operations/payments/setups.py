@@ -16,9 +16,10 @@ from django.utils.translation import gettext_lazy as _
 
 from commerce.gateways import Declined, NeedsAuthentication, Rejected, Retryable, Setup, stripe
 from commerce.gateways.declines import sentence_of
-from commerce.models import Card, CardSetup
+from commerce.models import Card, CardSetup, Checkout
 from commerce.operations import cards
 from commerce.operations.payments.customers import customer_of
+from commerce.operations.payments.kinds import start_with_card
 from commerce.operations.payments.outcomes import ActionNeeded, Pending, facts_of
 from commerce.queries.cards import card_of
 from config.kit.actors import Actor
@@ -71,11 +72,13 @@ def save_card(
     at: datetime,
     replaces: int | None = None,
     subscription: uuid.UUID | None = None,
+    checkout: uuid.UUID | None = None,
 ) -> SetupOutcome:
     """Keep the card of a browser's confirmation token; asked again with the same `key`, the same outcome.
 
     `key` is made by the page that asks. `replaces`: a card whose place the new one takes. `subscription`: one that
-    the new card pays from now on. Opens its own short transactions, since it calls the processor.
+    the new card pays from now on. `checkout`: a prepared trial, started in the moment in which the card is kept;
+    who has bought nothing yet may keep a card for that. Opens its own short transactions, since it calls the processor.
 
     :raises NotVisible: the actor does not pay for that payer, or does not see what is named.
     :raises NotAllowed, PaidOnAccount, NothingToPay: the subscription is not the actor's to pay by card.
@@ -85,14 +88,15 @@ def save_card(
     """
     if not confirmation_token or len(confirmation_token) > 80:
         raise Malformed(_("Enter the details of a card."), field="card")
-    actor.require(
-        Capability.PAY_BILLS,
-        is_own=not for_organization,
-        is_org=for_organization,
-        sees=Capability.PAY_BILLS,
-    )
+    if checkout is None:
+        actor.require(
+            Capability.PAY_BILLS,
+            is_own=not for_organization,
+            is_org=for_organization,
+            sees=Capability.PAY_BILLS,
+        )
     reached("C2:before")
-    setup_id = _begin(actor, key, for_organization, confirmation_token, replaces, subscription, at)
+    setup_id = _begin(actor, key, for_organization, confirmation_token, replaces, subscription, checkout, at)
     reached("C2:after")
     return _go_on(actor, setup_id, at)
 
@@ -186,6 +190,7 @@ def _begin(
     confirmation_token: str,
     replaces: int | None,
     subscription: uuid.UUID | None,
+    checkout: uuid.UUID | None,
     at: datetime,
 ) -> int:
     """The row of this key, new or already there."""
@@ -193,6 +198,7 @@ def _begin(
         raise NotVisible
     user_id = None if for_organization else actor.user_id
     with tenant_atomic(actor):
+        trial = None if checkout is None else _prepared_trial(actor, checkout, for_organization)
         known = CardSetup.objects.visible_to(actor).filter(key=key).first()
         if known is not None:
             return int(known.pk)
@@ -209,6 +215,7 @@ def _begin(
             asked_by_id=actor.user_id,
             replaces=old,
             subscription=paid,
+            checkout=trial,
             confirmation_token=confirmation_token,
             created_at=at,
             updated_at=at,
@@ -219,6 +226,16 @@ def _begin(
         if made is None:
             raise NotVisible
         return int(made.pk)
+
+
+def _prepared_trial(actor: Actor, key: uuid.UUID, for_organization: bool) -> Checkout:
+    """:raises NotVisible: no such trial of this person, who pays for it themselves."""
+    found: Checkout | None = (
+        Checkout.objects.visible_to(actor).filter(kind=Checkout.Kind.TRIAL, key=key).first()
+    )
+    if found is None or for_organization:
+        raise NotVisible
+    return found
 
 
 def _go_on(actor: Actor, setup_id: int, at: datetime, *, confirms: bool = True) -> SetupOutcome:
@@ -332,6 +349,8 @@ def _keep(actor: Actor, setup: CardSetup, intent: Setup, at: datetime) -> None:
     if setup.state == State.OPEN:
         _move(setup, State.CONFIRMING, at)
     _finish(actor, setup, State.DONE, "", at)
+    if setup.checkout_id is not None:
+        start_with_card(actor=actor, checkout_id=setup.checkout_id, card=card, at=at)
 
 
 def _is_as_asked(setup: CardSetup, intent: Setup) -> bool:

@@ -10,12 +10,14 @@ from commerce.operations.renewals.expiry import expire_due
 from commerce.operations.renewals.parking import unpark
 from commerce.operations.renewals.renewing import renew_due
 from commerce.operations.renewals.sweeps import Sweeps, run_sweeps
+from commerce.operations.renewals.trials import end_trials
 
 __all__ = [
     "Charged",
     "Sweeps",
     "Swept",
     "charge_due",
+    "end_trials",
     "expire_due",
     "renew_due",
     "run_sweeps",

@@ -84,7 +84,7 @@ _ENTITIES_SQL = """
     WHERE EXISTS (
         SELECT FROM commerce_subscription s
         WHERE s.vendor_entity_id = e.id AND s.due_at <= %(at)s AND s.parked_at IS NULL
-          AND s.state <> 'deleted' AND s.channel <> 'trial' AND ({condition})
+          AND s.state <> 'deleted' AND ({condition})
     )
     ORDER BY e.id
 """
@@ -94,7 +94,7 @@ _ENTITIES_SQL = """
 DUE_SQL = """
     FROM commerce_subscription s
     WHERE s.vendor_entity_id = %(entity)s AND s.due_at <= %(at)s AND s.parked_at IS NULL
-      AND s.state <> 'deleted' AND s.channel <> 'trial' AND ({condition})
+      AND s.state <> 'deleted' AND ({condition})
       AND (s.due_at, s.id) > (%(after_due)s, %(after_id)s)
       AND (%(ids)s::bigint[] IS NULL OR s.id = ANY (%(ids)s::bigint[]))
     ORDER BY s.due_at, s.id

@@ -37,7 +37,7 @@ def _expire(take: Take) -> Batch:
 STEP = Step(
     condition=(
         "s.state IN ('expired', 'disabled')"
-        " OR (s.state = 'active' AND NOT s.recurring_billing AND s.due_at >= s.term_end)"
+        " OR (s.state = 'active' AND s.channel <> 'trial' AND NOT s.recurring_billing AND s.due_at >= s.term_end)"
     ),
     make=_expire,
 )

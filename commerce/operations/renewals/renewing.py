@@ -45,10 +45,11 @@ def _tell_higher_apps(started: list[int], at: datetime) -> None:
 STEP = Step(
     # No period begins between the end of an unpaid one and the step that ends access (product §5.6).
     condition=(
-        "s.state = 'scheduled' OR (s.state = 'active' AND (s.recurring_billing OR s.due_at < s.term_end)"
+        "s.channel <> 'trial' AND (s.state = 'scheduled'"
+        " OR (s.state = 'active' AND (s.recurring_billing OR s.due_at < s.term_end)"
         " AND (s.payment_failed_at IS NULL OR NOT EXISTS (SELECT FROM commerce_bill unpaid"
         " WHERE unpaid.subscription_id = s.id AND unpaid.status IN ('open', 'past_due')"
-        " AND unpaid.next_dunning_at <= %(at)s)))"
+        " AND unpaid.next_dunning_at <= %(at)s))))"
     ),
     make=_renew,
 )

@@ -13,6 +13,7 @@ from commerce.operations.renewals.batches import Swept
 from commerce.operations.renewals.charges import Charged, charge_due
 from commerce.operations.renewals.expiry import expire_due
 from commerce.operations.renewals.renewing import renew_due
+from commerce.operations.renewals.trials import end_trials
 from directory.operations.outbox import send_due_mails
 
 
@@ -23,6 +24,7 @@ class Sweeps:
     settled: Mapping[str, int]
     dunned: Dunned
     renewed: Swept
+    trials: Swept
     expired: Swept
     charged: Charged
     refunded: Refunded
@@ -33,11 +35,12 @@ class Sweeps:
 
 
 def run_sweeps(*, at: datetime) -> Sweeps:
-    """Run each sweep until nothing is due at `at`: settle, dun, renew, expire, charge, refund, lapse, tell, mail."""
+    """Run each sweep until nothing is due at `at`: settle, dun, renew, end trials, expire, charge, refund, lapse, tell, mail."""
     return Sweeps(
         settled=reconcile(at),
         dunned=dun_due(at=at),
         renewed=renew_due(at=at),
+        trials=end_trials(at=at),
         expired=expire_due(at=at),
         past_due=mark_past_due(at=at),
         charged=charge_due(at=at),
