@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, path
 
-from commerce.views import buying, catalogue, handovers, market, trials, webhooks
+from commerce.views import buying, catalogue, handovers, market, offer_cards, trials, webhooks
 
 app_name = "commerce"
 urlpatterns: list[URLPattern] = [
@@ -15,6 +15,8 @@ urlpatterns: list[URLPattern] = [
     path("buy/<slug:slug>/trial/", trials.start, name="trial"),
     path("buy/<slug:slug>/trial/<uuid:key>/", trials.keep_card, name="trial-card"),
     path("my/offers/<uuid:key>/", handovers.offered, name="offer"),
+    path("my/offers/<uuid:key>/card/", offer_cards.offer_card, name="offer-card"),
+    path("my/offers/<uuid:key>/card/<uuid:setup>/", offer_cards.offer_card_setup, name="offer-card-setup"),
     path("hooks/stripe/", webhooks.stripe_webhook, name="stripe-webhook"),
     path("terms/", catalogue.terms, name="terms"),
     path("privacy/", catalogue.privacy, name="privacy"),

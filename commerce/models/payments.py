@@ -388,15 +388,9 @@ class Dispute(TenantModel):
 
 class CardSetupQuerySet(ScopedQuerySet):
     def visible_to(self, actor: Actor) -> "CardSetupQuerySet":
-        """A card being added is seen by who adds it, as long as that person may pay for the payer.
-
-        Who has bought nothing yet keeps one for a first trial alone.
-        """
-        scopes = actor.scopes(Capability.PAY_BILLS)
-        condition = Q(checkout__isnull=False, user_id=actor.user_id)
-        if "own" in scopes:
-            condition |= Q(user__isnull=False, user_id=actor.user_id)
-        if "org" in scopes:
+        """A card being added is seen by who adds it; the organization's as long as that person may pay for it."""
+        condition = Q(user__isnull=False, user_id=actor.user_id)
+        if "org" in actor.scopes(Capability.PAY_BILLS):
             condition |= Q(user__isnull=True)
         return self.filter(condition, tenant_id=actor.tenant_id, asked_by_id=actor.user_id)
 

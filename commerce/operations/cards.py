@@ -167,6 +167,13 @@ def remove_card(*, actor: Actor, card_id: int, move_to: int | None, at: datetime
     return card
 
 
+def remove_all_cards(*, actor: Actor, user: User, at: datetime) -> None:
+    """Remove every card of a person who pays nothing; the sweep lets the processor forget them. Inside a transaction."""
+    rows = Card.objects.live().select_for_update().filter(tenant_id=user.tenant_id, user=user)
+    for card in rows.order_by("is_default", "pk"):
+        _remove(actor, card, at)
+
+
 def lock_paid(card: Card | None, *, also: int | None = None) -> list[Subscription]:
     """The payer's subscriptions that a card pays, also those whose open bills it pays, locked; and one more.
 

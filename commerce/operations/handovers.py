@@ -8,6 +8,7 @@ from django.conf import settings
 from django.utils.translation import gettext_lazy as _
 
 from commerce.models import Card, HandOver, Order, OrderLine, Product, Subscription
+from commerce.operations.cards import remove_all_cards
 from commerce.operations.checkouts import BillingDetails, NotEligible, TermsNotAccepted, bill_to_for
 from commerce.operations.notices import purchase_link
 from commerce.operations.subscriptions import remember
@@ -163,15 +164,9 @@ def accept_hand_over(
     """
     with tenant_atomic(actor):
         offer, subscription = _lock_offered(actor, key)
-        why = over_because(offer, subscription, at)
-        if why:
-            raise OfferOver(why)
+        _refuse_who_may_not(actor, offer, subscription, at)
         if subscription.version != version:
             raise Conflict
-        eligibility = eligibility_for(actor=actor, product=subscription.product, at=at)
-        if not eligibility.is_eligible:
-            raise NotEligible(eligibility)
-        actor.require(Capability.BUY, is_own=True, is_org=False, sees=Capability.BUY)
         if not agrees_to_terms:
             raise TermsNotAccepted
         card = Card.objects.visible_to(actor).filter(pk=card_id).first()
@@ -205,6 +200,34 @@ def accept_hand_over(
             after={"owner": owner.name, "terms_version": settings.TERMS_VERSION},
         )
         return subscription
+
+
+def require_may_accept(*, actor: Actor, key: uuid.UUID, at: datetime) -> None:
+    """Whether the person may take over what was offered, so may enter a card for it. Locks nothing.
+
+    :raises NotVisible: nothing of that key was offered to this person.
+    :raises OfferOver, NotEligible: as `accept_hand_over`.
+    """
+    with tenant_atomic(actor):
+        offer: HandOver | None = (
+            HandOver.objects.visible_to(actor)
+            .select_related("subscription__product")
+            .filter(key=key, to_user_id=actor.user_id)
+            .first()
+        )
+        if offer is None:
+            raise NotVisible
+        _refuse_who_may_not(actor, offer, offer.subscription, at)
+
+
+def _refuse_who_may_not(actor: Actor, offer: HandOver, subscription: Subscription, at: datetime) -> None:
+    why = over_because(offer, subscription, at)
+    if why:
+        raise OfferOver(why)
+    eligibility = eligibility_for(actor=actor, product=subscription.product, at=at)
+    if not eligibility.is_eligible:
+        raise NotEligible(eligibility)
+    actor.require(Capability.BUY, is_own=True, is_org=False, sees=Capability.BUY)
 
 
 def lapse_offers(*, at: datetime) -> int:
@@ -314,10 +337,21 @@ def _decide(actor: Actor, offer: HandOver, state: str, at: datetime) -> None:
     offer.decided_at = at
     offer.save(update_fields=["state", "decided_at"])
     _record(actor, offer, state, at)
+    if state != State.ACCEPTED:
+        _forget_card(actor, offer.to_user, at)
     if state != State.WITHDRAWN:
         _mail("hand_over_decided", offer, offer.from_user, at)
     if state in (State.WITHDRAWN, State.ACCEPTED):
         _mail("hand_over_decided", offer, offer.to_user, at)
+
+
+def _forget_card(actor: Actor, colleague: User, at: datetime) -> None:
+    """Whoever buys nothing and is offered nothing else has no page of cards, and no use for one."""
+    other_offers = HandOver.objects.filter(
+        tenant_id=colleague.tenant_id, to_user=colleague, state=State.OFFERED
+    )
+    if colleague.purchaser_since is None and not other_offers.exists():
+        remove_all_cards(actor=actor, user=colleague, at=at)
 
 
 _EVENTS = {

@@ -132,7 +132,7 @@ def card_setup(request: HttpRequest, key: uuid.UUID) -> HttpResponse:
         outcome = payments.finish_setup(actor=actor, key=key, at=at)
     except (Declined, NeedsAuthentication) as declined:
         code = declined.decline_code if isinstance(declined, Declined) else declined.code
-        return _form(request, QueryDict(_asked_of(setup)), problem=_not_saved(code))
+        return _form(request, QueryDict(_asked_of(setup)), problem=not_saved(code))
     except (payments.SetupEnded, PeerUnavailable) as ended:
         return _form(request, QueryDict(_asked_of(setup)), problem=Problem(str(ended), "", "card"))
     if isinstance(outcome, payments.Saved):
@@ -212,7 +212,7 @@ def _form(
         return render_page(request, "commerce/card_add.html", context, status=status)
 
 
-def _not_saved(code: str) -> Problem:
+def not_saved(code: str) -> Problem:
     if code in _NOT_THE_BANK:
         return Problem(_("The card could not be saved. Nothing was charged."), _("Try again."), "card")
     return Problem(sentence_of(code) or Declined.message, _("The card was not saved."), "card")

@@ -39,6 +39,8 @@ from directory.permissions import Capability
 from directory.queries import search_users
 
 MOST_FOUND = 20
+BILLING_NAMES = ("name", "street", "postal_code", "city", "country", "vat_number", "own_reference")
+LONGEST_TYPED = 200
 
 
 # --- The owner's page: billing/your-products/<key>/hand-over/ -------------------------------------------------
@@ -163,6 +165,11 @@ def _decide(request: HttpRequest, actor: Actor, offer: HandOver, at: datetime) -
         told = _("You declined %(product)s. %(name)s keeps it.")
         messages.success(request, told % {"product": product, "name": offer.from_user.name})
         return HttpResponseRedirect(reverse("licensing:my-licenses"))
+    if request.POST.get("action") == "card":
+        _keep_typed(request, offer)
+        return HttpResponseRedirect(
+            reverse("commerce:offer-card", args=[offer.key]), status=HTTPStatus.SEE_OTHER
+        )
     form = TakeOverForm(request.POST)
     problem = ""
     status = HTTPStatus.UNPROCESSABLE_ENTITY
@@ -186,6 +193,7 @@ def _decide(request: HttpRequest, actor: Actor, offer: HandOver, at: datetime) -
             problem, status = str(conflict), HTTPStatus.CONFLICT
             offer = handovers.offer_for(actor, offer.key)
         else:
+            request.session.pop(_typed_name(offer), None)
             messages.success(
                 request, _("You took over %(product)s. Nothing was charged.") % {"product": product}
             )
@@ -195,9 +203,18 @@ def _decide(request: HttpRequest, actor: Actor, offer: HandOver, at: datetime) -
     return _colleagues_page(request, actor, offer, at, form=form, problem=problem, status=status)
 
 
+def _keep_typed(request: HttpRequest, offer: HandOver) -> None:
+    """What was typed waits in the session while a card is entered on its own page."""
+    typed = {name: request.POST.get(name, "")[:LONGEST_TYPED] for name in BILLING_NAMES}
+    request.session[_typed_name(offer)] = typed | {"agrees": "agrees" in request.POST}
+
+
+def _typed_name(offer: HandOver) -> str:
+    return f"take_over:{offer.key}"
+
+
 def _billing(values: dict[str, Any]) -> BillingDetails:
-    names = ("name", "street", "postal_code", "city", "country", "vat_number", "own_reference")
-    return BillingDetails(**{name: values[name] for name in names})
+    return BillingDetails(**{name: values[name] for name in BILLING_NAMES})
 
 
 def _colleagues_page(
@@ -228,7 +245,7 @@ def _colleagues_page(
     context |= {
         "reasons": eligibility.reasons,
         "problem": problem,
-        "form": form or TakeOverForm(initial=_initial(actor, request.tenant.country, cards, at)),  # type: ignore[attr-defined]
+        "form": form or TakeOverForm(initial=_initial(request, actor, offer, cards, at)),
         "cards": cards,
         "status": details.status_of(subscription),
         "price": money(subscription.period_price_minor, subscription.currency),
@@ -243,14 +260,20 @@ def _colleagues_page(
     return render(request, "commerce/offer.html", context, status=status)
 
 
-def _initial(actor: Actor, country: str, cards: list[Card], at: datetime) -> dict[str, Any]:
-    """What the person typed for the last purchase, else name and country alone; the default card."""
+def _initial(
+    request: HttpRequest, actor: Actor, offer: HandOver, cards: list[Card], at: datetime
+) -> dict[str, Any]:
+    """What the person typed here or for the last purchase, else name and country alone; the card just added."""
+    country = request.tenant.country  # type: ignore[attr-defined]
     initial: dict[str, Any] = {"name": actor.label, "country": country}
     saved = checkouts.last_bill_to(actor=actor, at=at)
     if saved is not None:
         names = ("name", "street", "postal_code", "city", "country", "vat_number")
         initial |= {name: getattr(saved, name) for name in names}
-    return initial | {"card": cards[0].pk if cards else None}
+    initial |= request.session.get(_typed_name(offer), {})
+    numbers = [card.pk for card in cards]
+    added = _number(request.GET.get("card", ""))
+    return initial | {"card": added if added in numbers else next(iter(numbers), None)}
 
 
 # --- What a former owner still reads ----------------------------------------------------------------------------

@@ -229,8 +229,18 @@ def trial_card(world: World) -> dict[str, dict[str, Any]]:
     return {kind: {"slug": "visio-plan-1", "key": key} for kind, key in world.trial_cards.items()}
 
 
+def offer_setup(world: World) -> dict[str, dict[str, Any]]:
+    """A card being added for an offer is seen by whoever it was offered to, and who adds it."""
+    return {
+        kind: {"key": world.offers[kind], "setup": world.setups.get(kind, uuid.uuid4())}
+        for kind in world.offers
+    }
+
+
 EXAMPLES = {
     "commerce:offer": offer,
+    "commerce:offer-card": offer,
+    "commerce:offer-card-setup": offer_setup,
     "commerce:product": product,
     "commerce:buy": product,
     "commerce:trial": product,
@@ -315,6 +325,8 @@ EXPLICIT = {
     "licensing:give-back": lambda actor, kind: False,  # nobody of this world holds a license
     "licensing:app": lambda actor, kind: None if kind != MISSING else False,  # 403 by the license check
     "commerce:offer": lambda actor, kind: kind == OWN and actor.is_purchaser,  # whoever it was offered to
+    "commerce:offer-card": lambda actor, kind: kind == OWN and actor.is_purchaser,
+    "commerce:offer-card-setup": lambda actor, kind: kind == OWN and actor.is_purchaser,
     "commerce:checkout": lambda actor, kind: kind == OWN and actor.is_purchaser,
     "commerce:trial-card": lambda actor, kind: kind == OWN and actor.is_purchaser,
     "commerce:confirmation": lambda actor, kind: kind == OWN and actor.is_purchaser,

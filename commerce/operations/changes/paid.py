@@ -92,9 +92,9 @@ def begin(
             return known
         subscription = lock_subscription(actor, key)
         # Two posts of one page at once: the second waited for the lock, and finds what the first made.
-        known = mine.filter(key=intent).first()
-        if known is not None:
-            return known
+        made: Checkout | None = mine.filter(key=intent).first()
+        if made is not None:
+            return made
         require_may_manage(actor, subscription)
         if subscription.is_on_account:
             raise NotVisible

@@ -248,7 +248,7 @@ def _bring_back(
         amount_minor=amount_minor,
     )
     before = {"state": subscription.state, "unit_price_minor": subscription.unit_price_minor}
-    _begin(subscription, term, unit_price_minor)
+    _begin(subscription, term, unit_price_minor, at)
     facts = {
         "order": str(order.key),
         "quantity": subscription.quantity,
@@ -294,7 +294,7 @@ def _bring_back(
     return Placed(order, subscription, bill)
 
 
-def _begin(subscription: Subscription, term: Term, unit_price_minor: int) -> None:
+def _begin(subscription: Subscription, term: Term, unit_price_minor: int, at: datetime) -> None:
     """Active in that term, as if it had never ended: nothing of the end is left, and it renews again."""
     changes = {
         "state": State.ACTIVE,
@@ -314,6 +314,7 @@ def _begin(subscription: Subscription, term: Term, unit_price_minor: int) -> Non
         "payment_failed_at": None,
         "next_try_at": None,
         "pay_by_at": None,
+        "next_reminder_at": at,
         "parked_at": None,
         "parked_reason": "",
         "version": subscription.version + 1,

@@ -18,6 +18,7 @@ from commerce.gateways import Declined, NeedsAuthentication, Rejected, Retryable
 from commerce.gateways.declines import sentence_of
 from commerce.models import Card, CardSetup, Checkout
 from commerce.operations import cards
+from commerce.operations.handovers import require_may_accept
 from commerce.operations.payments.customers import customer_of
 from commerce.operations.payments.kinds import start_with_card
 from commerce.operations.payments.outcomes import ActionNeeded, Pending, facts_of
@@ -73,14 +74,17 @@ def save_card(
     replaces: int | None = None,
     subscription: uuid.UUID | None = None,
     checkout: uuid.UUID | None = None,
+    offer: uuid.UUID | None = None,
 ) -> SetupOutcome:
     """Keep the card of a browser's confirmation token; asked again with the same `key`, the same outcome.
 
     `key` is made by the page that asks. `replaces`: a card whose place the new one takes. `subscription`: one that
-    the new card pays from now on. `checkout`: a prepared trial, started in the moment in which the card is kept;
-    who has bought nothing yet may keep a card for that. Opens its own short transactions, since it calls the processor.
+    the new card pays from now on. `checkout`: a prepared trial, started in the moment in which the card is kept.
+    `offer`: a purchase that a colleague offers. For either, who has bought nothing yet may keep a card. Opens its own
+    short transactions, since it calls the processor.
 
     :raises NotVisible: the actor does not pay for that payer, or does not see what is named.
+    :raises OfferOver, NotEligible: the actor cannot take over what was offered.
     :raises NotAllowed, PaidOnAccount, NothingToPay: the subscription is not the actor's to pay by card.
     :raises Malformed: no card details; or card and subscription are not the payer's.
     :raises Declined, NeedsAuthentication: the bank said no; nothing was kept.
@@ -88,7 +92,9 @@ def save_card(
     """
     if not confirmation_token or len(confirmation_token) > 80:
         raise Malformed(_("Enter the details of a card."), field="card")
-    if checkout is None:
+    if offer is not None and not for_organization:
+        require_may_accept(actor=actor, key=offer, at=at)
+    elif checkout is None:
         actor.require(
             Capability.PAY_BILLS,
             is_own=not for_organization,
