@@ -13,8 +13,8 @@ from commerce.models import Bill, Card, Order, RefundAttempt, Subscription
 from commerce.operations.orders import Placed
 from config.kit.actors import Actor
 from config.kit.tenancy import tenant_atomic
-from directory.models import Tenant, User
-from directory.operations.mail import queue_mail
+from directory.models import OutgoingMail, Tenant, User
+from directory.operations.mail import mails, queue_mail, queue_mails
 from directory.permissions import Role
 
 # The last instant of a half-open period, so that people read its last day.
@@ -211,12 +211,19 @@ def queue_renewal_receipt(*, bill: Bill, card: Card | None, at: datetime, recove
     `recovered`: it had failed before, and the mail says first that all is well again. The first bill after a trial
     says first that it turned paid.
     """
+    queue_mails(renewal_receipt(bill=bill, card=card, recovered=recovered, at=at))
+
+
+def renewal_receipt(
+    *, bill: Bill, card: Card | None, at: datetime, recovered: bool = False
+) -> list[OutgoingMail]:
+    """What `queue_renewal_receipt` queues; a sweep collects many."""
     subscription: Subscription = bill.subscription
     if bill.type == Bill.Type.TRIAL_CONVERSION and not recovered:
         kind = "trial_converted"
     else:
         kind = "payment_recovered" if recovered else "renewal_receipt"
-    queue_mail(
+    return mails(
         kind,
         event_key=bill.number,
         to=_payers(bill),
@@ -360,10 +367,8 @@ def payment_methods_link() -> str:
 
 
 def _about(subscription: Subscription) -> dict[str, Any]:
-    with tenant_atomic(subscription.tenant_id):
-        organization = Tenant.objects.get(pk=subscription.tenant_id).name
     return {
-        "organization": organization,
+        "organization": subscription.tenant.name,
         "vendor": subscription.vendor_entity.name,
         "product": subscription.product.name,
         "quantity": subscription.quantity,

@@ -6,6 +6,7 @@ And giving back: commit the attempt > ask > record.
 from commerce.operations.payments.attempts import GIVES_UP_AFTER
 from commerce.operations.payments.bills import BillOutcome, BillPaid, finish_bill, last_refusal, pay_bill
 from commerce.operations.payments.charging import ChargeResult, charge_bill, put_off, take_due_bills
+from commerce.operations.payments.groups import charge_bills
 from commerce.operations.payments.outcomes import ActionNeeded, Outcome, Paid, Pending
 from commerce.operations.payments.paying import finish_checkout, pay_change, pay_checkout
 from commerce.operations.payments.reconciling import (
@@ -42,6 +43,7 @@ __all__ = [
     "SetupOutcome",
     "abandon_checkouts",
     "charge_bill",
+    "charge_bills",
     "finish_bill",
     "finish_checkout",
     "finish_setup",

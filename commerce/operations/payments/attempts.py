@@ -41,7 +41,14 @@ class KeyOutlived(DomainError):
     code = "interrupted"
 
 
-def begin(
+def begin(**facts: Any) -> PaymentAttempt:
+    """Write the attempt that `prepare` makes (R2), inside the transaction that locked its cause."""
+    attempt = prepare(**facts)
+    attempt.save(force_insert=True)
+    return attempt
+
+
+def prepare(
     *,
     actor: Actor,
     cause: Checkout | Bill,
@@ -51,7 +58,7 @@ def begin(
     card_id: str = "",
     on_session: bool = False,
 ) -> PaymentAttempt:
-    """Write the attempt (R2), leased to the caller; inside the transaction that locked its cause."""
+    """An attempt to be written, with a new key, leased to the caller."""
     attempt = PaymentAttempt(
         tenant_id=actor.tenant_id,
         checkout=cause if isinstance(cause, Checkout) else None,
@@ -68,7 +75,6 @@ def begin(
         leased_until=Now() + settings.CHARGE_LEASE,
     )
     attempt.params_hash = _hash(creation_params(attempt))
-    attempt.save(force_insert=True)
     return attempt
 
 

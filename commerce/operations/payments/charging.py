@@ -45,10 +45,10 @@ def take_due_bills(*, at: datetime, limit: int) -> list[int]:
     return ids
 
 
-def put_off(*, bill_id: int) -> None:
-    """Keep an open bill out of the sweeps for the length of a lease: it was asked about and had no answer."""
+def put_off(*, bill_ids: list[int]) -> None:
+    """Keep open bills out of the sweeps for the length of a lease: they were asked about and had no answer."""
     with atomic():
-        Bill.objects.open().filter(pk=bill_id).update(leased_until=Now() + settings.CHARGE_LEASE)
+        Bill.objects.open().filter(pk__in=bill_ids).update(leased_until=Now() + settings.CHARGE_LEASE)
 
 
 def charge_bill(*, bill_id: int, at: datetime, is_leased: bool = False) -> ChargeResult:

@@ -101,7 +101,7 @@ def _record(
     is_paid = intent.status == "succeeded"
     if attempt.state in PaymentAttempt.FINAL:
         return is_paid and not _is_accounted_for(attempt)
-    if not _is_as_agreed(attempt, intent):
+    if not is_as_agreed(attempt, intent):
         _park(actor, attempt, intent, at)
         return False
     if is_paid:
@@ -135,7 +135,7 @@ def facts_of(decline: Declined | NeedsAuthentication) -> tuple[str, str]:
     return "auth", AUTHENTICATION
 
 
-def _is_as_agreed(attempt: PaymentAttempt, intent: Intent) -> bool:
+def is_as_agreed(attempt: PaymentAttempt, intent: Intent) -> bool:
     """I-17: amount, currency, customer and origin are those of our own row."""
     metadata = intent.metadata or {}
     return (

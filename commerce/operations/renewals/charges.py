@@ -7,15 +7,18 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 
-from django import db
 from django.conf import settings
 
 from commerce.gateways import stripe
-from commerce.operations.payments import GIVES_UP_AFTER, ChargeResult, charge_bill, put_off, take_due_bills
+from commerce.operations.payments import GIVES_UP_AFTER, ChargeResult, charge_bills, put_off, take_due_bills
 from config.kit.rate import Pace
 from config.kit.tenancy import connection, use_login
 
 logger = logging.getLogger(__name__)
+
+# How many bills one lane takes at once, when all lanes are open. More save little, and a worker that is killed
+# leaves so many a lane to be asked about again.
+GROUP = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +52,12 @@ def charge_due(*, at: datetime, limit: int | None = None, seconds: float | None 
 
 
 class _Round:
-    """One sweep: lanes that each take the next bill, charge it, and go on until none is due.
+    """One sweep: lanes that each take the next bills, charge them, and go on until none is due.
 
-    The first lane is the caller's thread. Every answer doubles how many there may be, up to `CHARGES_AT_ONCE`;
-    a question without an answer leaves one, and some such in a row end the sweep. It is the circuit breaker,
-    too: a later sweep begins with one bill, and the first answer opens the other lanes again.
+    The first lane is the caller's thread, and begins with one bill. Answers double how many lanes there may be,
+    up to `CHARGES_AT_ONCE`, and then how many bills each takes, up to `GROUP`; a question without an answer
+    leaves one lane and one bill, and some such in a row end the sweep. It is the circuit breaker, too: in an
+    outage every sweep asks about few bills, and the first answer opens it again.
     """
 
     def __init__(self, at: datetime, limit: int | None, seconds: float | None) -> None:
@@ -66,7 +70,7 @@ class _Round:
         self._helpers: list[Future[None]] = []
         self._asked: set[int] = set()
         self._results: list[ChargeResult] = []
-        self._lanes = self._most_lanes = 1
+        self._lanes = self._most_lanes = self._size = 1
         self._in_a_row = 0
         self._is_over = self._has_more = False
 
@@ -94,70 +98,71 @@ class _Round:
     def _lane(self, *, is_first: bool) -> None:
         try:
             with stripe.paced(self._pace):
-                while (bill_id := self._next(is_first)) is not None:
-                    self._note(self._charge(bill_id))
+                while bill_ids := self._next(is_first):
+                    self._note(self._charge(bill_ids))
         except BaseException:
             with self._lock:
                 self._is_over = True
             raise
 
-    def _next(self, is_first: bool) -> int | None:
-        """A leased bill that this sweep has not asked about; None when this lane is to end."""
-        while self._may_begin(is_first):
-            leased = take_due_bills(at=self._at, limit=1)
+    def _next(self, is_first: bool) -> list[int]:
+        """Leased bills that this sweep has not asked about; none when this lane is to end."""
+        while size := self._may_begin(is_first):
+            leased = take_due_bills(at=self._at, limit=size)
             with self._lock:
-                if leased and leased[0] not in self._asked:
-                    self._asked.add(leased[0])
-                    self._open_a_lane()
-                    return leased[0]
+                # Asked in this sweep already: so long ago that its time to wait is over.
+                fresh = [bill_id for bill_id in leased if bill_id not in self._asked]
+                self._asked.update(fresh)
                 if self._left is not None:
-                    self._left += 1
-            if not leased:
-                return None
-            # Asked in this sweep, so long ago that its time to wait is over.
-        return None
+                    self._left += size - len(fresh)
+                if fresh:
+                    self._open_a_lane()
+            if fresh or not leased:
+                return fresh
+        return []
 
-    def _may_begin(self, is_first: bool) -> bool:
+    def _may_begin(self, is_first: bool) -> int:
+        """How many bills the lane may take now."""
         with self._lock:
             is_late = self._ends_at is not None and time.monotonic() >= self._ends_at
             if self._left == 0 or is_late:
                 self._has_more = True
-                return False
+                return 0
             if self._is_over:
-                return False
+                return 0
             if self._lanes > self._most_lanes and not is_first:
                 self._lanes -= 1
-                return False
-            if self._left is not None:
-                self._left -= 1
-            return True
+                return 0
+            if self._left is None:
+                return self._size
+            size = min(self._size, self._left)
+            self._left -= size
+            return size
 
     def _open_a_lane(self) -> None:
         if self._lanes < self._most_lanes and not self._is_over:
             self._lanes += 1
             self._helpers.append(self._pool.submit(self._help))
 
-    def _charge(self, bill_id: int) -> ChargeResult:
-        try:
-            result = charge_bill(bill_id=bill_id, at=self._at, is_leased=True)
-            if result == "pending":
-                # So that the same few are not the first of every sweep, and the last.
-                put_off(bill_id=bill_id)
-            return result
-        except db.Error:
-            # A lock held for too long, a value refused: this bill is tried again later, the others go on. When
-            # the database is away, taking the next one says so.
-            logger.exception("Bill %s could not be charged", bill_id)
-            connection().close_if_unusable_or_obsolete()
-            return "pending"
-
-    def _note(self, result: ChargeResult) -> None:
+    def _charge(self, bill_ids: list[int]) -> dict[int, ChargeResult]:
+        results = charge_bills(bill_ids=bill_ids, at=self._at)
         with self._lock:
-            self._results.append(result)
-            if result == "pending":
-                self._in_a_row += 1
-                self._most_lanes = 1
+            self._asked.difference_update(set(bill_ids) - results.keys())
+        pending = [bill_id for bill_id, result in results.items() if result == "pending"]
+        if pending:
+            # So that the same few are not the first of every sweep, and the last.
+            put_off(bill_ids=pending)
+        return results
+
+    def _note(self, results: dict[int, ChargeResult]) -> None:
+        with self._lock:
+            for result in results.values():
+                self._results.append(result)
+                self._in_a_row = self._in_a_row + 1 if result == "pending" else 0
+            if self._in_a_row:
+                self._most_lanes = self._size = 1
                 self._is_over = self._is_over or self._in_a_row >= GIVES_UP_AFTER
-            else:
-                self._in_a_row = 0
+            elif self._most_lanes < settings.CHARGES_AT_ONCE:
                 self._most_lanes = min(2 * self._most_lanes, settings.CHARGES_AT_ONCE)
+            else:
+                self._size = min(2 * self._size, GROUP)
