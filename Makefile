@@ -38,7 +38,7 @@ reset: setup ## forget the demo's data, keys and ports
 drill: setup ## kill workers in 1,000 renewals, race 50 times for seats, restore a backup (NAME=seats for one)
 	$(if $(filter-out renewals seats backup,$(NAME)),$(error No such drill: $(NAME)))
 ifneq ($(filter renewals,$(DRILLS)),)
-	DRILL_SUBSCRIPTIONS=$(or $(SUBSCRIPTIONS),1000) $(VENV_PYTHON) -m pytest -n 2 -v tests/faults/test_killed_renewals.py $(ARGS)
+	DRILL_SUBSCRIPTIONS=$(or $(SUBSCRIPTIONS),1000) $(VENV_PYTHON) -m pytest -n 2 -v tests/faults/test_killed_renewals.py tests/faults/test_killed_charges.py $(ARGS)
 endif
 ifneq ($(filter seats,$(DRILLS)),)
 	DRILL_RACES=$(or $(RACES),50) $(VENV_PYTHON) -m pytest -n 2 -v tests/concurrency/test_last_seats.py $(ARGS)

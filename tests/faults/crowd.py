@@ -5,14 +5,17 @@ import threading
 import traceback
 import uuid
 from collections import Counter
+from collections.abc import Callable
 from datetime import datetime
 
 from commerce.models import Bill, BillLine, BillSeries, OrderLine, Payment, Subscription
-from commerce.operations.payments import Paid, pay_checkout
-from commerce.operations.renewals import run_sweeps
+from commerce.operations.dunning import dun_due
+from commerce.operations.payments import Paid, pay_checkout, reconcile
+from commerce.operations.renewals import charge_due, expire_due, renew_due
 from config.invariants import Violation, violations
 from config.kit import faults
 from config.kit.tenancy import atomic, connection, use_login
+from directory.models import OutgoingMail
 from tests.factories import actor_of, make_checkout, make_tenant, make_user
 from tests.processor import card_token, charges_by_bill
 
@@ -67,17 +70,30 @@ def _copy[M: (Subscription, OrderLine, Bill, BillLine, Payment)](row: M, **chang
     return copy
 
 
-def sweep_in_a_process(*, at: datetime, fault: str = "") -> int:
-    """Run every sweep in a process of its own, which dies at `fault`; its exit status, -9 when killed.
+def bill_and_charge(at: datetime) -> None:
+    """R0 to R7: the sweeps over periods and money, each until nothing is due. Receipts are queued and not sent."""
+    reconcile(at)
+    dun_due(at=at)
+    renew_due(at=at)
+    expire_due(at=at)
+    charge_due(at=at)
+
+
+def in_a_process(work: Callable[[], object], *, fault: str = "") -> int:
+    """Do work in a process of its own, which dies at `fault`; its exit status, -9 when killed.
 
     The child works in a new thread: connections to the servers belong to a thread, so none is shared.
     """
-    child = start_sweep(at=at, fault=fault)
+    return ended(start(work, fault=fault))
+
+
+def ended(child: int) -> int:
+    """The exit status of a child, once it is there."""
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def start_sweep(*, at: datetime, fault: str = "") -> int:
-    """Start `sweep_in_a_process` without waiting; its process id."""
+def start(work: Callable[[], object], *, fault: str = "") -> int:
+    """Start `in_a_process` without waiting; its process id."""
     child = os.fork()
     if child:
         return child
@@ -85,7 +101,7 @@ def start_sweep(*, at: datetime, fault: str = "") -> int:
     try:
         os.environ[faults.VARIABLE] = fault
         done: list[object] = []
-        worker = threading.Thread(target=lambda: done.append(run_sweeps(at=at)))
+        worker = threading.Thread(target=lambda: done.append(work()))
         worker.start()
         worker.join()
         code = 0 if done else 1
@@ -112,10 +128,12 @@ def bills_by_subscription() -> Counter[int]:
 
 
 def assert_each_is_billed_and_charged_once(subscriptions: list[Subscription], *, at: datetime) -> None:
-    """One paid bill for each beside the purchase's, one charge of each at the processor, nothing broken."""
+    """For each one paid bill beside the purchase's, one charge at the processor, one receipt; nothing broken."""
     assert bills_by_subscription() == {each.pk: 1 for each in subscriptions}
     with use_login("worker"):
         numbers = list(Bill.objects.exclude(type="purchase").values_list("number", "status"))
+        receipts = OutgoingMail.objects.filter(kind="renewal_receipt").values_list("context__bill_number")
+        assert sorted(number for (number,) in receipts) == sorted(number for number, _ in numbers)
     assert {status for _, status in numbers} == {"paid"}
     assert charges_by_bill() == {"": 1, **{number: 1 for number, _ in numbers}}
     assert broken(at) == []
