@@ -10,10 +10,12 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from unittest import mock
+from urllib.parse import urlsplit
 
 import django
 import httpx
@@ -27,6 +29,7 @@ from config.demo import throwaway
 from config.demo.environment import Kept, issuers, key_settings, processor_command
 from config.demo.migrated import TEST_DATABASE, create_copy
 from config.demo.processes import ChildFailed, spawn, stop
+from config.demo.servers import SUPERUSER
 
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
 
@@ -122,10 +125,32 @@ def django_db_setup(
     """Prepare the databases of all three logins: the app's and the worker's mirror the owner's."""
     with django_db_blocker.unblock():
         prepared = setup_databases(verbosity=0, interactive=False, keepdb=django_db_keepdb)
-    yield
+    with _emptied_by_rows() if os.environ["OWN_POSTGRES"] else nullcontext():
+        yield
     if not django_db_keepdb:
         with django_db_blocker.unblock():
             teardown_databases(prepared, verbosity=0)
+
+
+@contextmanager
+def _emptied_by_rows() -> Iterator[None]:
+    """Let every test that commits be followed by `tests.emptying` instead of Django's truncating."""
+    from django.db import connections
+    from django.test import TransactionTestCase
+
+    from tests.emptying import Emptier
+
+    run = Path(os.environ["RUN_DIR"])
+    owner = urlsplit(os.environ["DATABASE_OWNER_URL"])
+    password = Kept(run / "kept.json").password(SUPERUSER)
+    database = connections["owner"].settings_dict["NAME"]
+    emptier = Emptier(f"postgresql://{SUPERUSER}:{password}@{owner.hostname}:{owner.port}/{database}")
+
+    def empty(_case: TransactionTestCase) -> None:
+        emptier.empty()
+
+    with closing(emptier), mock.patch.object(TransactionTestCase, "_fixture_teardown", empty):
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)
