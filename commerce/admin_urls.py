@@ -19,7 +19,6 @@ from commerce.views import (
 
 urlpatterns = [
     path("billing/your-products/", subscriptions.your_products, name="your-products"),
-    path("billing/your-products/counts/", subscriptions.your_products_counts, name="your-products-counts"),
     path("billing/your-products/<uuid:key>/seats/", seats.seats, name="seats"),
     path("billing/your-products/<uuid:key>/plan/", plans.plan, name="plan"),
     path("billing/your-products/<uuid:key>/scheduled/", plans.revoke, name="revoke-change"),

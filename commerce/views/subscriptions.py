@@ -71,22 +71,8 @@ def your_products(request: HttpRequest) -> HttpResponse:
         "q": request.GET.get("q", ""),
         "kept": [(name, value) for name, value in _kept(request.GET) if name in ("channel", "sort")],
     }
-    counts = queries.counts_of(rows)
-    context["chips"] = _chips(request.GET, chosen, counts)
-    if counts.total > keyset.COUNT_LIMIT:
-        context["counts_address"] = f"counts/{_address(request.GET)}"
+    context["chips"] = _chips(request.GET, chosen, queries.counts_of(rows))
     return render_page(request, "commerce/your_products.html", context)
-
-
-@access.requires(sees=Capability.SEE_PURCHASES)
-def your_products_counts(request: HttpRequest) -> HttpResponse:
-    """The channel buttons with every count, asked for after the rows of a list of more than 10,000."""
-    actor: Actor = request.actor  # type: ignore[attr-defined]
-    chosen = parse_filter(request.GET, queries.products_by_id())
-    counts = queries.counts_of(queries.rows_for(actor, chosen), exactly=True)
-    return render_page(
-        request, "commerce/_channel_buttons.html", {"chips": _chips(request.GET, chosen, counts)}
-    )
 
 
 def sees_all(actor: Actor) -> bool:
@@ -228,22 +214,20 @@ def _address(params: QueryDict, *without: str, **more: str) -> str:
     return "?" + urlencode([*_kept(params, *without), *more.items()])
 
 
-def _chips(params: QueryDict, chosen: queries.Filter, counts: queries.Counts) -> list[dict[str, Any]]:
-    """The channel buttons; a count that was not asked for yet is empty."""
+def _chips(params: QueryDict, chosen: queries.Filter, counts: dict[str, int]) -> list[dict[str, Any]]:
+    """The channel buttons, each with how many rows it would show."""
     first = {
         "label": _("All"),
         "hint": _("central and self-service"),
         "address": _address(params, "channel"),
-        "count": keyset.shown_count(counts.total, keyset.COUNT_LIMIT),
+        "count": keyset.shown_count(sum(counts.values()), keyset.COUNT_LIMIT),
         "is_current": not chosen.channels,
     }
     return [first] + [
         {
             "label": label,
             "address": _address(params, "channel", channel=channel),
-            "count": ""
-            if (count := counts.by_channel[channel]) is None
-            else keyset.shown_count(count, keyset.COUNT_LIMIT),
+            "count": keyset.shown_count(counts[channel], keyset.COUNT_LIMIT),
             "is_current": channel in chosen.channels,
         }
         for channel, label in CHANNEL_BUTTONS

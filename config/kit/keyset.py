@@ -97,11 +97,6 @@ def _after(names: Sequence[str], values: Sequence[Any], *, ascending: bool) -> Q
     return condition
 
 
-def count_up_to(queryset: QuerySet[Any], limit: int = COUNT_LIMIT) -> int:
-    """How many rows, reading at most `limit` + 1 of them."""
-    return int(queryset.order_by().values("pk")[: limit + 1].count())
-
-
 def shown_count(count: int, limit: int = COUNT_LIMIT) -> str:
     """`10,000+` above the limit."""
     return f"{limit:,}+" if count > limit else f"{count:,}"
