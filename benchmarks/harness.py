@@ -9,6 +9,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import median
 
+from django.conf import settings
+from django.http import HttpRequest
+from django.test import Client, override_settings
+
+from config.kit.tenancy import tenant_atomic
+from directory.models import User
+from directory.sign_in import start_session
+
 type Measure = Callable[[], float]
 
 ROUNDS = 5
@@ -64,6 +72,25 @@ def print_figures(**figures: float | int | str) -> None:
         for name, value in figures.items()
     )
     print(" ".join(shown), flush=True)
+
+
+def plain_files() -> override_settings:
+    """Static files under their own names: nothing is collected for a benchmark."""
+    plain = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
+    return override_settings(STORAGES=settings.STORAGES | {"staticfiles": plain})
+
+
+def signed_in(user: User) -> Client:
+    """A browser in which the person has signed in."""
+    host = settings.PUBLIC_URL.split("://", 1)[1]
+    client = Client(headers={"host": host})
+    request = HttpRequest()
+    request.session = client.session
+    with tenant_atomic(user.tenant_id):
+        start_session(request, user)
+    request.session.save()
+    client.cookies[settings.SESSION_COOKIE_NAME] = str(request.session.session_key)
+    return client
 
 
 def _spread(values: tuple[float, ...]) -> str:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from config.demo import migrated
 from config.demo.environment import (
@@ -15,9 +16,11 @@ from config.demo.environment import (
     Kept,
     database_passwords,
     key_settings,
+    processor_command,
     refuse_live_keys,
 )
-from config.demo.servers import Postgres, Valkey
+from config.demo.processes import ChildFailed, spawn, stop
+from config.demo.servers import Postgres, Valkey, port_is_free
 
 _PREFIX = "seatkeeper-run-"
 
@@ -74,6 +77,25 @@ def servers(
             postgres.stop()
             postgres.remove()
             shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def processor(settings: Mapping[str, str]) -> Iterator[None]:
+    """The card processor that `settings`, as `servers` yields them, name; it forgets all when it ends.
+
+    :raises ChildFailed: it did not start.
+    """
+    folder = Path(settings["RUN_DIR"])
+    log = folder / "processor.log"
+    process = spawn(processor_command(settings, folder / "processor"), log=log)
+    try:
+        while port_is_free(urlsplit(settings["STRIPE_API_BASE"]).port or 0):
+            if process.poll() is not None:
+                raise ChildFailed("processor", f"ended with code {process.returncode}", log)
+            time.sleep(0.1)
+        yield
+    finally:
+        stop(process)
 
 
 def _postgres(folder: Path, kept: Kept, *, durable: bool) -> Postgres:

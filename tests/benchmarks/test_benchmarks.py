@@ -24,6 +24,8 @@ BENCHMARKS: Mapping[str, tuple[str, list[str]]] = {
         "--clients 2 --seconds 0.1 --rounds 1 --given 50 --people 500",
         ["ratio_1", "ratio_16_one", "ratio_16_spread", "ratio_given"],
     ),
+    "charge": ("--bills 6 --tenants 2 --rounds 1", ["ratio"]),
+    "checkout": ("--orders 30 --purchases 1 --rounds 1", ["ratio", "queries"]),
     "renewals": (
         "--due 40 --scale 100 --small 20 --tenants 5 --rounds 1",
         ["ratio", "ratio_scale"],
