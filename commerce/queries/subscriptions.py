@@ -20,7 +20,11 @@ from directory.permissions import Capability
 # Up to so many hits of a search are looked up one by one.
 FEW = 1_000
 
-CHANNELS = (Subscription.Channel.CENTRAL, Subscription.Channel.SELF_SERVICE, Subscription.Channel.TRIAL)
+CHANNELS: tuple[str, ...] = (
+    Subscription.Channel.CENTRAL,
+    Subscription.Channel.SELF_SERVICE,
+    Subscription.Channel.TRIAL,
+)
 
 # Name in the address -> the indexed column that sorts.
 SORTS: Mapping[str, str] = {
