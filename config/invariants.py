@@ -57,6 +57,9 @@ _LIVE = "type IN ('purchase', 'renewal', 'monthly_charge', 'trial_conversion') A
 
 # Whatever pays for a period: a reactivation pays for the one that it begins.
 _BILLED = _LIVE.replace("'trial_conversion'", "'trial_conversion', 'reactivation'")
+_EVER_BILLED = _BILLED.replace(
+    "status NOT IN ('credited', 'void')", "status <> 'void' AND credits_id IS NULL"
+)
 # A refund that the bank sent back is undone by a row of its own.
 _RETURNED = "CASE WHEN r.reverses_id IS NULL THEN r.amount_minor ELSE -r.amount_minor END"
 
@@ -273,11 +276,15 @@ INVARIANTS: tuple[Invariant, ...] = (
     Invariant(
         "I-11",
         "billed periods follow one another without gap or overlap; a reactivation may begin anew",
+        # One that was credited was billed too: what is never paid of an ended subscription leaves no gap.
         f"""
         SELECT * FROM (
-            SELECT subscription_id, number, type, period_start, lag(period_end) OVER
-                   (PARTITION BY subscription_id ORDER BY period_start, id) AS previous_end
-              FROM commerce_bill WHERE {_BILLED}
+            SELECT subscription_id, type, period_start, lag(period_end) OVER
+                   (PARTITION BY subscription_id ORDER BY period_start, period_end) AS previous_end
+              FROM (SELECT DISTINCT ON (subscription_id, period_start, period_end)
+                           subscription_id, period_start, period_end, type
+                      FROM commerce_bill WHERE {_EVER_BILLED}
+                     ORDER BY subscription_id, period_start, period_end, id) each_once
         ) periods WHERE period_start <> previous_end AND type <> 'reactivation'
         """,  # noqa: S608
     ),

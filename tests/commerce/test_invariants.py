@@ -7,9 +7,13 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from commerce.models import Subscription
+from commerce.hooks import Deletion
+from commerce.models import Bill, Subscription
+from commerce.operations.bills import book_payment, lock_bill
+from commerce.operations.dunning import credit_uncollected
 from commerce.operations.renewals import renew_due
 from config.invariants import INVARIANTS, WrongLogin, violations
+from config.kit.actors import Actor
 from config.kit.tenancy import atomic, connection, use_login
 from tests.factories import (
     AT,
@@ -22,6 +26,8 @@ from tests.factories import (
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "owner", "worker"])
 
 LATER = AT + timedelta(days=32)
+FIRST_RENEWAL = "SELECT min(id) FROM commerce_bill WHERE type = 'renewal'"
+GAPLESS = "billed periods follow one another without gap or overlap; a reactivation may begin anew"
 
 
 @pytest.fixture
@@ -128,6 +134,44 @@ def test_finds_what_a_hand_has_broken(sound: Subscription, number: str, statemen
     execute(statement)
 
     assert number in numbers()
+
+
+def test_a_period_that_was_credited_leaves_no_gap(sound: Subscription) -> None:
+    """Of three renewals that nobody charged the owner pays the last; the others are credited at the deletion."""
+    at = LATER + timedelta(days=60)
+    renew_due(at=at)
+    with use_login("worker"), atomic():
+        latest = lock_bill(Bill.objects.filter(subscription=sound).latest("period_start").pk)
+        book_payment(
+            actor=Actor.system(sound.tenant_id),
+            bill=latest,
+            attempt=None,
+            charge_id="ch_by_hand",
+            received_at=at,
+            at=at,
+        )
+        credit_uncollected(Deletion([sound.pk], at))
+
+    assert list(credited(sound)) == ["credited", "credited"]
+    assert GAPLESS not in rules(at)
+
+
+def test_finds_a_gap_between_two_periods(sound: Subscription) -> None:
+    renew_due(at=LATER + timedelta(days=31))
+    execute(f"DELETE FROM commerce_billline WHERE bill_id = ({FIRST_RENEWAL})")
+    execute(f"DELETE FROM commerce_bill WHERE id = ({FIRST_RENEWAL})")
+
+    assert GAPLESS in rules(LATER)
+
+
+def credited(subscription: Subscription) -> list[str]:
+    with use_login("worker"):
+        rows = Bill.objects.filter(subscription=subscription, type="renewal", paid_minor=0)
+        return list(rows.values_list("status", flat=True))
+
+
+def rules(at: Any) -> set[str]:
+    return {violation.rule for violation in violations(at=at, only=["I-11"])}
 
 
 def test_finds_a_charge_that_waits_and_one_that_is_overdue(sound: Subscription) -> None:
