@@ -7,7 +7,7 @@ SHELL := /bin/sh
 unexport PYTHONDONTWRITEBYTECODE
 .DELETE_ON_ERROR:
 .SILENT:
-.PHONY: help setup run test check bench reset drill migrations
+.PHONY: help setup run test check bench reset drill simulate migrations
 
 help: ## list the targets
 	sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r name what; do \
@@ -46,6 +46,10 @@ endif
 ifneq ($(filter backup,$(DRILLS)),)
 	$(VENV_PYTHON) -m config.demo.drill
 endif
+
+simulate: setup ## live random histories (SEEDS=200 YEARS=3; SEED=17 for one again, WITHOUT="4 9" its steps)
+	exec $(VENV_PYTHON) -m tests.simulation --seeds $(or $(SEEDS),20) --years $(or $(YEARS),3) \
+		$(if $(FIRST),--first $(FIRST)) $(if $(SEED),--seed $(SEED)) $(if $(WITHOUT),--without $(WITHOUT)) $(ARGS)
 
 migrations: setup ## write the migrations that changed models need (ARGS="--name ...")
 	exec $(VENV_PYTHON) -m config.demo.run_with_servers -- manage.py makemigrations $(ARGS)
