@@ -10,7 +10,7 @@ from celery.exceptions import SoftTimeLimitExceeded
 
 from commerce.operations import expiring_cards, handovers, payments, renewals
 from commerce.operations.dunning import dun_due
-from commerce.operations.on_account import mark_past_due
+from commerce.operations.on_account import mark_past_due, tell_of_bills
 from config.kit import clock
 from config.kit.tenancy import connection, use_login
 
@@ -56,6 +56,14 @@ def refund() -> None:
     refunded = payments.settle_refunds(at=_now(), limit=CHARGES_A_RING)
     if refunded.done + refunded.failed == CHARGES_A_RING:
         refund.delay()
+
+
+@shared_task(name="commerce.remind")
+def remind() -> None:
+    """Announce renewals, ends and rises of the price, and tell of bills on account."""
+    at = _now()
+    renewals.remind_due(at=at)
+    tell_of_bills(at=at)
 
 
 @shared_task(name="commerce.notice_expiring_cards")

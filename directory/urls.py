@@ -2,13 +2,15 @@
 
 from django.urls import URLPattern, path
 
-from directory.views import accounts, sign_in
+from directory.views import accounts, notifications, sign_in
 
 app_name = "directory"
 urlpatterns: list[URLPattern] = [
     path("sign-in/", sign_in.sign_in, name="sign-in"),
     path("sign-out/", sign_in.sign_out, name="sign-out"),
     path("my/accounts/", accounts.accounts, name="accounts"),
+    path("my/notifications/", notifications.notifications, name="notifications"),
+    path("my/notifications/off/<str:token>/", notifications.switch_off_by_link, name="switch-off"),
     path("accounts/oidc/<str:key>/login/", sign_in.provider_login, name="provider-login"),
     path("accounts/oidc/<str:key>/login/callback/", sign_in.provider_callback, name="provider-callback"),
 ]

@@ -112,7 +112,8 @@ def note_payment(*, actor: Actor, bill: Bill, at: datetime) -> bool:
         subscription.disabled_at = None
         subscription.disabled_reason = ""
         subscription.due_at = subscription.period_end
-        fields += ["state", "disabled_at", "disabled_reason", "due_at"]
+        subscription.next_reminder_at = at
+        fields += ["state", "disabled_at", "disabled_reason", "due_at", "next_reminder_at"]
     subscription.save(update_fields=fields)
     remember(subscription, "payment_recovered", actor=actor, at=at, bill=bill.number)
     if was_disabled:
@@ -257,7 +258,10 @@ def _due(at: datetime) -> BillQuerySet:
     is_told = ~Q(decline_kind="soft") & Q(dunning_step__lt=dunning.END)
     has_no_try = Q(charge_due_at__isnull=True) | Q(charge_due_at__gt=at)
     return Bill.objects.open().filter(
-        is_told | Q(dunning_step=dunning.END), has_no_try, next_dunning_at__lte=at
+        is_told | Q(dunning_step=dunning.END),
+        has_no_try,
+        collection=Bill.Collection.CARD,
+        next_dunning_at__lte=at,
     )
 
 

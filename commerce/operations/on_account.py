@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from django.conf import settings
 from django.utils.translation import gettext_lazy as _
 
 from commerce.models import Bill, Payment, PaymentAttempt
@@ -9,10 +10,11 @@ from commerce.operations.bills import book_payment, lock_bill
 from commerce.operations.subscriptions import remember
 from config.kit.actors import Actor
 from config.kit.errors import Conflict, Malformed, NotVisible
-from config.kit.tenancy import atomic, use_login
+from config.kit.tenancy import atomic, connection, use_login
 from directory.models import AuditEntry
 from directory.operations.audit import entry as audit_entry
 from directory.operations.audit import record_all
+from directory.operations.mail import QUEUE_SQL
 
 # So many bills become past due in one transaction.
 BATCH = 500
@@ -79,11 +81,75 @@ def mark_past_due(*, at: datetime) -> int:
                     .order_by("due_at", "id")
                     .select_for_update(of=["self"], no_key=True, skip_locked=True)[:BATCH]
                 )
-                Bill.objects.filter(pk__in=[bill.pk for bill in due]).update(status=Bill.Status.PAST_DUE)
+                Bill.objects.filter(pk__in=[bill.pk for bill in due]).update(
+                    status=Bill.Status.PAST_DUE, next_dunning_at=at
+                )
                 record_all([_entry(bill, at) for bill in due])
             total += len(due)
             if len(due) < BATCH:
                 return total
+
+
+def tell_of_bills(*, at: datetime, limit: int = BATCH) -> int:
+    """Tell who pays of each bill on account: issued, due in 7 days, and overdue; how many mails.
+
+    Overdue is told on the day, and 7, 21 and 35 days later; access is never cut by it. `dunning_step` counts what was
+    told. A bill of added licenses was told by their own mail. In batches of one statement, under the worker's login.
+    """
+    told = 0
+    with use_login("worker"):
+        while True:
+            with atomic(), connection().cursor() as cursor:
+                cursor.execute(_TELL, {"at": at, "limit": limit, "public_url": settings.PUBLIC_URL})
+                looked_at, mails = cursor.fetchone()
+            told += mails
+            if looked_at < limit:
+                return told
+
+
+# Steps: 1 issued, 2 due soon, 3 and on: overdue. One that was issued long before this was told of is not told now.
+_TELL = f"""
+WITH soon AS MATERIALIZED (
+    SELECT b.id, CASE WHEN b.due_at <= %(at)s + interval '7 days' THEN 2 ELSE 1 END AS step
+       FROM commerce_bill b
+      WHERE b.status = 'open' AND b.collection = 'on_account' AND b.credits_id IS NULL AND b.due_at > %(at)s
+        AND b.dunning_step < CASE WHEN b.due_at <= %(at)s + interval '7 days' THEN 2 ELSE 1 END
+      ORDER BY b.due_at, b.id LIMIT %(limit)s FOR NO KEY UPDATE SKIP LOCKED
+), late AS MATERIALIZED (
+    SELECT b.id, greatest(b.dunning_step, 2) + 1 AS step
+       FROM commerce_bill b
+      WHERE b.status = 'past_due' AND b.collection = 'on_account' AND b.credits_id IS NULL
+        AND b.next_dunning_at <= %(at)s
+      ORDER BY b.next_dunning_at, b.id LIMIT %(limit)s FOR NO KEY UPDATE SKIP LOCKED
+), due AS MATERIALIZED (
+    SELECT * FROM soon UNION ALL SELECT * FROM late
+), moved AS (
+    UPDATE commerce_bill b
+       SET dunning_step = d.step,
+           next_dunning_at = CASE WHEN d.step = 3 THEN %(at)s + interval '7 days'
+                                  WHEN d.step IN (4, 5) THEN %(at)s + interval '14 days' END
+      FROM due d WHERE b.id = d.id
+), mail AS MATERIALIZED (
+    SELECT b.tenant_id, b.payer_id AS owner_id, b.number || ':' || d.step AS event_key,
+           CASE d.step WHEN 1 THEN 'bill_issued' WHEN 2 THEN 'bill_due' ELSE 'bill_overdue' END AS kind,
+           jsonb_build_object(
+               'organization', tenant.name, 'vendor', entity.name, 'product', product.name,
+               'bill_number', b.number, 'currency', b.currency, 'subtotal_minor', b.subtotal_minor,
+               'tax_name', b.tax_name, 'tax_rate', trim_scale(b.tax_rate)::text, 'tax_minor', b.tax_minor,
+               'total_minor', b.total_minor - b.credited_minor, 'due_at', b.due_at, 'issued_at', b.issued_at,
+               'period_start_at', b.period_start, 'period_last_at', b.period_end - interval '1 microsecond',
+               'time_zone', s.time_zone, 'bank_account', entity.bank_account,
+               'link', %(public_url)s || '/admin/billing/bills/' || b.number || '/') AS context
+      FROM due d
+      JOIN commerce_bill b ON b.id = d.id
+      JOIN commerce_subscription s ON s.id = b.subscription_id
+      JOIN commerce_product product ON product.id = s.product_id
+      JOIN directory_tenant tenant ON tenant.id = b.tenant_id
+      JOIN commerce_vendorentity entity ON entity.id = b.vendor_entity_id
+     WHERE d.step <> 1 OR b.type <> 'add_seats' AND b.issued_at > %(at)s - interval '3 days'
+), mails AS ({QUEUE_SQL.format(source="mail")})
+SELECT (SELECT count(*) FROM due), (SELECT count(*) FROM mails)
+"""  # noqa: S608
 
 
 def _entry(bill: Bill, at: datetime) -> AuditEntry:

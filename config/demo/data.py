@@ -4,6 +4,7 @@ Loading twice changes nothing; an interrupted load goes on where it stopped. Pur
 card processor peer, so that one must be up.
 """
 
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -11,13 +12,29 @@ from datetime import datetime, timedelta
 import httpx
 from django.conf import settings
 from django.core.management import call_command
+from django.db.models import Q
 
-from commerce.models import Agreement, AgreementPrice, Checkout, Market, Plan, Price, Product, Subscription
+from commerce.models import (
+    Agreement,
+    AgreementPrice,
+    Bill,
+    Card,
+    CardSetup,
+    Checkout,
+    Market,
+    Plan,
+    Price,
+    Product,
+    Subscription,
+    Trial,
+)
 from commerce.operations.checkouts import BillingDetails, save_checkout, start_checkout
 from commerce.operations.orders import purchase_centrally
-from commerce.operations.payments import Paid, pay_checkout
+from commerce.operations.payments import Paid, Saved, pay_checkout, save_card
 from commerce.operations.recurring import set_recurring_billing
 from commerce.operations.renewals.sweeps import run_sweeps
+from commerce.operations.trials import Choice, start_trial_with_card, start_trial_without_card
+from commerce.queries.quotes import quote_for
 from config.demo import people
 from config.demo.environment import client_of, issuers
 from config.kit.actors import Actor
@@ -34,6 +51,10 @@ from policies.operations.policies import set_contact_text, set_product_policy
 
 OPENED = timedelta(days=150)
 DORA_LEFT = timedelta(days=10)
+# As long before its day a bill on account is told of again.
+BILL_DUE_TOLD = timedelta(days=7)
+# The processor keeps this card, and its bank declines every charge.
+NEVER_PAYS = "pm_card_chargeCustomerFail"
 
 # What the organization pays under its agreement, of the list price.
 AGREED_SHARE = 0.82
@@ -50,6 +71,27 @@ class Purchase:
     days_ago: int
     holders: Sequence[str] = ()
     renews: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A card that takes the place of another and that no bank pays by, so many days ago."""
+
+    buyer: str
+    product: str
+    days_ago: int
+
+
+@dataclass(frozen=True, slots=True)
+class FirstTrial:
+    """A trial that somebody started so many days ago; with the card that the person has, or without one."""
+
+    person: str
+    product: str
+    quantity: int
+    days_ago: int
+    with_card: bool
+    holders: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +120,13 @@ BY_CARD = (
     Purchase("dora", "power-apps-per-user", (12, 1), 3, 75, ("dirk",)),
     Purchase("sam", "visio-plan-1", (1, 1), 1, 40),
     Purchase("pat", "power-bi-premium-per-user", (1, 1), 2, 12, (), renews=False),
+    Purchase("pat", "visio-plan-2", (1, 1), 2, 36, ("diana",)),
+)
+# Its renewal failed some days ago, and is tried again.
+FAILURES = (Failure("pat", "visio-plan-2", 20),)
+TRIALS = (
+    FirstTrial("pat", "power-automate-rpa", 3, 20, with_card=True, holders=("erik",)),
+    FirstTrial("sam", "project-plan-1", 1, 8, with_card=False),
 )
 
 
@@ -225,12 +274,29 @@ def _walk(tenant: Tenant, at: datetime) -> None:
         for purchase in BY_CARD:
             if purchase.days_ago == days_ago:
                 _buy(tenant, purchase, today)
+        for failure in FAILURES:
+            if failure.days_ago == days_ago:
+                _let_fail(tenant, failure, today)
+        for trial in TRIALS:
+            if trial.days_ago == days_ago:
+                _try(tenant, trial, today)
         if today.date() == (at - DORA_LEFT).date():
             _leave(tenant, "dora", today)
-        with use_login("worker"):
-            is_due = Subscription.objects.filter(due_at__lte=today).exists()
-        if is_due or not days_ago:
+        if has_work(today) or not days_ago:
             run_sweeps(at=today)
+
+
+def has_work(at: datetime) -> bool:
+    """Whether a sweep has something to do on that day, so that idle days need none."""
+    with use_login("worker"):
+        open_bills = Bill.objects.open()
+        return (
+            Subscription.objects.filter(Q(due_at__lte=at) | Q(next_reminder_at__lte=at)).exists()
+            or open_bills.filter(Q(charge_due_at__lte=at) | Q(next_dunning_at__lte=at)).exists()
+            or open_bills.filter(
+                collection=Bill.Collection.ON_ACCOUNT, status=Bill.Status.OPEN, due_at__lte=at + BILL_DUE_TOLD
+            ).exists()
+        )
 
 
 def _actor(tenant: Tenant, name: str, at: datetime) -> Actor:
@@ -283,13 +349,7 @@ def _buy(tenant: Tenant, purchase: Purchase, at: datetime) -> None:
         key=checkout.key,
         plan=plan,
         quantity=purchase.quantity,
-        billing=BillingDetails(
-            name=actor.label,
-            street="Keizersgracht 100",
-            postal_code="1015 AA",
-            city="Amsterdam",
-            country="NL",
-        ),
+        billing=_billing(actor),
         takes_first_license=True,
         agrees_to_terms=True,
         seen_total_minor=checkout.total_minor,
@@ -334,6 +394,66 @@ def _assign(actor: Actor, subscription: Subscription, names: Sequence[str], at: 
         )
 
 
+def _let_fail(tenant: Tenant, failure: Failure, at: datetime) -> None:
+    """Another card pays a purchase from now on, one that is declined when it is charged."""
+    actor = _actor(tenant, failure.buyer, at)
+    with tenant_atomic(actor):
+        subscription = Subscription.objects.select_related("card").get(
+            tenant=tenant, product__slug=failure.product, purchaser_id=actor.user_id
+        )
+        setups = CardSetup.objects.filter(subscription=subscription).exists()
+    if setups:
+        return
+    outcome = save_card(
+        actor=actor,
+        key=uuid.uuid4(),
+        for_organization=False,
+        confirmation_token=_card(NEVER_PAYS),
+        subscription=subscription.key,
+        at=at,
+    )
+    if not isinstance(outcome, Saved):
+        raise TypeError(f"{failure.buyer}'s other card ended as {outcome!r}")
+
+
+def _try(tenant: Tenant, trial: FirstTrial, at: datetime) -> None:
+    plan = _plan(trial.product, (1, 1))
+    actor = _actor(tenant, trial.person, at)
+    with tenant_atomic(actor):
+        if Trial.objects.filter(tenant=tenant, user_id=actor.user_id, product=plan.product).exists():
+            return
+        market = Market.objects.get(pk=tenant.country)
+        total = quote_for(
+            plan=plan, quantity=trial.quantity, market=market, time_zone=tenant.time_zone, at=at
+        ).total_minor
+        card = Card.objects.visible_to(actor).filter(is_default=True).first()
+    choice = Choice(plan.product, plan, trial.quantity, total)
+    if not trial.with_card:
+        started = start_trial_without_card(actor=actor, choice=choice, agrees_to_terms=True, at=at)
+    elif card is None:
+        raise LookupError(f"{trial.person} has no card")
+    else:
+        started = start_trial_with_card(
+            actor=actor,
+            choice=choice,
+            card_id=card.pk,
+            billing=_billing(actor),
+            agrees_to_terms=True,
+            at=at,
+        )
+    _assign(_actor(tenant, trial.person, at), started, trial.holders, at)
+
+
+def _billing(actor: Actor) -> BillingDetails:
+    return BillingDetails(
+        name=actor.label,
+        street="Keizersgracht 100",
+        postal_code="1015 AA",
+        city="Amsterdam",
+        country="NL",
+    )
+
+
 def _leave(tenant: Tenant, name: str, at: datetime) -> None:
     contoso = people.tenant("contoso")
     user = _find(tenant, contoso, contoso.person(name))
@@ -341,12 +461,12 @@ def _leave(tenant: Tenant, name: str, at: datetime) -> None:
         disable_user(actor=_actor(tenant, "uma", at), user_id=user.pk, at=at)
 
 
-def _card() -> str:
-    """A confirmation token of the test card 4242…, as a browser would make it."""
+def _card(kind: str = "pm_card_visa") -> str:
+    """A confirmation token of a test card, 4242… unless said, as a browser would make it."""
     answer = httpx.post(
         f"{settings.STRIPE_API_BASE}/v1/test_helpers/confirmation_tokens",
         auth=(settings.STRIPE_SECRET_KEY, ""),
-        data={"payment_method": "pm_card_visa"},
+        data={"payment_method": kind},
         timeout=30,
     )
     answer.raise_for_status()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from directory.models import OutgoingMail, User
+from directory.models import MailPreference, OutgoingMail, User
 
 
 class AttachmentFailed(Exception):
@@ -46,6 +46,7 @@ QUEUE_SQL = """
        AND NOT EXISTS (SELECT FROM directory_mailpreference p
                         WHERE p.user_id = reader.id AND p.kind = m.kind AND NOT p.is_on)
     ON CONFLICT (event_key) DO NOTHING
+    RETURNING 1
 """
 
 type Attach = Callable[[OutgoingMail], list[Attachment]]
@@ -103,5 +104,14 @@ def mails(
 
 
 def queue_mails(rows: Iterable[OutgoingMail]) -> None:
-    """Queue many mails at once; one whose event was told already is left out. One statement."""
-    OutgoingMail.objects.bulk_create(rows, ignore_conflicts=True)
+    """Queue many mails at once; one whose event was told already is left out, and one of a kind that the person
+    switched off. Two statements."""
+    wanted = list(rows)
+    off = set(
+        MailPreference.objects.filter(
+            user_id__in={row.to_user_id for row in wanted}, kind__in={row.kind for row in wanted}, is_on=False
+        ).values_list("user_id", "kind")
+    )
+    OutgoingMail.objects.bulk_create(
+        [row for row in wanted if (row.to_user_id, row.kind) not in off], ignore_conflicts=True
+    )

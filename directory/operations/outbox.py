@@ -25,6 +25,7 @@ from config.kit.faults import reached
 from config.kit.tenancy import atomic, use_login
 from directory.models import OutgoingMail
 from directory.operations.mail import AttachmentFailed, attachments_of
+from directory.operations.preferences import switch_off_link
 
 log = logging.getLogger(__name__)
 
@@ -72,24 +73,34 @@ def wait_after(tries: int) -> timedelta:
 
 def message_of(mail: OutgoingMail) -> EmailMultiAlternatives:
     """The mail as it goes out, in the recipient's language."""
-    context = {**_with_instants(mail.context), "public_url": settings.PUBLIC_URL, "subject": ""}
+    off = switch_off_link(mail)
+    context = {**_with_instants(mail.context), "public_url": settings.PUBLIC_URL, "subject": "", "off": off}
     with override(mail.language):
         subject = " ".join(_render(f"mail/{mail.kind}.subject.txt", context).split())
         context["subject"] = subject
         text = _render(f"mail/{mail.kind}.txt", context).strip() + "\n"
         html = _render(f"mail/{mail.kind}.html", context)
+        if off:
+            text = f"{text}\n{_render('mail/_off.txt', context).strip()}\n"
         attachments = attachments_of(mail)
     message = EmailMultiAlternatives(
         subject=subject,
         body=text,
         from_email=settings.DEFAULT_FROM_EMAIL,
         to=[mail.to_address],
-        headers={"Message-ID": _message_id(mail), "Auto-Submitted": "auto-generated"},
+        headers={"Message-ID": _message_id(mail), "Auto-Submitted": "auto-generated", **_one_click(off)},
     )
     message.attach_alternative(html, "text/html")
     for attachment in attachments:
         message.attach(attachment.name, attachment.content, attachment.media_type)
     return message
+
+
+def _one_click(off: str) -> dict[str, str]:
+    """What lets a mail program offer to switch off these mails (RFC 8058)."""
+    if not off:
+        return {}
+    return {"List-Unsubscribe": f"<{off}>", "List-Unsubscribe-Post": "List-Unsubscribe=One-Click"}
 
 
 def _take_next(at: datetime) -> OutgoingMail | None:

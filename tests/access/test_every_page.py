@@ -211,6 +211,10 @@ def provider(world: World) -> dict[str, dict[str, Any]]:
     return {MISSING: {"key": "no-such-provider"}}
 
 
+def token(world: World) -> dict[str, dict[str, Any]]:
+    return {MISSING: {"token": "no-such-token"}}
+
+
 def offer(world: World) -> dict[str, dict[str, Any]]:
     return {kind: {"key": key} for kind, key in world.offers.items()}
 
@@ -249,6 +253,7 @@ EXAMPLES = {
     "commerce:confirmation": checkout,
     "licensing:app": product,
     "licensing:give-back": purchase,
+    "directory:switch-off": token,
     "directory:provider-login": provider,
     "directory:provider-callback": provider,
     "portal:subscription": purchase,
@@ -331,6 +336,7 @@ EXPLICIT = {
     "commerce:trial-card": lambda actor, kind: kind == OWN and actor.is_purchaser,
     "commerce:confirmation": lambda actor, kind: kind == OWN and actor.is_purchaser,
     "portal:pay-change": lambda actor, kind: kind == OWN and actor.is_purchaser,
+    "directory:notifications": lambda actor, kind: not actor.is_partner,
     "directory:accounts": None,  # GET is everybody's, POST asks for an account of one's own
 }
 
@@ -487,7 +493,7 @@ def test_without_a_csrf_token_nothing_is_posted(world):
     user, _acting = world.people["global_admin"]
     client = client_of(user)
     client.handler.enforce_csrf_checks = True
-    exempt = {"commerce:stripe-webhook"}
+    exempt = {"commerce:stripe-webhook", "directory:switch-off"}
     for name, route, _callback in ADDRESSES:
         if name not in exempt:
             kwargs = next(iter(EXAMPLES[name](world).values())) if "<" in route else {}

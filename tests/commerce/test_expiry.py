@@ -9,7 +9,8 @@ from commerce.hooks import Deletion
 from commerce.models import Product, Subscription, SubscriptionEvent
 from commerce.operations.renewals import expire_due, renew_due
 from config.kit.tenancy import use_login
-from directory.models import AuditEntry, User
+from directory.models import AuditEntry, OutgoingMail, User
+from directory.operations.outbox import message_of
 from licensing.models import Assignment
 from tests.factories import make_self_service_subscription, make_tenant, make_user
 
@@ -166,3 +167,19 @@ def test_a_deletion_that_a_higher_app_cannot_follow_is_parked_alone(
     after = fresh(ending)
     assert (after.state, after.assigned) == ("disabled", 1)
     assert "commerce_subscription_seats" in after.parked_reason
+
+
+def test_who_owns_it_is_told_when_it_expires_and_when_access_ends(ending: Subscription, alice: User) -> None:
+    for at in (APRIL_10, MAY_10, AUGUST_8):
+        expire_due(at=at)
+        expire_due(at=at)
+
+    with use_login("worker"):
+        rows = list(OutgoingMail.objects.filter(kind="expired").order_by("id"))
+    subjects = [message_of(row).subject for row in rows]
+    assert [row.to_user_id for row in rows] == [alice.pk, alice.pk]
+    assert subjects == [
+        "Power BI Pro has expired: access ends on 10 May 2026",
+        "Access to Power BI Pro has ended",
+    ]
+    assert "8 Aug 2026" in message_of(rows[1]).body

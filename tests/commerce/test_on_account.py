@@ -7,10 +7,11 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from commerce.models import Bill, Payment, PaymentAttempt, Subscription, SubscriptionEvent
-from commerce.operations.on_account import mark_past_due
+from commerce.operations.on_account import mark_past_due, tell_of_bills
 from config.invariants import violations
 from config.kit.tenancy import tenant_atomic
-from directory.models import AuditEntry
+from directory.models import AuditEntry, OutgoingMail
+from directory.operations.outbox import message_of
 from tests.factories import (
     AT,
     make_central_subscription,
@@ -123,3 +124,57 @@ def test_an_open_card_bill_is_not_touched() -> None:
 
     assert mark_past_due(at=AT + timedelta(days=400)) == 0
     assert the_bill(subscription).status == "paid"
+
+
+def told(subscription: Subscription) -> list[tuple[str, str]]:
+    """Kind and day of every mail about a bill."""
+    with tenant_atomic(subscription.tenant_id):
+        rows = OutgoingMail.objects.filter(kind__startswith="bill_").order_by("id")
+        return [(row.kind, f"{row.created_at:%m-%d}") for row in rows]
+
+
+def test_the_admins_are_told_when_it_is_issued_due_and_overdue_each_time_once(central: Subscription) -> None:
+    for day in range(80):
+        at = AT + timedelta(days=day)
+        mark_past_due(at=at)
+        tell_of_bills(at=at)
+        tell_of_bills(at=at)
+
+    # Issued on 10 March with 30 days to pay.
+    assert told(central) == [
+        ("bill_issued", "03-10"),
+        ("bill_due", "04-02"),
+        ("bill_overdue", "04-09"),
+        ("bill_overdue", "04-16"),
+        ("bill_overdue", "04-30"),
+        ("bill_overdue", "05-14"),
+    ]
+    assert the_bill(central).next_dunning_at is None
+    with tenant_atomic(central.tenant_id):
+        assert Subscription.objects.get(pk=central.pk).state == "active"
+        messages = [message_of(row) for row in OutgoingMail.objects.filter(kind__startswith="bill_")]
+    assert messages[0].subject == "Bill SK-NL-2026-000001 for Power BI Pro: €242.00"
+    assert "9 Apr 2026" in messages[1].body
+    assert "Nobody loses access because of it." in messages[2].body
+    for message in messages:
+        assert "/admin/billing/bills/SK-NL-2026-000001/" in message.body
+    assert violations(at=AT, only=["I-15", "I-19"]) == []
+
+
+def test_nothing_more_is_told_of_a_bill_that_is_paid(central: Subscription) -> None:
+    tell_of_bills(at=AT)
+    call_command("book_payment", "SK-NL-2026-000001", reference="12", stdout=StringIO())
+
+    for day in (25, 31, 60):
+        mark_past_due(at=AT + timedelta(days=day))
+        tell_of_bills(at=AT + timedelta(days=day))
+
+    assert told(central) == [("bill_issued", "03-10")]
+
+
+def test_a_bill_by_card_is_never_told_of_as_one_on_account(central: Subscription) -> None:
+    make_self_service_subscription(make_user(central.tenant))
+
+    tell_of_bills(at=AT)
+
+    assert len(told(central)) == 1

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from commerce.models import Bill, Subscription
+from commerce.models import Bill, Subscription, Trial
 from config.demo import data
 from config.invariants import violations
 from config.kit.clock import now
@@ -47,16 +47,26 @@ def test_loading_twice_makes_the_demo_once_with_a_past_that_was_walked_through()
         ("power-apps-per-user", "Dora"): (3, 2, "active", True),
         ("visio-plan-1", "Sam"): (1, 1, "active", True),
         ("power-bi-premium-per-user", "Pat"): (2, 1, "active", False),
+        ("visio-plan-2", "Pat"): (2, 2, "active", True),
+        ("power-automate-rpa", "Pat"): (3, 2, "active", True),
+        ("project-plan-1", "Sam"): (1, 1, "active", False),
     }
     assert _purchases() == first
     with use_login("worker"):
         assert Bill.objects.count() == bills
         assert Tenant.objects.count() == 10
         assert User.objects.get(email="dora@contoso.example").status == "disabled"
-        assert Assignment.objects.live().count() == 22
+        assert Assignment.objects.live().count() == 27
         pat = Bill.objects.filter(
             payer__email="pat@contoso.example", subscription__product__slug="power-bi-pro"
         )
         assert {bill.status for bill in pat} == {"paid"}
         assert pat.count() in (4, 5)
+        failed = Subscription.objects.get(product__slug="visio-plan-2")
+        assert failed.payment_failed_at is not None
+        assert failed.next_try_at is not None
+        assert list(Trial.objects.order_by("id").values_list("kind", "product__slug")) == [
+            ("card", "power-automate-rpa"),
+            ("free", "project-plan-1"),
+        ]
     assert violations(at=datetime.now(UTC)) == []

@@ -8,6 +8,7 @@ from commerce.operations.renewals.batches import Swept
 from commerce.operations.renewals.charges import Charged, charge_due
 from commerce.operations.renewals.expiry import expire_due
 from commerce.operations.renewals.parking import unpark
+from commerce.operations.renewals.reminding import remind_due
 from commerce.operations.renewals.renewing import renew_due
 from commerce.operations.renewals.sweeps import Sweeps, run_sweeps
 from commerce.operations.renewals.trials import end_trials
@@ -19,6 +20,7 @@ __all__ = [
     "charge_due",
     "end_trials",
     "expire_due",
+    "remind_due",
     "renew_due",
     "run_sweeps",
     "unpark",

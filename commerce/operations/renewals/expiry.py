@@ -8,6 +8,7 @@ from django.conf import settings
 from commerce.hooks import Deletion, subscriptions_deleted
 from commerce.operations.renewals.batches import Batch, Place, Step, Swept, Take, sweep
 from commerce.operations.renewals.parking import AUDIT_SQL, HISTORY_SQL
+from commerce.operations.renewals.telling import ABOUT_SQL, JOIN_SQL, QUEUE_SQL, parameters
 from commerce.periods import DAYS_LATER_SQL
 from config.kit.tenancy import connection
 
@@ -17,14 +18,14 @@ def expire_due(*, at: datetime, limit: int | None = None) -> Swept:
 
     Each state's length counts from the instant at which the one before was due to end, however late the sweep:
     what a page showed as the next date is the next date. Assignments of deleted ones end in the same
-    transaction (`commerce.hooks.subscriptions_deleted`).
+    transaction (`commerce.hooks.subscriptions_deleted`). Who owns it is told when it expires and when access ends.
     """
     return sweep(STEP, at=at, limit=limit or settings.RENEWAL_BATCH)
 
 
 def _expire(take: Take) -> Batch:
     with connection().cursor() as cursor:
-        cursor.execute(_EXPIRE, take.parameters | {"correlation": uuid.uuid4().hex})
+        cursor.execute(_EXPIRE, take.parameters | parameters() | {"correlation": uuid.uuid4().hex})
         rows = cursor.fetchall()
     if not rows:
         return Batch(0, 0, None)
@@ -66,6 +67,13 @@ WITH due AS MATERIALIZED (
     SELECT tenant_id, id, key, label, code, jsonb_build_object('since', due_at, 'until', next_due) AS facts,
            jsonb_build_object('state', was) AS before, jsonb_build_object('state', code) AS after
       FROM next
-), history AS ({HISTORY_SQL.format(source="told")}), audit AS ({AUDIT_SQL.format(source="told")})
+), history AS ({HISTORY_SQL.format(source="told")}), audit AS ({AUDIT_SQL.format(source="told")}), mail AS MATERIALIZED (
+    SELECT s.tenant_id, 'expired' AS kind, s.owner_user_id AS owner_id,
+           s.key || ':' || n.code || ':' || to_char(n.due_at AT TIME ZONE 'UTC', 'YYYY-MM-DD') AS event_key,
+           {ABOUT_SQL} || jsonb_build_object('stage', n.code, 'since_at', n.due_at, 'until_at', n.next_due,
+                                             'holders', s.assigned) AS context
+      FROM next n JOIN commerce_subscription s ON s.id = n.id {JOIN_SQL}
+     WHERE n.code <> 'deleted'
+), mails AS ({QUEUE_SQL.format(source="mail")})
 SELECT id, due_at, code FROM next
 """  # noqa: S608

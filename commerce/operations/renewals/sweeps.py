@@ -7,11 +7,12 @@ from datetime import datetime
 from commerce.operations.dunning import Dunned, dun_due
 from commerce.operations.expiring_cards import notice_expiring_cards
 from commerce.operations.handovers import lapse_offers
-from commerce.operations.on_account import mark_past_due
+from commerce.operations.on_account import mark_past_due, tell_of_bills
 from commerce.operations.payments import Refunded, reconcile, settle_refunds
 from commerce.operations.renewals.batches import Swept
 from commerce.operations.renewals.charges import Charged, charge_due
 from commerce.operations.renewals.expiry import expire_due
+from commerce.operations.renewals.reminding import remind_due
 from commerce.operations.renewals.renewing import renew_due
 from commerce.operations.renewals.trials import end_trials
 from directory.operations.outbox import send_due_mails
@@ -32,6 +33,8 @@ class Sweeps:
     mails: int
     expiring_cards: int = 0
     past_due: int = 0
+    told_of_bills: int = 0
+    reminded: int = 0
 
 
 def run_sweeps(*, at: datetime) -> Sweeps:
@@ -42,7 +45,9 @@ def run_sweeps(*, at: datetime) -> Sweeps:
         renewed=renew_due(at=at),
         trials=end_trials(at=at),
         expired=expire_due(at=at),
+        reminded=remind_due(at=at),
         past_due=mark_past_due(at=at),
+        told_of_bills=tell_of_bills(at=at),
         charged=charge_due(at=at),
         refunded=settle_refunds(at=at),
         lapsed_offers=lapse_offers(at=at),
