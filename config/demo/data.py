@@ -294,7 +294,9 @@ def has_work(at: datetime) -> bool:
             Subscription.objects.filter(Q(due_at__lte=at) | Q(next_reminder_at__lte=at)).exists()
             or open_bills.filter(Q(charge_due_at__lte=at) | Q(next_dunning_at__lte=at)).exists()
             or open_bills.filter(
-                collection=Bill.Collection.ON_ACCOUNT, status=Bill.Status.OPEN, due_at__lte=at + BILL_DUE_TOLD
+                Q(due_at__lte=at) | Q(due_at__lte=at + BILL_DUE_TOLD, dunning_step__lt=2),
+                collection=Bill.Collection.ON_ACCOUNT,
+                status=Bill.Status.OPEN,
             ).exists()
         )
 
