@@ -4,12 +4,17 @@ The 404 page is the same bytes for what is missing and what belongs to somebody 
 token, path or name.
 """
 
+import sys
 from typing import Any
 
+from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 
 from config.kit.errors import DomainError
+
+# Seconds, in which a restarted database is back.
+DATABASE_RETRY_AFTER = "30"
 
 
 def render_error(request: HttpRequest, error: DomainError) -> HttpResponse:
@@ -36,6 +41,10 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
+    """A mistake of ours; 503 where the database is away, full, or kept us waiting for too long (F-07, F-08)."""
+    if isinstance(sys.exception(), OperationalError | InterfaceError):
+        body = render_to_string("errors/503.html")
+        return HttpResponse(body, status=503, headers={"Retry-After": DATABASE_RETRY_AFTER})
     return HttpResponse(render_to_string("errors/500.html"), status=500)
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from commerce.models import PaymentAttempt, Subscription
 from config.kit.tenancy import use_login
+from directory.models import OutgoingMail
 from tests.faults.crowd import (
     DOSE,
     assert_each_is_billed_and_charged_once,
@@ -85,6 +86,7 @@ def test_ten_deliveries_of_one_task_bill_and_charge_once() -> None:
 
 
 def test_after_three_days_without_beat_everything_due_is_processed_once() -> None:
+    """F-04: nobody loses access, and nobody is written to but about what was charged."""
     subscriptions = crowd(max(DOSE, 50), at=MARCH)
     back = APRIL + timedelta(days=3)
     with use_login("worker"):
@@ -95,9 +97,11 @@ def test_after_three_days_without_beat_everything_due_is_processed_once() -> Non
     assert_each_is_billed_and_charged_once(subscriptions, at=back)
     with use_login("worker"):
         assert set(Subscription.objects.values_list("state", "assigned", "parked_at")) == before
+        assert set(OutgoingMail.objects.values_list("kind", flat=True)) == {"receipt", "renewal_receipt"}
 
 
 def test_three_missed_months_are_billed_in_order_each_once() -> None:
+    """F-04."""
     subscriptions = crowd(5, at=MARCH)
     back = datetime(2026, 6, 20, tzinfo=UTC)
 
