@@ -68,6 +68,8 @@ def facts_for(*, actor: Actor, product: Product, at: datetime) -> Facts:
 
 
 def _had_trial(actor: Actor, product: Product) -> bool:
+    if actor.user_id is None:
+        return False
     return Trial.objects.filter(tenant_id=actor.tenant_id, user_id=actor.user_id, product=product).exists()
 
 

@@ -54,6 +54,8 @@ class Subject:
 
 def preferences_of(actor: Actor) -> dict[str, bool]:
     """Every kind that can be switched off, and whether the person gets it. One query."""
+    if actor.user_id is None:
+        return dict.fromkeys(SWITCHABLE, True)
     with tenant_atomic(actor):
         off = set(
             MailPreference.objects.filter(

@@ -21,8 +21,9 @@ from commerce.models import (
     SubscriptionEvent,
     Trial,
 )
+from commerce.operations.cancellations import quote_cancellation
 from commerce.operations.checkouts import BillingDetails, NotEligible, PriceChanged, TermsNotAccepted
-from commerce.operations.payments import ActionNeeded, Saved, finish_setup, save_card
+from commerce.operations.payments import ActionNeeded, Saved, finish_setup, reconcile, save_card
 from commerce.operations.recurring import TrialWithoutCard, set_recurring_billing
 from commerce.operations.renewals import charge_due, end_trials, expire_due, renew_due
 from commerce.operations.trials import (
@@ -666,3 +667,35 @@ def test_the_first_charge_is_paid_or_goes_its_way_as_a_failed_payment(
     assert subscription.state == "active"
     assert (subscription.payment_failed_at is None) == bool(paid)
     assert violations(at=ENDS) == []
+
+
+@pytest.mark.usefixtures("empty_processor")
+def test_what_the_first_charge_paid_can_be_canceled_inside_its_refund_window(pat: User) -> None:
+    prepared(pat)
+    end_trials(at=ENDS)
+    charge_due(at=ENDS)
+
+    with tenant_atomic(pat.tenant_id):
+        quote = quote_cancellation(subscription=Subscription.objects.get(), at=ENDS + DAY)
+
+    assert quote.ending == "at_once"
+    # 9 April to 8 May are 30 days, of which two are used.
+    assert quote.subtotal_minor == round(5 * choice().plan.prices.get(market="NL").unit_price_minor * 28 / 30)
+
+
+@pytest.mark.usefixtures("empty_processor")
+def test_a_browser_that_went_away_does_not_lose_the_trial(pat: User) -> None:
+    """F-09, F-16: the bank's answer comes when nobody is there; the reconciler finishes what was begun, once."""
+    key, outcome = prepared(pat, "pm_card_threeDSecure2Required")
+    assert isinstance(outcome, ActionNeeded)
+    with tenant_atomic(pat.tenant_id):
+        intent = CardSetup.objects.get(key=key).intent_id
+    authenticate(str(intent))
+
+    for minutes in (15, 30, 45):
+        reconcile(AT + timedelta(minutes=minutes))
+
+    assert counts() == (1, 1, 1)
+    with tenant_atomic(pat.tenant_id):
+        assert Checkout.objects.get(key=key).state == "paid"
+    assert violations(at=AT + timedelta(hours=1)) == []
