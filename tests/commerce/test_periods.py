@@ -1,15 +1,23 @@
 """Period n starts at anchor + n months at local midnight, clamped, never at n - 1 plus a month (I-12).
 
 PostgreSQL is the only source of instants; the properties below are those of the calendar, which needs no zone
-data: that a local day at local midnight is the day which clamping says.
+data: that a local day at local midnight is the day which clamping says. The last two compare instants with Python's,
+for zones about which the two zone databases agree.
+
+`HYPOTHESIS=full` tries 10,000 examples of each property, the suite 100.
 """
 
 import calendar
-from datetime import UTC, date, datetime, timedelta
+import os
+from datetime import UTC, date, datetime, time, timedelta
+from itertools import pairwise
+from zoneinfo import ZoneInfo
 
 import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 
-from commerce.periods import DAYS_LATER_SQL, instants, local_date
+from commerce.periods import DAYS_LATER_SQL, days_later, instants, local_date, local_dates
 from config.kit.tenancy import connection
 
 pytestmark = pytest.mark.django_db
@@ -154,3 +162,74 @@ def test_days_later_is_a_local_midnight_of_the_right_day(zone: str) -> None:
             (ends,) = cursor.fetchone()
         assert local_date(ends, zone) == date(2026, 1, 1) + timedelta(days=day + 30)
         assert [ends] == instants(date(2026, 1, 1) + timedelta(days=day + 30), [0], zone)
+
+
+EXAMPLES = 10_000 if os.environ.get("HYPOTHESIS") == "full" else 100
+dose = settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+# From -11 to +14; with clock changes in either half of the year, at midnight, by half an hour, and without any.
+WORLD = [
+    *("Pacific/Pago_Pago", "Pacific/Honolulu", "America/Los_Angeles", "America/New_York", "America/Havana"),
+    *("America/St_Johns", "America/Sao_Paulo", "Atlantic/Azores", "UTC", "Europe/London", "Europe/Amsterdam"),
+    *("Africa/Cairo", "Asia/Kolkata", "Asia/Kathmandu", "Asia/Tokyo", "Australia/Adelaide"),
+    *("Australia/Lord_Howe", "Pacific/Auckland", "Pacific/Chatham", "Pacific/Kiritimati"),
+]
+anchors = st.dates(date(2024, 1, 1), date(2036, 12, 31))
+ends_of_months = st.sampled_from(
+    [
+        date(2028, month, day)
+        for month in range(1, 13)
+        for day in (28, 29, 30, 31)
+        if day <= clamped(date(2028, 1, 31), month - 1).day
+    ]
+)
+zones = st.sampled_from(WORLD)
+
+
+def midnight(day: date, zone: str) -> datetime:
+    """By Python's zone data: of one that comes twice the later, of one that is skipped the day's first instant."""
+    local = datetime.combine(day, time(), ZoneInfo(zone))
+    return max(local.replace(fold=fold).astimezone(UTC) for fold in (0, 1))
+
+
+@dose
+@given(anchors | ends_of_months, st.lists(st.integers(0, 60), min_size=1, max_size=8, unique=True), zones)
+@example(date(2028, 2, 29), [0, 12, 48], "Pacific/Kiritimati")
+@example(date(2027, 1, 31), [1, 2, 13], "Pacific/Pago_Pago")
+def test_any_period_begins_at_local_midnight_of_the_clamped_day(
+    anchor: date, months: list[int], zone: str
+) -> None:
+    starts = instants(anchor, months, zone)
+
+    wanted = [clamped(anchor, n) for n in months]
+    assert local_dates(starts, zone) == wanted
+    assert starts == [midnight(day, zone) for day in wanted]
+
+
+@dose
+@given(anchors | ends_of_months, zones, st.sampled_from([1, 12]))
+def test_periods_follow_one_another_without_gap_and_in_whole_days(
+    anchor: date, zone: str, billing: int
+) -> None:
+    starts = instants(anchor, [n * billing for n in range(14)], zone)
+
+    days = [(later - earlier).days for earlier, later in pairwise(local_dates(starts, zone))]
+    assert starts == sorted(set(starts))
+    assert set(days) <= ({28, 29, 30, 31} if billing == 1 else {365, 366})
+    assert days == [
+        (clamped(anchor, (n + 1) * billing) - clamped(anchor, n * billing)).days for n in range(13)
+    ]
+
+
+@dose
+@given(st.datetimes(datetime(2024, 1, 1), datetime(2036, 12, 31)), st.integers(0, 400), zones)
+def test_days_later_is_that_local_midnight_from_any_instant(at: datetime, days: int, zone: str) -> None:
+    instant = at.replace(tzinfo=UTC)
+
+    later = days_later(instant, days, zone)
+
+    assert later == midnight(local_date(instant, zone) + timedelta(days=days), zone)

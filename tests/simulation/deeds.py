@@ -535,17 +535,6 @@ def weather_turns(world: World) -> str:
     return world.gateway.weather
 
 
-@deed(1)
-def refund_bounces(world: World) -> str:
-    """The cardholder's bank sends a refund back."""
-    made = [refund for refund in world.gateway.objects("refund") if refund["status"] == "succeeded"]
-    if not made:
-        raise Nothing
-    number = world.rng.randrange(len(made))
-    world.gateway.control("POST", "refunds/fail", refund=made[number]["id"])
-    return f"refund {number + 1} of {len(made)}"
-
-
 @deed(5)
 def webhooks(world: World) -> str:
     return f"{world.gateway.deliver(world.rng, world.at)} arrive"
