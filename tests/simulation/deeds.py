@@ -18,8 +18,10 @@ from commerce.operations.changes import adding, reactivating, removing, scheduli
 from commerce.operations.checkouts import BillingDetails, PriceChanged, save_checkout, start_checkout
 from commerce.operations.dunning import dun_due
 from commerce.operations.expiring_cards import notice_expiring_cards
+from commerce.operations.on_account import tell_of_bills
 from commerce.operations.orders import purchase_centrally
 from commerce.operations.renewals import charge_due, expire_due, renew_due
+from commerce.operations.renewals.reminding import remind_due
 from commerce.operations.renewals.trials import end_trials as sweep_trials
 from config.kit.tenancy import tenant_atomic, use_login
 from licensing.operations import assignments
@@ -581,6 +583,16 @@ def refund(world: World) -> str:
 @deed(8, is_sweep=True)
 def reconcile(world: World) -> str:
     return json.dumps(payments.reconcile(world.at), sort_keys=True)
+
+
+@deed(3, is_sweep=True)
+def remind(world: World) -> str:
+    return str(remind_due(at=world.at))
+
+
+@deed(1, is_sweep=True)
+def tell_bills(world: World) -> str:
+    return str(tell_of_bills(at=world.at))
 
 
 @deed(1, is_sweep=True)

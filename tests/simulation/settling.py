@@ -8,8 +8,9 @@ from django.db import connections
 from commerce.operations import payments
 from commerce.operations.dunning import dun_due
 from commerce.operations.handovers import lapse_offers
-from commerce.operations.on_account import mark_past_due
+from commerce.operations.on_account import mark_past_due, tell_of_bills
 from commerce.operations.renewals import charge_due, expire_due, renew_due
+from commerce.operations.renewals.reminding import remind_due
 from commerce.operations.renewals.trials import end_trials
 from tests.simulation.world import World
 
@@ -39,6 +40,8 @@ def settle(world: World) -> str:
         renew_due(at=world.at)
         end_trials(at=world.at)
         expire_due(at=world.at)
+        remind_due(at=world.at)
+        tell_of_bills(at=world.at)
         mark_past_due(at=world.at)
         charge_due(at=world.at)
         payments.settle_refunds(at=world.at)
