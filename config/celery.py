@@ -19,6 +19,7 @@ BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "reconcile": {"task": "commerce.reconcile", "schedule": 60.0},
     "reminders": {"task": "commerce.remind", "schedule": 600.0},
     "expiring cards": {"task": "commerce.notice_expiring_cards", "schedule": 3600.0},
+    "pull_events": {"task": "commerce.pull_events", "schedule": 3600.0},
     "mails": {"task": "directory.send_due_mails", "schedule": 15.0},
 }
 

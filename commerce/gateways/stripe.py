@@ -7,12 +7,12 @@ may repeat them; a confirmation is sent once, and whoever does not get the answe
 import json
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import stripe
 from django.conf import settings
@@ -45,6 +45,13 @@ _UNEXPECTED_STATES: Final = frozenset(
     {"payment_intent_unexpected_state", "setup_intent_unexpected_state", "intent_invalid_state"}
 )
 _REPEATS: Final = 2
+# How disputes end; every other status waits for somebody. A bank's inquiry that is closed took no money.
+_DISPUTE_ENDS: Final[dict[str, Literal["won", "lost"]]] = {
+    "won": "won",
+    "warning_closed": "won",
+    "prevented": "won",
+    "lost": "lost",
+}
 
 _clients = threading.local()
 _pace: ContextVar[Pace | None] = ContextVar("stripe_pace", default=None)
@@ -71,6 +78,17 @@ class RefundFacts:
     failure: str
     made_at: datetime
     metadata: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class DisputeFacts:
+    """A charge that the cardholder contests at the bank; won or lost is said of the vendor."""
+
+    id: str
+    amount_minor: int
+    currency: str
+    reason: str
+    status: Literal["open", "won", "lost"]
 
 
 @contextmanager
@@ -309,6 +327,35 @@ def refunds_of(intent_id: str) -> list[RefundFacts]:
         return [_refund(made) for made in pages.auto_paging_iter()]
 
 
+def disputes_of(intent_id: str) -> list[DisputeFacts]:
+    """Every dispute of an intent's charge, newest first.
+
+    :raises Retryable: no usable answer. :raises Rejected: unknown to the processor.
+    """
+    with _translated():
+        pages = _client().v1.disputes.list(
+            {"payment_intent": intent_id, "limit": 100}, {"max_network_retries": _REPEATS}
+        )
+        return [_dispute(told) for told in pages.auto_paging_iter()]
+
+
+def events_since(since: datetime, *, types: Sequence[str]) -> Iterator[Event]:
+    """The processor's own list of what happened, newest first: what a webhook that never came would have told.
+
+    It goes back 30 days.
+
+    :raises Retryable: no usable answer.
+    """
+    with _translated():
+        pages = _client().v1.events.list(
+            {"created": {"gte": int(since.timestamp())}, "types": list(types), "limit": 100},
+            {"max_network_retries": _REPEATS},
+        )
+        for told in pages.auto_paging_iter():
+            about: dict[str, Any] = told.data.to_dict()["object"]
+            yield Event(str(told.id), str(told.type), str(about.get("payment_intent") or about["id"]))
+
+
 def verify_webhook(payload: bytes, header: str) -> Event:
     """The event in a webhook's body, when it is genuine, fresh, of our mode and of our own account.
 
@@ -456,6 +503,17 @@ def _setup(made: stripe.SetupIntent) -> Setup:
         card=_card(method) if isinstance(method, dict) else None,
         decline=_declined(last_error) if last_error and raw["status"] == "requires_payment_method" else None,
         metadata=dict(raw.get("metadata") or {}),
+    )
+
+
+def _dispute(told: stripe.Dispute) -> DisputeFacts:
+    raw: dict[str, Any] = told.to_dict()
+    return DisputeFacts(
+        id=raw["id"],
+        amount_minor=raw["amount"],
+        currency=raw["currency"].upper(),
+        reason=str(raw.get("reason") or ""),
+        status=_DISPUTE_ENDS.get(raw["status"], "open"),
     )
 
 

@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from django.db.models import F, Sum
@@ -17,7 +18,7 @@ from commerce.operations.subscriptions import remember
 from config.kit.actors import Actor
 from config.kit.errors import Conflict
 from config.kit.faults import reached
-from config.kit.money import tax_on
+from config.kit.money import round_half_up, tax_on
 from config.kit.tenancy import atomic
 from directory.operations.audit import record
 
@@ -49,8 +50,8 @@ def credit_for(bill: Bill, subtotal_minor: int) -> tuple[int, int]:
 
     Tax is rounded on the sum of all credits, so that several notes never take back more than the bill's own.
     """
-    before = _credited_subtotal(bill)
-    tax_minor = tax_on(before + subtotal_minor, bill.tax_rate) - tax_on(before, bill.tax_rate)
+    before, tax_before = _credited(bill)
+    tax_minor = max(tax_on(before + subtotal_minor, bill.tax_rate) - tax_before, 0)
     return tax_minor, subtotal_minor + tax_minor
 
 
@@ -78,51 +79,108 @@ def issue_credit_note(
     subtotal_minor = sum(line.amount_minor for line in lines)
     if type in PERIOD_TYPES or any(line.amount_minor <= 0 for line in lines) or not lines:
         raise ValueError("A credit note takes back positive amounts, and bills no period.")
-    tax_minor, total_minor = credit_for(bill, subtotal_minor)
     is_refunded = gives_money_back and bill.status == Bill.Status.PAID
     reached("G1:before")
     with atomic():
-        _take_off(bill, total_minor, whole=not is_refunded)
-        note = Bill.objects.create(
-            tenant_id=bill.tenant_id,
-            **next_number(bill.vendor_entity, at),
-            order=order,
-            subscription_id=bill.subscription_id,
-            bill_to_id=bill.bill_to_id,
-            payer_id=bill.payer_id,
-            credits=bill,
-            type=type,
-            status=Bill.Status.OPEN if is_refunded else Bill.Status.CREDITED,
-            collection=bill.collection,
-            issued_at=at,
-            due_at=at,
-            period_start=min(line.service_start for line in lines),
-            period_end=max(line.service_end for line in lines),
-            currency=bill.currency,
-            subtotal_minor=-subtotal_minor,
-            tax_name=bill.tax_name,
-            tax_rate=bill.tax_rate,
-            tax_minor=-tax_minor,
-            total_minor=-total_minor,
+        tax_minor, _total = credit_for(bill, subtotal_minor)
+        note = _write_note(
+            actor,
+            bill,
+            type,
+            order,
+            lines,
+            tax_minor,
+            at,
+            Bill.Status.OPEN if is_refunded else Bill.Status.CREDITED,
         )
-        write_lines(
-            note,
-            [replace(line, quantity=-line.quantity, amount_minor=-line.amount_minor) for line in lines],
-        )
-        before = {"status": bill.status, "credited_minor": bill.credited_minor}
-        bill.refresh_from_db(fields=["status", "credited_minor", "charge_due_at", "next_dunning_at"])
-        _tell(actor, bill, note, before, at)
         if is_refunded:
             begin_refund(actor=actor, bill=bill, credit_note=note, at=at)
     reached("G1:uncommitted")
     return note
 
 
-def begin_refund(*, actor: Actor, bill: Bill, credit_note: Bill, at: datetime) -> RefundAttempt:
+def issue_credit_note_over(
+    *, actor: Actor, bill: Bill, total_minor: int, description: str, at: datetime
+) -> Bill:
+    """A credit note, of type refund, over money of a paid bill that went back without our doing.
+
+    The sum is given with its tax, so the tax is counted out of it, at most a minor unit off the rule. As
+    `issue_credit_note` otherwise, but the caller books the refund: no attempt is begun.
+
+    :raises CreditExceedsBill: more than is left of the bill.
+    """
+    before, tax_before = _credited(bill)
+    left, tax_left = bill.subtotal_minor - before, bill.tax_minor - tax_before
+    if total_minor > left + tax_left or bill.status != Bill.Status.PAID:
+        raise CreditExceedsBill(bill, total_minor)
+    subtotal_minor = round_half_up(Decimal(100 * total_minor) / (100 + bill.tax_rate))
+    subtotal_minor = max(min(subtotal_minor, left), total_minor - tax_left, 1)
+    line = Line(description, 1, subtotal_minor, subtotal_minor, bill.period_start, bill.period_end)
+    with atomic():
+        return _write_note(
+            actor,
+            bill,
+            Bill.Type.REFUND,
+            bill.order,
+            [line],
+            total_minor - subtotal_minor,
+            at,
+            Bill.Status.OPEN,
+        )
+
+
+def _write_note(
+    actor: Actor,
+    bill: Bill,
+    type: str,
+    order: Order,
+    lines: Sequence[Line],
+    tax_minor: int,
+    at: datetime,
+    status: str,
+) -> Bill:
+    subtotal_minor = sum(line.amount_minor for line in lines)
+    total_minor = subtotal_minor + tax_minor
+    _take_off(bill, total_minor, whole=status == Bill.Status.CREDITED)
+    note: Bill = Bill.objects.create(
+        tenant_id=bill.tenant_id,
+        **next_number(bill.vendor_entity, at),
+        order=order,
+        subscription_id=bill.subscription_id,
+        bill_to_id=bill.bill_to_id,
+        payer_id=bill.payer_id,
+        credits=bill,
+        type=type,
+        status=status,
+        collection=bill.collection,
+        issued_at=at,
+        due_at=at,
+        period_start=min(line.service_start for line in lines),
+        period_end=max(line.service_end for line in lines),
+        currency=bill.currency,
+        subtotal_minor=-subtotal_minor,
+        tax_name=bill.tax_name,
+        tax_rate=bill.tax_rate,
+        tax_minor=-tax_minor,
+        total_minor=-total_minor,
+    )
+    write_lines(
+        note,
+        [replace(line, quantity=-line.quantity, amount_minor=-line.amount_minor) for line in lines],
+    )
+    before = {"status": bill.status, "credited_minor": bill.credited_minor}
+    bill.refresh_from_db(fields=["status", "credited_minor", "charge_due_at", "next_dunning_at"])
+    _tell(actor, bill, note, before, at)
+    return note
+
+
+def begin_refund(
+    *, actor: Actor, bill: Bill, credit_note: Bill, at: datetime, made_as: str = ""
+) -> RefundAttempt:
     """Write the attempt to refund a credit note, and count it on the bill; inside the transaction that locked both.
 
-    Money that did not come by card cannot go back to one: that attempt has failed before it began, and waits for
-    the vendor's staff.
+    `made_as`: the processor's id of one that somebody else has made already. Money that did not come by card
+    cannot go back to one: that attempt has failed before it began, and waits for the vendor's staff.
 
     :raises CreditExceedsBill: more than was paid and is not given back.
     """
@@ -134,7 +192,8 @@ def begin_refund(*, actor: Actor, bill: Bill, credit_note: Bill, at: datetime) -
             tenant_id=bill.tenant_id,
             payment=payment,
             credit_note=credit_note,
-            key=f"ref_{uuid.uuid4().hex}",
+            key=made_as or f"ref_{uuid.uuid4().hex}",
+            processor_refund_id=made_as or None,
             amount_minor=amount_minor,
             currency=bill.currency,
             state=RefundAttempt.State.CREATED if has_card else RefundAttempt.State.FAILED,
@@ -182,8 +241,10 @@ def _count_refund(bill: Bill, amount_minor: int) -> bool:
     )
 
 
-def _credited_subtotal(bill: Bill) -> int:
-    return -(Bill.objects.filter(credits=bill).aggregate(sum=Sum("subtotal_minor"))["sum"] or 0)
+def _credited(bill: Bill) -> tuple[int, int]:
+    """What the bill's credit notes take back, without tax and tax. One query."""
+    sums = Bill.objects.filter(credits=bill).aggregate(subtotal=Sum("subtotal_minor"), tax=Sum("tax_minor"))
+    return -(sums["subtotal"] or 0), -(sums["tax"] or 0)
 
 
 def _take_off(bill: Bill, total_minor: int, *, whole: bool) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from django.conf import settings
 
-from commerce.models import Bill, Card, Order, RefundAttempt, Subscription
+from commerce.models import Bill, Card, Dispute, Order, RefundAttempt, Subscription
 from commerce.operations.orders import Placed
 from config.kit.actors import Actor
 from config.kit.tenancy import tenant_atomic
@@ -353,6 +353,32 @@ def _who_pays(bill: Bill) -> dict[str, Any]:
 def pay_link(bill: Bill) -> str:
     """The page on which a bill is paid; behind sign-in, with no secret in it."""
     return f"{settings.PUBLIC_URL}/admin/billing/bills/{bill.number}/pay/"
+
+
+def queue_dispute(*, dispute: Dispute, bill: Bill, at: datetime) -> None:
+    """A contested charge, how it stands and what it means, to who paid and the global and billing admins."""
+    subscription: Subscription = bill.subscription
+    payer: User | None = bill.payer
+    readers = [payer] if payer is not None else []
+    readers += [
+        admin for admin in _billing_admins(subscription.tenant_id) if payer is None or admin.pk != payer.pk
+    ]
+    queue_mail(
+        "dispute",
+        event_key=f"{dispute.processor_id}:{dispute.status}",
+        to=readers,
+        tenant_id=subscription.tenant_id,
+        context=_facts(subscription, bill)
+        | {
+            "status": dispute.status,
+            "contested_minor": dispute.amount_minor,
+            "payer": payer.name if payer is not None else "",
+            "has_access": subscription.state in (Subscription.State.ACTIVE, Subscription.State.EXPIRED),
+            "deleted_at": subscription.due_at.isoformat() if subscription.due_at else "",
+            "link": purchase_link(subscription),
+        },
+        at=at,
+    )
 
 
 def purchase_link(subscription: Subscription) -> str:

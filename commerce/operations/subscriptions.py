@@ -141,6 +141,56 @@ def event_of(
     )
 
 
+def disable(subscription: Subscription, *, actor: Actor, reason: str, at: datetime) -> None:
+    """End access at once: Disabled from now on, Deleted after the product's days; recurring billing goes off.
+
+    `reason` is one of `Subscription.DisabledReason`. Inside the transaction that locked the subscription; nothing
+    where it is Disabled or Deleted. Two queries for the calendar and the product.
+    """
+    ended = (Subscription.State.DISABLED, Subscription.State.DELETED)
+    if subscription.state in ended:
+        return
+    before = {"state": subscription.state, "recurring_billing": subscription.recurring_billing}
+    drop_scheduled(subscription, actor=actor, at=at)
+    subscription.state = Subscription.State.DISABLED
+    subscription.disabled_at = at
+    subscription.disabled_reason = reason
+    subscription.due_at = days_later(at, subscription.product.disabled_days, subscription.time_zone)
+    subscription.recurring_billing = False
+    subscription.next_reminder_at = None
+    subscription.version += 1
+    subscription.save(
+        update_fields=[
+            "state",
+            "disabled_at",
+            "disabled_reason",
+            "due_at",
+            "recurring_billing",
+            "next_reminder_at",
+            "version",
+        ]
+    )
+    remember(
+        subscription,
+        "disabled",
+        actor=actor,
+        at=at,
+        reason=reason,
+        since=at.isoformat(),
+        until=subscription.due_at.isoformat(),
+    )
+    record(
+        actor,
+        "commerce.subscription.disabled",
+        at=at,
+        target_type="subscription",
+        target_id=subscription.key,
+        target_label=str(subscription),
+        before=before,
+        after={"state": subscription.state, "recurring_billing": False, "reason": reason},
+    )
+
+
 def drop_scheduled(subscription: Subscription, *, actor: Actor, at: datetime) -> None:
     """Forget the changes that were scheduled for a renewal which will not come (product §5.3); nothing without any.
 

@@ -12,6 +12,7 @@ from commerce.operations.payments.paying import finish_checkout, pay_change, pay
 from commerce.operations.payments.reconciling import (
     abandon_checkouts,
     handle_events,
+    pull_events,
     reconcile,
     settle_attempts,
     settle_intent,
@@ -53,6 +54,7 @@ __all__ = [
     "pay_bill",
     "pay_change",
     "pay_checkout",
+    "pull_events",
     "put_off",
     "reconcile",
     "refund_now",

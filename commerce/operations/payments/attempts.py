@@ -22,7 +22,7 @@ from commerce.operations.payments import guards, outcomes
 from config.kit.actors import Actor
 from config.kit.errors import DomainError
 from config.kit.faults import reached
-from config.kit.tenancy import tenant_atomic
+from config.kit.tenancy import atomic, connection, tenant_atomic
 
 log = logging.getLogger(__name__)
 
@@ -223,3 +223,11 @@ def live_attempt(cause: Checkout | Bill) -> PaymentAttempt | None:
         is_leased=Q(leased_until__isnull=False) & Q(leased_until__gt=Now())
     ).first()
     return attempt
+
+
+def tenant_of_intent(intent_id: str) -> int | None:
+    """Whose attempt an intent is, by whatever login is in use; None when it is nobody's (yet)."""
+    with atomic(), connection().cursor() as cursor:
+        cursor.execute("SELECT tenant_of_payment_intent(%s)", [intent_id])
+        tenant_id: int | None = cursor.fetchone()[0]
+    return tenant_id

@@ -6,18 +6,21 @@ Runs under the worker's login. One attempt at a time, each leased, so that any n
 import logging
 from datetime import datetime, timedelta
 
+from django import db
 from django.conf import settings
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from commerce.gateways import Intent, Rejected, Retryable
+from commerce.gateways import Intent, Rejected, Retryable, stripe
 from commerce.models import Checkout, PaymentAttempt, WebhookEvent
 from commerce.operations.cards import detach_removed
 from commerce.operations.payments import attempts, outcomes
+from commerce.operations.payments.returns import RETURNS, settle_returns
 from commerce.operations.payments.setups import settle_setup_intent, settle_setups
+from commerce.operations.payments.webhooks import store_event
 from config.kit.actors import Actor
 from config.kit.errors import DomainError
-from config.kit.tenancy import atomic, connection, tenant_atomic, use_login
+from config.kit.tenancy import atomic, tenant_atomic, use_login
 from directory.actors import build_actor
 from directory.models import User
 from directory.operations.audit import record
@@ -37,6 +40,8 @@ EVENT_WAITS = timedelta(hours=1)
 BATCH = 500
 # The objects whose events say something: intents of payments, and of cards to be kept.
 _ANSWERED = ("pi_", "seti_")
+# How far back the processor is asked for what no webhook told: longer than it may stay away.
+LOOKS_BACK = timedelta(days=4)
 
 
 def reconcile(at: datetime) -> dict[str, int]:
@@ -55,33 +60,50 @@ def handle_events(at: datetime) -> int:
     """Fetch anew what the stored events are about; how many events are now dealt with. Worker's login."""
     done = in_a_row = 0
     with atomic():
-        waiting = list(
-            WebhookEvent.objects.filter(handled_at__isnull=True)
-            .order_by("received_at", "id")
-            .values_list("object_id", "received_at")[:BATCH]
-        )
-    for object_id, received_at in dict(waiting).items():
+        waiting = WebhookEvent.objects.filter(handled_at__isnull=True).order_by("received_at", "id")[:BATCH]
+        events_of: dict[str, list[WebhookEvent]] = {}
+        for event in waiting:
+            events_of.setdefault(event.object_id, []).append(event)
+    for object_id, events in events_of.items():
         if in_a_row == attempts.GIVES_UP_AFTER:
             break
         try:
-            is_settled = _settle(object_id, at)
+            is_settled = _settle(object_id, at, with_returns=any(event.type in RETURNS for event in events))
         except Retryable:
             in_a_row += 1
             continue
+        except db.Error:
+            # A lock held for too long, a value refused: this one is tried again later, the others go on.
+            log.exception("What an event tells of %s could not be recorded", object_id)
+            continue
         in_a_row = 0
-        if is_settled or received_at <= at - EVENT_WAITS or not object_id.startswith(_ANSWERED):
+        is_old = events[-1].received_at <= at - EVENT_WAITS
+        if is_settled or is_old or not object_id.startswith(_ANSWERED):
+            # Not those that came meanwhile: they may tell of something newer than what was fetched.
+            known = [event.pk for event in events]
             with atomic():
-                done += WebhookEvent.objects.filter(object_id=object_id, handled_at__isnull=True).update(
+                done += WebhookEvent.objects.filter(pk__in=known, handled_at__isnull=True).update(
                     handled_at=at
                 )
     return done
 
 
-def _settle(object_id: str, at: datetime) -> bool:
+def _settle(object_id: str, at: datetime, *, with_returns: bool) -> bool:
     """Ask about what an event names; False when that is nobody's (yet), or of no interest."""
     if object_id.startswith("seti_"):
         return settle_setup_intent(object_id, at=at)
-    return settle_intent(object_id, at=at)
+    return settle_intent(object_id, at=at) and (not with_returns or settle_returns(object_id, at=at))
+
+
+def pull_events(at: datetime) -> int:
+    """Ask the processor for what it would have told about refunds and disputes; how many events were new.
+
+    Webhooks may stay away for days (F-16), and nothing of ours waits for these. Worker's login.
+
+    :raises Retryable: no usable answer.
+    """
+    with use_login("worker"):
+        return sum(store_event(event, at=at) for event in stripe.events_since(at - LOOKS_BACK, types=RETURNS))
 
 
 def settle_intent(intent_id: str, *, at: datetime) -> bool:
@@ -91,7 +113,7 @@ def settle_intent(intent_id: str, *, at: datetime) -> bool:
 
     :raises Retryable: no usable answer.
     """
-    tenant_id = _tenant_of(intent_id)
+    tenant_id = attempts.tenant_of_intent(intent_id)
     if tenant_id is None:
         return False
     with tenant_atomic(tenant_id):
@@ -188,13 +210,6 @@ def _settle_one(actor: Actor, attempt: PaymentAttempt, at: datetime) -> None:
 def _may_be_given_up(intent: Intent, attempt: PaymentAttempt, at: datetime) -> bool:
     waits_for_bank = intent.status == "requires_action" and attempt.updated_at <= at - BANK_WAITS
     return waits_for_bank or attempts.is_untouched(intent)
-
-
-def _tenant_of(intent_id: str) -> int | None:
-    with atomic(), connection().cursor() as cursor:
-        cursor.execute("SELECT tenant_of_payment_intent(%s)", [intent_id])
-        tenant_id: int | None = cursor.fetchone()[0]
-    return tenant_id
 
 
 def _actor_of(attempt: PaymentAttempt, at: datetime) -> Actor:

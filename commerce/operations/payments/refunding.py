@@ -23,6 +23,7 @@ from commerce.operations.credits import charge_of
 from commerce.operations.subscriptions import remember
 from config.kit.actors import Actor
 from config.kit.faults import reached
+from config.kit.rate import Pace
 from config.kit.tenancy import atomic, tenant_atomic, use_login
 from directory.operations.audit import record
 
@@ -77,7 +78,7 @@ def settle_refunds(*, at: datetime, limit: int | None = None) -> Refunded:
     One without an answer waits for a later sweep, each time a little longer.
     """
     results: list[str] = []
-    with use_login("worker"):
+    with use_login("worker"), stripe.paced(Pace("processor", settings.PROCESSOR_CALLS_PER_SECOND)):
         while limit is None or len(results) < limit:
             claimed = _claim_next(at)
             if claimed is None:
@@ -208,7 +209,8 @@ def book_outcome(*, actor: Actor, attempt_id: int, made: RefundFacts, at: dateti
         elif attempt.state == State.CREATED:
             attempt.processor_refund_id = made.id
             if made.is_done:
-                _succeed(actor, attempt, bill, made, at)
+                succeed(actor=actor, attempt=attempt, bill=bill, at=at)
+                notices.queue_refund(bill=bill, refund=attempt, at=at)
             else:
                 attempt.next_try_at = at + BANK_WAITS
                 _save(attempt, at)
@@ -245,7 +247,8 @@ def _save(attempt: RefundAttempt, at: datetime) -> None:
     attempt.save(update_fields=["state", "processor_refund_id", "failure_code", "next_try_at", "updated_at"])
 
 
-def _succeed(actor: Actor, attempt: RefundAttempt, bill: Bill, made: RefundFacts, at: datetime) -> None:
+def succeed(*, actor: Actor, attempt: RefundAttempt, bill: Bill, at: datetime) -> None:
+    """Book that the money of an attempt went back, with its credit note, history and audit; under their locks."""
     note = attempt.credit_note
     attempt.state = State.SUCCEEDED
     _save(attempt, at)
@@ -257,7 +260,7 @@ def _succeed(actor: Actor, attempt: RefundAttempt, bill: Bill, made: RefundFacts
         amount_minor=attempt.amount_minor,
         currency=attempt.currency,
         refunded_at=at,
-        processor_refund_id=made.id,
+        processor_refund_id=attempt.processor_refund_id or attempt.key,
     )
     note.status, note.paid_minor, note.paid_at = Bill.Status.PAID, note.total_minor, at
     note.save(update_fields=["status", "paid_minor", "paid_at"])
@@ -272,7 +275,6 @@ def _succeed(actor: Actor, attempt: RefundAttempt, bill: Bill, made: RefundFacts
         currency=attempt.currency,
     )
     _record(actor, "commerce.bill.refunded", attempt, bill, at)
-    notices.queue_refund(bill=bill, refund=attempt, at=at)
 
 
 def _fail(actor: Actor, attempt: RefundAttempt, bill: Bill, code: str, at: datetime) -> None:
