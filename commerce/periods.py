@@ -53,12 +53,3 @@ def local_date(at: datetime, time_zone: str) -> date:
         cursor.execute("SELECT (%s::timestamptz AT TIME ZONE %s)::date", [at, time_zone])
         day: date = cursor.fetchone()[0]
         return day
-
-
-def days_later(at: datetime, days: int, time_zone: str) -> datetime:
-    """The local midnight `days` days after the day on which an instant falls. One query."""
-    sql = DAYS_LATER_SQL.format(instant="%s::timestamptz", days="%s", zone="%s")
-    with connection().cursor() as cursor:
-        cursor.execute(f"SELECT {sql}", [at, time_zone, days, time_zone])
-        later: datetime = cursor.fetchone()[0]
-        return later

@@ -3,11 +3,16 @@
 PostgreSQL is the queue of record: a task finds its work there, so a lost or repeated message does no harm.
 """
 
+import logging
 import os
 from typing import Any
 
 from celery import Celery
+from celery.signals import worker_ready
 from django.conf import settings
+from django.db import DatabaseError
+
+logger = logging.getLogger(__name__)
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
@@ -22,6 +27,21 @@ BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "pull_events": {"task": "commerce.pull_events", "schedule": 3600.0},
     "mails": {"task": "directory.send_due_mails", "schedule": 15.0},
 }
+
+
+@worker_ready.connect
+def look_at_database(**_: Any) -> None:
+    """Say at the start, not only at the first sweep, that a copy of a database may not bill (F-26)."""
+    from commerce.operations.billing_control import look
+    from config.kit import clock
+    from config.kit.tenancy import connection, use_login
+
+    try:
+        with use_login("worker"):
+            look(at=clock.database_now(connection()))
+    except (DatabaseError, clock.ClockAstray):
+        logger.exception("How billing stands is not known; each sweep asks again")
+
 
 app = Celery("seatkeeper")
 # A thread of the web server has no current application, and would ring at Celery's own default one.

@@ -11,6 +11,7 @@ from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, JsonResponse
 from django.views.decorators.http import require_safe
 
+from commerce.operations.billing_control import is_paused
 from config.kit.access import public
 from config.kit.tenancy import check_walls
 
@@ -32,7 +33,12 @@ def readyz(request: HttpRequest) -> JsonResponse:
     """200 when requests can be served, else 503; the body names each part. Details go to the log only."""
     parts = {name: _answer(name, check) for name, check in CHECKS.items()}
     ready = all(answer == "ok" for answer in parts.values())
-    return JsonResponse({"status": "ok" if ready else "unavailable", **parts}, status=200 if ready else 503)
+    # Not a reason to send people elsewhere: everything but paying by card goes on.
+    billing = ("paused" if is_paused() else "running") if ready else "unknown"
+    return JsonResponse(
+        {"status": "ok" if ready else "unavailable", **parts, "billing": billing},
+        status=200 if ready else 503,
+    )
 
 
 class NotReady(Exception):

@@ -494,11 +494,15 @@ class BillingControl(models.Model):
     """One row: whether sweeps may bill and charge, and the database to which that was last said (F-26).
 
     `fingerprint` names the running database; a restored copy has another one, and begins with billing paused.
+    `checked_at`: when a sweep last found it right, so in a copy the instant from which charges may be unknown.
+    `reconciled_at`: when the processor's charges were brought in, since it was paused.
     """
 
     fingerprint = models.CharField(max_length=120, blank=True)
     paused_at = models.DateTimeField(null=True)
     paused_reason = models.CharField(max_length=200, blank=True)
+    checked_at = models.DateTimeField(null=True)
+    reconciled_at = models.DateTimeField(null=True)
 
     app_grants = grants.READ_ONLY
     worker_grants = "SELECT, INSERT, UPDATE"

@@ -204,7 +204,7 @@ def begin_refund(
         )
         if not has_card:
             log.error("Credit note %s waits for staff: it was not paid by card", credit_note.number)
-        elif not _count_refund(bill, amount_minor):
+        elif not count_refund(bill, amount_minor):
             raise CreditExceedsBill(bill, amount_minor)
         record(
             actor,
@@ -233,7 +233,8 @@ def charge_of(payment: Payment) -> PaymentAttempt | None:
     return attempt if attempt is not None and attempt.intent_id else None
 
 
-def _count_refund(bill: Bill, amount_minor: int) -> bool:
+def count_refund(bill: Bill, amount_minor: int) -> bool:
+    """Count a sum as given back of its bill, if that much was paid and is left. One conditional update."""
     return bool(
         Bill.objects.filter(pk=bill.pk, refunded_minor__lte=F("paid_minor") - amount_minor).update(
             refunded_minor=F("refunded_minor") + amount_minor

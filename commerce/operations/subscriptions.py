@@ -157,17 +157,13 @@ def disable(subscription: Subscription, *, actor: Actor, reason: str, at: dateti
     subscription.disabled_reason = reason
     subscription.due_at = days_later(at, subscription.product.disabled_days, subscription.time_zone)
     subscription.recurring_billing = False
-    subscription.next_reminder_at = None
+    subscription.next_reminder_at = subscription.next_try_at = subscription.pay_by_at = None
+    subscription.parked_at, subscription.parked_reason = None, ""
     subscription.version += 1
     subscription.save(
         update_fields=[
-            "state",
-            "disabled_at",
-            "disabled_reason",
-            "due_at",
-            "recurring_billing",
-            "next_reminder_at",
-            "version",
+            *("state", "disabled_at", "disabled_reason", "due_at", "recurring_billing", "version"),
+            *("next_reminder_at", "next_try_at", "pay_by_at", "parked_at", "parked_reason"),
         ]
     )
     remember(

@@ -1,17 +1,20 @@
 """`make drill`: back up an installation with demo data, restore it on a new server, and compare the two.
 
 The dump is the one the deployment guide names: by the owner's login under row-level security, so that a policy
-which hides rows from the owner shows here, as missing rows.
+which hides rows from the owner shows here, as missing rows. Then the first one charges for a month more and is
+lost, and the restored one must find those charges at the card processor before it bills anybody (F-26).
 """
 
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import httpx
 import psycopg
 from psycopg import sql
 
@@ -19,6 +22,9 @@ from config.demo import throwaway
 from config.demo.environment import DATABASE_VARIABLES, processor_command
 from config.demo.processes import ChildFailed, spawn, stop
 from config.demo.servers import client_program, port_is_free
+
+# Long enough for every monthly purchase of the demo to renew.
+DAYS_LOST = 31
 
 
 class DrillFailed(Exception):
@@ -32,49 +38,110 @@ def main() -> int:
         print(f"{time.monotonic() - begun:6.1f} s  {text}", flush=True)
 
     try:
-        with throwaway.servers(os.environ | {"DEMO": "true"}) as first:
+        with throwaway.servers(os.environ | {"DEMO": "true"}) as first, _processor(first):
             say("An installation with demo data")
             _manage(first, "migrate", "--database", "owner", "--verbosity", "0")
-            _load_demo(first)
-            backup = Path(first["RUN_DIR"]) / "backup"
+            _manage(first, "load_demo")
+            _manage(first, "sweep")
             say("Backup by the owner's login")
-            _run(
-                [
-                    *(
-                        client_program("pg_dump"),
-                        "--format=custom",
-                        "--no-privileges",
-                        "--enable-row-security",
-                    ),
-                    *(f"--file={backup}", first["DATABASE_OWNER_URL"]),
-                ]
-            )
+            backup = _back_up(first)
             before = _rows(first)
             with throwaway.servers(_without_databases(first)) as second:
                 say("Restore on a new server")
-                _run(
-                    [
-                        *(
-                            client_program("pg_restore"),
-                            "--exit-on-error",
-                            "--no-privileges",
-                            "--no-comments",
-                        ),
-                        f"--use-list={_without_extensions(backup)}",
-                        *(f"--dbname={second['DATABASE_OWNER_URL']}", str(backup)),
-                    ]
-                )
+                _restore(backup, second)
                 restored = first | {name: second[name] for name in DATABASE_VARIABLES}
                 say("Rights, walls and invariants of the restored one")
                 _manage(restored, "migrate", "--database", "owner", "--verbosity", "0")
                 _manage(restored, "check", "--database", "default", "--fail-level", "WARNING")
                 _manage(restored, "check_invariants")
                 _compare(before, _rows(restored))
-            say(f"The same {sum(before.values())} rows in {len(before)} tables")
+                say(f"The same {sum(before.values())} rows in {len(before)} tables")
+                _go_on_without_double_charges(first, restored, say)
     except (DrillFailed, ChildFailed) as failure:
         print(f"The drill failed: {failure}", file=sys.stderr)
         return 1
     return 0
+
+
+def _go_on_without_double_charges(
+    first: Mapping[str, str], restored: Mapping[str, str], say: Callable[[str], None]
+) -> None:
+    """F-26: the first installation charges for a month more and is lost; the restored one takes over.
+
+    :raises DrillFailed: it charges before it has been told to, misses a charge that the processor has, or makes
+        one again.
+    """
+    at_backup = len(_charges(restored))
+    say(f"Lost after {DAYS_LOST} more days, whose charges the processor keeps")
+    _manage(first, "travel", "--days", str(DAYS_LOST))
+    made = _charges(restored)
+    lost = len(made) - at_backup
+    if not lost:
+        raise DrillFailed("nothing was charged after the backup, so nothing can be charged twice")
+    _expect(_manage(restored, "billing", "status"), "Billing is paused")
+    _manage(restored, "sweep")
+    _expect_charges(restored, made, "while billing was paused")
+    say("Paused by itself; the dry run")
+    shown = _manage(restored, "reconcile_processor", fails=True)
+    _expect(shown, f"\n{lost} charges since")
+    _manage(restored, "reconcile_processor", "--apply")
+    said = _manage(restored, "billing", "resume")
+    _expect(said, "Billing goes on.")
+    if "Unmatched" in said:
+        raise DrillFailed(f"not every charge found its bill: {said}")
+    for _ in range(2):
+        _manage(restored, "sweep")
+    _expect_charges(restored, made, "after it was resumed")
+    _manage(restored, "check_invariants")
+    say(f"{lost} charges of the lost days brought in, none made again")
+
+
+def _charges(settings: Mapping[str, str]) -> list[tuple[str, ...]]:
+    """What the processor has charged, each by what its metadata says it was for, in order."""
+    answer = httpx.get(
+        f"{settings['STRIPE_API_BASE']}/_control/objects",
+        params={"kind": "charge", "limit": 1000},
+        timeout=20,
+    )
+    answer.raise_for_status()
+    named = ("tenant", "checkout", "type", "subscription", "period")
+    return sorted(
+        tuple(str(charge["metadata"].get(name, "")) for name in named)
+        for charge in answer.json()["data"]
+        if charge["status"] == "succeeded"
+    )
+
+
+def _expect_charges(settings: Mapping[str, str], made: list[tuple[str, ...]], when: str) -> None:
+    now = _charges(settings)
+    if now != made:
+        raise DrillFailed(f"{when}, charges were made: {set(now) - set(made) or len(now) - len(made)}")
+
+
+def _expect(said: str, wanted: str) -> None:
+    if wanted not in said:
+        raise DrillFailed(f"expected {wanted!r} in:\n{said}")
+
+
+def _back_up(settings: Mapping[str, str]) -> Path:
+    backup = Path(settings["RUN_DIR"]) / "backup"
+    _run(
+        [
+            *(client_program("pg_dump"), "--format=custom", "--no-privileges", "--enable-row-security"),
+            *(f"--file={backup}", settings["DATABASE_OWNER_URL"]),
+        ]
+    )
+    return backup
+
+
+def _restore(backup: Path, settings: Mapping[str, str]) -> None:
+    _run(
+        [
+            *(client_program("pg_restore"), "--exit-on-error", "--no-privileges", "--no-comments"),
+            f"--use-list={_without_extensions(backup)}",
+            *(f"--dbname={settings['DATABASE_OWNER_URL']}", str(backup)),
+        ]
+    )
 
 
 def _rows(settings: Mapping[str, str]) -> dict[str, int]:
@@ -110,35 +177,37 @@ def _without_extensions(backup: Path) -> Path:
     return path
 
 
-def _load_demo(settings: Mapping[str, str]) -> None:
-    """Make the demo's data; its purchases by card need the processor."""
+@contextmanager
+def _processor(settings: Mapping[str, str]) -> Iterator[None]:
+    """The card processor, which is nobody's to restore: it keeps what it has charged."""
     folder = Path(settings["RUN_DIR"])
-    processor = spawn(processor_command(settings, folder / "processor"), log=folder / "processor.log")
+    process = spawn(processor_command(settings, folder / "processor"), log=folder / "processor.log")
     try:
         port = urlsplit(settings["STRIPE_API_BASE"]).port or 0
         while port_is_free(port):
-            if processor.poll() is not None:
+            if process.poll() is not None:
                 raise ChildFailed(
-                    "processor", f"ended with code {processor.returncode}", folder / "processor.log"
+                    "processor", f"ended with code {process.returncode}", folder / "processor.log"
                 )
             time.sleep(0.1)
-        _manage(settings, "load_demo")
+        yield
     finally:
-        stop(processor)
+        stop(process)
 
 
 def _without_databases(settings: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in settings.items() if name not in DATABASE_VARIABLES}
 
 
-def _manage(settings: Mapping[str, str], *arguments: str) -> None:
+def _manage(settings: Mapping[str, str], *arguments: str, fails: bool = False) -> str:
     environment = os.environ | settings | {"DJANGO_SETTINGS_MODULE": "config.settings"}
-    _run([sys.executable, "manage.py", *arguments], environment)
+    return _run([sys.executable, "manage.py", *arguments], environment, fails=fails)
 
 
-def _run(command: list[str], environment: Mapping[str, str] | None = None) -> str:
+def _run(command: list[str], environment: Mapping[str, str] | None = None, *, fails: bool = False) -> str:
+    """What a command says; `fails`: it is meant to end with 1."""
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode:
+    if done.returncode != int(fails):
         raise DrillFailed(
             f"{Path(command[0]).name} {command[1]}:\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
         )

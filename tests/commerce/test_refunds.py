@@ -1,9 +1,11 @@
 """Giving money back for a credit note, against the real processor peer (I-07, I-09, product §5.5)."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from io import StringIO
 from typing import Any
 
 import pytest
+from django.core.management import CommandError, call_command
 
 from commerce.models import Bill, Payment, PaymentAttempt, Refund, RefundAttempt, SubscriptionEvent
 from commerce.operations.payments import pay_checkout, refund_now, settle_refunds
@@ -294,3 +296,51 @@ def test_the_worker_sweeps_every_tenant(paid: Bill) -> None:
             (paid.tenant_id, 1_210),
             (bill.tenant_id, 2_420),
         }
+
+
+def refused(paid: Bill) -> Bill:
+    """A credit note whose refund the processor refused, since the charge was contested then."""
+    contested = control("POST", "disputes", payment_intent=intents()[0]["id"])
+    note = make_credit_note(paid, 3_000)
+    settle_refunds(at=AT)
+    control("POST", "disputes/close", dispute=contested["id"], status="won")
+    return note
+
+
+def test_staff_can_ask_again(paid: Bill) -> None:
+    note = refused(paid)
+
+    call_command("refund", note.number, stdout=StringIO())
+    settle_refunds(at=datetime(2030, 1, 1, tzinfo=UTC))
+
+    assert states(paid) == ["failed", "succeeded"]
+    assert facts(note)[0] == "paid"
+    assert len(refunds()) == 1
+    assert violations(at=AT, only=["I-07", "I-09"]) == []
+
+
+def test_staff_can_pay_back_otherwise(paid: Bill) -> None:
+    note = refused(paid)
+
+    call_command("refund", note.number, "--paid", "bank transfer", stdout=StringIO())
+
+    assert facts(note) == ("paid", -3_630, 0, 0)
+    assert facts(paid) == ("paid", 11_374, 3_630, 3_630)
+    assert rows(paid, Refund, "attempt_id", "processor_refund_id") == [(None, f"by-hand:{note.number}")]
+    (after,) = rows(paid, AuditEntry, "after", code="commerce.bill.refunded")[0]
+    assert after["reference"] == "bank transfer"
+    assert refunds() == []
+    assert violations(at=AT) == []
+
+
+@pytest.mark.parametrize("arguments", [[], ["--paid", "twice"]])
+def test_staff_cannot_settle_what_is_not_owed(paid: Bill, arguments: list[str]) -> None:
+    under_way = make_credit_note(paid, 1_000)
+    done = make_credit_note(paid, 2_000)
+    refund_now(done.pk, actor=system(paid), at=AT)
+
+    for number in (under_way.number, done.number, paid.number, "SK-NL-2026-999999"):
+        with pytest.raises(CommandError, match="Nothing was changed"):
+            call_command("refund", number, *arguments)
+
+    assert states(paid) == ["created", "succeeded"]

@@ -31,6 +31,7 @@ def test_is_ready_when_every_part_answers(client):
         "broker": "ok",
         "migrations": "ok",
         "walls": "ok",
+        "billing": "running",
     }
 
 
@@ -47,6 +48,7 @@ def test_names_the_part_that_does_not_answer(client, settings):
         "broker": "unavailable",
         "migrations": "ok",
         "walls": "ok",
+        "billing": "unknown",
     }
 
 

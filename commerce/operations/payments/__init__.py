@@ -17,7 +17,14 @@ from commerce.operations.payments.reconciling import (
     settle_attempts,
     settle_intent,
 )
-from commerce.operations.payments.refunding import Refunded, refund_now, settle_refunds
+from commerce.operations.payments.refunding import (
+    NothingOwed,
+    Refunded,
+    ask_again,
+    book_by_hand,
+    refund_now,
+    settle_refunds,
+)
 from commerce.operations.payments.setups import (
     Saved,
     SetupEnded,
@@ -35,6 +42,7 @@ __all__ = [
     "BillOutcome",
     "BillPaid",
     "ChargeResult",
+    "NothingOwed",
     "Outcome",
     "Paid",
     "Pending",
@@ -43,6 +51,8 @@ __all__ = [
     "SetupEnded",
     "SetupOutcome",
     "abandon_checkouts",
+    "ask_again",
+    "book_by_hand",
     "charge_bill",
     "charge_bills",
     "finish_bill",

@@ -9,7 +9,7 @@ import json
 import logging
 import uuid
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.conf import settings
@@ -18,6 +18,7 @@ from django.db.models.functions import Now
 
 from commerce.gateways import Declined, Intent, NeedsAuthentication, Rejected, Retryable, stripe
 from commerce.models import Bill, Checkout, PaymentAttempt
+from commerce.operations.billing_control import require_running
 from commerce.operations.payments import guards, outcomes
 from config.kit.actors import Actor
 from config.kit.errors import DomainError
@@ -42,7 +43,11 @@ class KeyOutlived(DomainError):
 
 
 def begin(**facts: Any) -> PaymentAttempt:
-    """Write the attempt that `prepare` makes (R2), inside the transaction that locked its cause."""
+    """Write the attempt that `prepare` makes (R2), inside the transaction that locked its cause.
+
+    :raises BillingPaused: nothing may be charged now.
+    """
+    require_running()
     attempt = prepare(**facts)
     attempt.save(force_insert=True)
     return attempt
@@ -78,14 +83,45 @@ def prepare(
     return attempt
 
 
+def remember_forgotten(*, cause: Checkout | Bill, intent: Intent, at: datetime) -> PaymentAttempt:
+    """Write the attempt of a charge that this database has forgotten, with the key that it was made with (F-26).
+
+    Inside the caller's transaction; the outcome is then recorded as always.
+    """
+    attempt = PaymentAttempt(
+        tenant_id=cause.tenant_id,
+        checkout=cause if isinstance(cause, Checkout) else None,
+        bill=cause if isinstance(cause, Bill) else None,
+        key=(intent.metadata or {})["attempt"],
+        amount_minor=cause.total_minor,
+        currency=cause.currency,
+        customer_processor_id=intent.customer_id,
+        intent_id=intent.id,
+        state=State.INTENT,
+        created_at=at,
+        updated_at=at,
+    )
+    attempt.params_hash = _hash(creation_params(attempt))
+    attempt.save(force_insert=True)
+    return attempt
+
+
 def creation_params(attempt: PaymentAttempt) -> dict[str, Any]:
-    """What the creation is asked with: the row's own facts alone, so that repeating it asks the same."""
+    """What the creation is asked with: the row's own facts alone, so that repeating it asks the same.
+
+    The metadata says enough to bring the charge into a database that has forgotten the bill (F-26).
+    """
     if attempt.checkout is not None:
         cause = {"checkout": str(attempt.checkout.key)}
         description = f"Order {attempt.checkout.key}"
     else:
         assert attempt.bill is not None
-        cause = {"bill": attempt.bill.number}
+        cause = {
+            "bill": attempt.bill.number,
+            "type": attempt.bill.type,
+            "subscription": str(attempt.bill.subscription.key),
+            "period": attempt.bill.period_start.astimezone(UTC).isoformat(),
+        }
         description = f"Bill {attempt.bill.number}"
     return {
         "amount_minor": attempt.amount_minor,
@@ -119,6 +155,7 @@ def drive(*, actor: Actor, attempt_id: int, at: datetime, confirms: bool = True)
 
     :raises Retryable: no usable answer; the attempt stays and can be driven again.
     :raises Rejected: the processor refuses; the attempt has ended, nothing was charged.
+    :raises BillingPaused: it might have to be charged, and nothing may be now.
     :raises DomainError: a reason not to confirm (not eligible, price changed, bill no longer open ...); the
         attempt has ended, nothing was charged.
     """
@@ -133,7 +170,11 @@ def drive(*, actor: Actor, attempt_id: int, at: datetime, confirms: bool = True)
 
 def _drive(actor: Actor, attempt_id: int, at: datetime, *, confirms: bool) -> Intent | None:
     with tenant_atomic(actor):
-        attempt: PaymentAttempt = PaymentAttempt.objects.select_related("checkout", "bill").get(pk=attempt_id)
+        attempt: PaymentAttempt = PaymentAttempt.objects.select_related("checkout", "bill__subscription").get(
+            pk=attempt_id
+        )
+        if confirms and attempt.state not in PaymentAttempt.FINAL:
+            require_running()
     if attempt.state in PaymentAttempt.FINAL and attempt.intent_id is None:
         return None
     if attempt.intent_id is None:

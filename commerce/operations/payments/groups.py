@@ -18,6 +18,7 @@ from django.db.models import Exists, OuterRef, prefetch_related_objects
 from commerce.gateways import Declined, Intent, NeedsAuthentication, Rejected, Retryable, stripe
 from commerce.models import Bill, Card, PaymentAttempt, ProcessorCustomer
 from commerce.operations import notices
+from commerce.operations.billing_control import is_paused
 from commerce.operations.bills import Booking, book_payments
 from commerce.operations.payments import attempts, guards, outcomes
 from commerce.operations.payments.charging import ChargeResult, charge_bill
@@ -111,7 +112,7 @@ def _begin(bill_ids: list[int], at: datetime) -> list[_Charge]:
     """R2: an attempt for each plain bill, committed."""
     _reached("R2:before", bill_ids)
     with atomic():
-        bills = [bill for bill in _lock(bill_ids) if not guards.why_not_charged(bill)]
+        bills = [] if is_paused() else _chargeable(bill_ids)
         cards, customers = paying_cards(bills), _customers(bills)
         charges = [
             _Charge(
@@ -147,6 +148,11 @@ def _lock(bill_ids: Iterable[int], *, is_under_way: bool = False) -> list[Bill]:
         live = PaymentAttempt.objects.filter(bill=OuterRef("pk")).exclude(state__in=("failed", "canceled"))
         bills = bills.filter(~Exists(live))
     return list(bills)
+
+
+def _chargeable(bill_ids: Iterable[int], *, is_under_way: bool = False) -> list[Bill]:
+    """Those of the plain ones that may be charged now (I-14)."""
+    return [bill for bill in _lock(bill_ids, is_under_way=is_under_way) if not guards.why_not_charged(bill)]
 
 
 def _customers(bills: list[Bill]) -> dict[int | None, str]:
@@ -193,11 +199,9 @@ def _know(created: list[_Charge], at: datetime) -> list[_Charge]:
         return []
     _reached("R4:before", created)
     with atomic():
-        allowed = {
-            bill.pk
-            for bill in _lock([charge.bill.pk for charge in created], is_under_way=True)
-            if not guards.why_not_charged(bill)
-        }
+        ids_of_bills = [charge.bill.pk for charge in created]
+        may_confirm = [] if is_paused() else _chargeable(ids_of_bills, is_under_way=True)
+        allowed = {bill.pk for bill in may_confirm}
         with connection().cursor() as cursor:
             ids = [charge.attempt.pk for charge in created]
             intents = [charge.intent.id for charge in created if charge.intent is not None]

@@ -100,7 +100,7 @@ def _record(
     attempt = lock_attempt(attempt_id)
     is_paid = intent.status == "succeeded"
     if attempt.state in PaymentAttempt.FINAL:
-        return is_paid and not _is_accounted_for(attempt)
+        return is_paid and not is_accounted_for(attempt)
     if not is_as_agreed(attempt, intent):
         _park(actor, attempt, intent, at)
         return False
@@ -123,7 +123,7 @@ def _record(
     return False
 
 
-def _is_accounted_for(attempt: PaymentAttempt) -> bool:
+def is_accounted_for(attempt: PaymentAttempt) -> bool:
     """Whether the money of a charged attempt was booked or given back. Two queries."""
     return Payment.objects.filter(attempt=attempt).exists() or Refund.objects.filter(attempt=attempt).exists()
 

@@ -13,6 +13,7 @@ from django.db.models.functions import Now
 
 from commerce.gateways import Intent, Rejected, Retryable, stripe
 from commerce.models import Checkout, PaymentAttempt, WebhookEvent
+from commerce.operations.billing_control import sweeps_may_run
 from commerce.operations.cards import detach_removed
 from commerce.operations.payments import attempts, outcomes
 from commerce.operations.payments.returns import RETURNS, settle_returns
@@ -95,15 +96,17 @@ def _settle(object_id: str, at: datetime, *, with_returns: bool) -> bool:
     return settle_intent(object_id, at=at) and (not with_returns or settle_returns(object_id, at=at))
 
 
-def pull_events(at: datetime) -> int:
+def pull_events(at: datetime, *, since: datetime | None = None) -> int:
     """Ask the processor for what it would have told about refunds and disputes; how many events were new.
 
-    Webhooks may stay away for days (F-16), and nothing of ours waits for these. Worker's login.
+    Webhooks may stay away for days (F-16), and nothing of ours waits for these. Of the last four days, or `since`.
+    Worker's login.
 
     :raises Retryable: no usable answer.
     """
     with use_login("worker"):
-        return sum(store_event(event, at=at) for event in stripe.events_since(at - LOOKS_BACK, types=RETURNS))
+        events = stripe.events_since(since or at - LOOKS_BACK, types=RETURNS)
+        return sum(store_event(event, at=at) for event in events)
 
 
 def settle_intent(intent_id: str, *, at: datetime) -> bool:
@@ -131,8 +134,11 @@ def settle_intent(intent_id: str, *, at: datetime) -> bool:
 def settle_attempts(at: datetime, *, limit: int = BATCH) -> int:
     """Drive attempts that nobody is at to an end, oldest first; how many were looked at. Worker's login.
 
-    Stops early when the processor gives no answer for some in a row.
+    Stops early when the processor gives no answer for some in a row. None while billing is paused, since driving
+    them may charge.
     """
+    if not sweeps_may_run(at=at):
+        return 0
     looked_at = last_id = in_a_row = 0
     while looked_at < limit and in_a_row < attempts.GIVES_UP_AFTER:
         claimed = _claim_next(at, after_id=last_id)

@@ -13,15 +13,18 @@ from typing import Any
 from django.conf import settings
 from django.db.models import F, Q
 from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
 
 from commerce.gateways import Rejected, Retryable, stripe
 from commerce.gateways.stripe import RefundFacts
-from commerce.models import Bill, Refund, RefundAttempt
+from commerce.models import Bill, Payment, PaymentAttempt, Refund, RefundAttempt
 from commerce.operations import notices
+from commerce.operations.billing_control import is_paused, sweeps_may_run
 from commerce.operations.bills import lock_bill
-from commerce.operations.credits import charge_of
+from commerce.operations.credits import begin_refund, charge_of, count_refund
 from commerce.operations.subscriptions import remember
 from config.kit.actors import Actor
+from config.kit.errors import Conflict
 from config.kit.faults import reached
 from config.kit.rate import Pace
 from config.kit.tenancy import atomic, tenant_atomic, use_login
@@ -44,6 +47,16 @@ FIRST_WAIT = timedelta(minutes=1)
 BANK_WAITS = timedelta(hours=1)
 
 
+class NothingOwed(Conflict):
+    """Nothing is to be given back: no open credit note of that number, or its refund is under way."""
+
+    code = "nothing_owed"
+    message = _("There is no credit note of this number whose refund has failed. Nothing was changed.")
+
+    def __init__(self, number: str) -> None:
+        super().__init__(number=number)
+
+
 @dataclass(frozen=True, slots=True)
 class Refunded:
     """How many refunds one sweep put to the processor, by what came of it."""
@@ -59,9 +72,12 @@ class Refunded:
 def refund_now(credit_note_id: int, *, actor: Actor, at: datetime) -> None:
     """Try at once to refund a credit note that was just committed; outside any transaction, by the login in use.
 
-    Whatever is not done afterwards is done by the sweep, so nothing is raised when the processor is away.
+    Whatever is not done afterwards is done by the sweep, so nothing is raised when the processor is away, and
+    nothing done while billing is paused.
     """
     with tenant_atomic(actor):
+        if is_paused():
+            return
         ids = list(
             RefundAttempt.objects.filter(
                 tenant_id=actor.tenant_id, credit_note_id=credit_note_id, state=State.CREATED
@@ -75,9 +91,11 @@ def refund_now(credit_note_id: int, *, actor: Actor, at: datetime) -> None:
 def settle_refunds(*, at: datetime, limit: int | None = None) -> Refunded:
     """Drive every refund whose time has come, at most `limit`, oldest first. Worker's login.
 
-    One without an answer waits for a later sweep, each time a little longer.
+    One without an answer waits for a later sweep, each time a little longer. Nothing while billing is paused.
     """
     results: list[str] = []
+    if not sweeps_may_run(at=at):
+        return Refunded()
     with use_login("worker"), stripe.paced(Pace("processor", settings.PROCESSOR_CALLS_PER_SECOND)):
         while limit is None or len(results) < limit:
             claimed = _claim_next(at)
@@ -249,18 +267,39 @@ def _save(attempt: RefundAttempt, at: datetime) -> None:
 
 def succeed(*, actor: Actor, attempt: RefundAttempt, bill: Bill, at: datetime) -> None:
     """Book that the money of an attempt went back, with its credit note, history and audit; under their locks."""
-    note = attempt.credit_note
     attempt.state = State.SUCCEEDED
     _save(attempt, at)
+    _book(
+        actor,
+        bill,
+        attempt.credit_note,
+        attempt.payment,
+        charge_of(attempt.payment),
+        attempt.processor_refund_id or attempt.key,
+        at,
+    )
+    _record(actor, "commerce.bill.refunded", attempt, bill, at)
+
+
+def _book(
+    actor: Actor,
+    bill: Bill,
+    note: Bill,
+    payment: Payment,
+    charge: PaymentAttempt | None,
+    refund_id: str,
+    at: datetime,
+) -> None:
+    """The ledger's row, the credit note paid, and a line of history."""
     Refund.objects.create(
-        tenant_id=attempt.tenant_id,
-        payment=attempt.payment,
-        attempt=charge_of(attempt.payment),
+        tenant_id=note.tenant_id,
+        payment=payment,
+        attempt=charge,
         credit_note=note,
-        amount_minor=attempt.amount_minor,
-        currency=attempt.currency,
+        amount_minor=-note.total_minor,
+        currency=note.currency,
         refunded_at=at,
-        processor_refund_id=attempt.processor_refund_id or attempt.key,
+        processor_refund_id=refund_id,
     )
     note.status, note.paid_minor, note.paid_at = Bill.Status.PAID, note.total_minor, at
     note.save(update_fields=["status", "paid_minor", "paid_at"])
@@ -271,10 +310,69 @@ def succeed(*, actor: Actor, attempt: RefundAttempt, bill: Bill, at: datetime) -
         at=at,
         bill=bill.number,
         credit_note=note.number,
-        amount_minor=attempt.amount_minor,
-        currency=attempt.currency,
+        amount_minor=-note.total_minor,
+        currency=note.currency,
     )
-    _record(actor, "commerce.bill.refunded", attempt, bill, at)
+
+
+def ask_again(*, number: str, at: datetime) -> RefundAttempt:
+    """Begin another refund for a credit note whose last one failed; the sweep makes it. Worker's login.
+
+    :raises NothingOwed: no such credit note, or nothing of it is to be refunded, or a refund is under way.
+    """
+    with use_login("worker"):
+        bill, note = _owed(number)
+        with tenant_atomic(note.tenant_id):
+            _lock_owed(bill, note)
+            return begin_refund(actor=Actor.system(note.tenant_id), bill=bill, credit_note=note, at=at)
+
+
+def book_by_hand(*, number: str, reference: str, at: datetime) -> Bill:
+    """Book that the vendor's staff paid a credit note back otherwise than to the card. Worker's login.
+
+    :raises NothingOwed: as `ask_again`.
+    """
+    with use_login("worker"):
+        bill, note = _owed(number)
+        actor = Actor.system(note.tenant_id)
+        with tenant_atomic(actor):
+            _lock_owed(bill, note)
+            count_refund(bill, -note.total_minor)
+            _book(actor, bill, note, Payment.objects.get(bill=bill), None, f"by-hand:{note.number}", at)
+            record(
+                actor,
+                "commerce.bill.refunded",
+                at=at,
+                target_type="bill",
+                target_id=bill.pk,
+                target_label=bill.number,
+                after={
+                    "amount_minor": -note.total_minor,
+                    "currency": note.currency,
+                    "credit_note": note.number,
+                    "reference": reference[:200],
+                },
+            )
+    return note
+
+
+def _owed(number: str) -> tuple[Bill, Bill]:
+    with atomic():
+        note: Bill | None = Bill.objects.select_related("credits").filter(number=number).first()
+    if note is None or note.credits is None:
+        raise NothingOwed(number)
+    return note.credits, note
+
+
+def _lock_owed(bill: Bill, note: Bill) -> None:
+    """Lock both as everybody does, and read anew what is owed."""
+    bill.subscription = lock_bill(bill.pk).subscription
+    live = RefundAttempt.objects.filter(credit_note=note).exclude(state=State.FAILED).exists()
+    Bill.objects.select_for_update(of=["self"]).get(pk=note.pk)
+    note.refresh_from_db()
+    bill.refresh_from_db(fields=["refunded_minor", "paid_minor", "status"])
+    if live or note.status != Bill.Status.OPEN:
+        raise NothingOwed(note.number)
 
 
 def _fail(actor: Actor, attempt: RefundAttempt, bill: Bill, code: str, at: datetime) -> None:

@@ -14,6 +14,7 @@ from commerce.gateways import Rejected, stripe
 from commerce.gateways.stripe import DisputeFacts, RefundFacts
 from commerce.models import Bill, Dispute, Payment, PaymentAttempt, Refund, RefundAttempt, Subscription
 from commerce.operations import notices
+from commerce.operations.bills import lock_bill
 from commerce.operations.credits import (
     CreditExceedsBill,
     begin_refund,
@@ -22,7 +23,6 @@ from commerce.operations.credits import (
 )
 from commerce.operations.payments import refunding
 from commerce.operations.payments.attempts import tenant_of_intent
-from commerce.operations.payments.guards import lock_bill
 from commerce.operations.subscriptions import disable, remember
 from config.kit.actors import Actor
 from config.kit.tenancy import tenant_atomic

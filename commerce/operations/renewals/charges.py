@@ -10,6 +10,7 @@ from datetime import datetime
 from django.conf import settings
 
 from commerce.gateways import stripe
+from commerce.operations.billing_control import sweeps_may_run
 from commerce.operations.payments import GIVES_UP_AFTER, ChargeResult, charge_bills, put_off, take_due_bills
 from config.kit.rate import Pace
 from config.kit.tenancy import connection, use_login
@@ -44,10 +45,12 @@ def charge_due(*, at: datetime, limit: int | None = None, seconds: float | None 
 
     At most `limit`, and none begun after so many `seconds` of real time. A decline is an outcome: the bill stays
     open, the subscription active and marked. Where the processor gives no answer nothing counts against the
-    customer, and a later sweep asks again about the same intent.
+    customer, and a later sweep asks again about the same intent. Nothing while billing is paused.
 
     :raises django.db.Error: the database is away; what was under way is found again by a later sweep.
     """
+    if not sweeps_may_run(at=at):
+        return Charged()
     return _Round(at, limit, seconds).charge()
 
 

@@ -6,6 +6,7 @@ from datetime import datetime
 from django.conf import settings
 
 from commerce.hooks import Deletion, subscriptions_deleted
+from commerce.operations.billing_control import sweeps_may_run
 from commerce.operations.renewals.batches import Batch, Place, Step, Swept, Take, sweep
 from commerce.operations.renewals.parking import AUDIT_SQL, HISTORY_SQL
 from commerce.operations.renewals.telling import ABOUT_SQL, JOIN_SQL, QUEUE_SQL, parameters
@@ -19,7 +20,10 @@ def expire_due(*, at: datetime, limit: int | None = None) -> Swept:
     Each state's length counts from the instant at which the one before was due to end, however late the sweep:
     what a page showed as the next date is the next date. Assignments of deleted ones end in the same
     transaction (`commerce.hooks.subscriptions_deleted`). Who owns it is told when it expires and when access ends.
+    Nothing while billing is paused: a copy may have forgotten who went on paying.
     """
+    if not sweeps_may_run(at=at):
+        return Swept()
     return sweep(STEP, at=at, limit=limit or settings.RENEWAL_BATCH)
 
 

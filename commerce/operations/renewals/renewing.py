@@ -7,6 +7,7 @@ from django.conf import settings
 
 from commerce.hooks import Activation, subscription_activated
 from commerce.models import Subscription
+from commerce.operations.billing_control import sweeps_may_run
 from commerce.operations.renewals.batches import Batch, Place, Step, Swept, Take, sweep
 from commerce.operations.renewals.parking import AUDIT_SQL, HISTORY_SQL
 from commerce.periods import INSTANT_SQL
@@ -14,7 +15,7 @@ from config.kit.actors import Actor
 from config.kit.tenancy import connection
 
 
-def renew_due(*, at: datetime, limit: int | None = None) -> Swept:
+def renew_due(*, at: datetime, limit: int | None = None, while_paused: bool = False) -> Swept:
     """Bill every period that has begun by `at`, each once, and advance the subscriptions; in batches of `limit`.
 
     Inside a term the period costs the term's price, also with recurring billing off (product §5.3). At the end
@@ -22,8 +23,10 @@ def renew_due(*, at: datetime, limit: int | None = None) -> Swept:
     central ones the agreement's, with the number of seats and the plan that were scheduled for it, which makes an
     order of its own. A Scheduled one becomes Active at its start, at the price it was bought at,
     whereupon `commerce.hooks.subscription_activated` is called. Bills are issued at `at` and not charged here.
-    What cannot be billed is parked.
+    What cannot be billed is parked. Nothing while billing is paused, unless `while_paused`.
     """
+    if not while_paused and not sweeps_may_run(at=at):
+        return Swept()
     return sweep(STEP, at=at, limit=limit or settings.RENEWAL_BATCH)
 
 
