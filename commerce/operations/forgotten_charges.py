@@ -141,9 +141,10 @@ def _tenant_id(facts: dict[str, str]) -> int | None:
 
 
 def _judge_checkout(intent: Intent, facts: dict[str, str]) -> Missing:
-    checkout: Checkout | None = Checkout.objects.filter(
-        tenant_id=_tenant_id(facts), key=_uuid(facts["checkout"])
-    ).first()
+    tenant_id, key = _tenant_id(facts), _uuid(facts["checkout"])
+    if tenant_id is None or key is None:
+        return _unmatched(intent)
+    checkout: Checkout | None = Checkout.objects.filter(tenant_id=tenant_id, key=key).first()
     fits = (
         checkout is not None
         and checkout.state != Checkout.State.PAID
@@ -157,9 +158,10 @@ def _judge_checkout(intent: Intent, facts: dict[str, str]) -> Missing:
 
 def _judge_bill(intent: Intent, facts: dict[str, str], at: datetime) -> Missing:
     """By subscription and period: the number may have been given to another bill since."""
-    subscription: Subscription | None = Subscription.objects.filter(
-        tenant_id=_tenant_id(facts), key=_uuid(facts.get("subscription", ""))
-    ).first()
+    tenant_id, key = _tenant_id(facts), _uuid(facts.get("subscription", ""))
+    if tenant_id is None or key is None:
+        return _unmatched(intent)
+    subscription: Subscription | None = Subscription.objects.filter(tenant_id=tenant_id, key=key).first()
     period = _instant(facts.get("period", ""))
     if subscription is None or period is None:
         return _unmatched(intent)
