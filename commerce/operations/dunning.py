@@ -15,10 +15,10 @@ from commerce.hooks import Deletion
 from commerce.models import Bill, PaymentAttempt, Subscription
 from commerce.models.bills import BillQuerySet
 from commerce.operations import notices
+from commerce.operations.billing_control import sweeps_may_run
 from commerce.operations.bills import Line, lock_bill
 from commerce.operations.credits import issue_credit_note
-from commerce.operations.subscriptions import remember
-from commerce.periods import days_later
+from commerce.operations.subscriptions import disable, remember
 from config.kit.actors import Actor
 from config.kit.tenancy import atomic, tenant_atomic, use_login
 from directory.operations.audit import record
@@ -72,8 +72,11 @@ def dun_due(*, at: datetime) -> Dunned:
     """Make the calendar's steps that are due and not a try, which the charge sweep makes.
 
     A step that an outage delayed is made once. Nothing ends while a try is still without an outcome: the
-    vendor's or the processor's outage never counts against the customer.
+    vendor's or the processor's outage never counts against the customer. Nothing while billing is paused: a copy
+    may have forgotten who paid.
     """
+    if not sweeps_may_run(at=at):
+        return Dunned()
     told = disabled = 0
     last_id = 0
     with use_login("worker"):
@@ -336,51 +339,8 @@ def _end_access(actor: Actor, bill: Bill, at: datetime) -> str:
     open_bills.update(next_dunning_at=None, charge_due_at=None)
     if subscription.state not in (Subscription.State.ACTIVE, Subscription.State.EXPIRED):
         return ""
-    was = subscription.state
-    until = days_later(at, subscription.product.disabled_days, subscription.time_zone)
-    subscription.state = Subscription.State.DISABLED
-    subscription.disabled_at = at
-    subscription.disabled_reason = Subscription.DisabledReason.UNPAID
-    subscription.due_at = until
-    subscription.recurring_billing = False
-    subscription.next_quantity = None
-    subscription.next_plan = None
-    subscription.next_try_at = None
-    subscription.version += 1
-    subscription.save(
-        update_fields=[
-            "state",
-            "disabled_at",
-            "disabled_reason",
-            "due_at",
-            "recurring_billing",
-            "next_quantity",
-            "next_plan",
-            "next_try_at",
-            "version",
-        ]
-    )
-    remember(
-        subscription,
-        "disabled",
-        actor=actor,
-        at=at,
-        reason="unpaid",
-        bill=bill.number,
-        since=at.isoformat(),
-        until=until.isoformat(),
-    )
-    record(
-        actor,
-        "commerce.subscription.disabled",
-        at=at,
-        target_type="subscription",
-        target_id=subscription.key,
-        target_label=str(subscription),
-        before={"state": was},
-        after={"state": subscription.state, "reason": "unpaid", "bill": bill.number},
-    )
-    notices.queue_access_ended(bill=bill, until=until, at=at)
+    disable(subscription, actor=actor, reason=Subscription.DisabledReason.UNPAID, at=at, bill=bill.number)
+    notices.queue_access_ended(bill=bill, at=at)
     return "disabled"
 
 

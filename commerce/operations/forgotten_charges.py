@@ -201,8 +201,8 @@ def _bring_in(missing: Missing, at: datetime) -> None:
     intent = missing.intent
     charged_at = min(intent.charged_at or at, at)
     attempt_id = _attempt_for(missing, charged_at)
-    if attempt_id is not None:
-        actor = Actor.system(int(missing.tenant))
+    if attempt_id is not None and missing.subject is not None:
+        actor = Actor.system(missing.subject.tenant_id)
         try:
             outcomes.settle(actor=actor, attempt_id=attempt_id, intent=intent, at=charged_at)
         except DomainError as refused:

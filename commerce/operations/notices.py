@@ -321,7 +321,7 @@ def queue_payment_failed(*, bill: Bill, at: datetime) -> None:
     )
 
 
-def queue_access_ended(*, bill: Bill, until: datetime, at: datetime) -> None:
+def queue_access_ended(*, bill: Bill, at: datetime) -> None:
     """Nothing was paid in time: nobody has access any more, and until when paying brings it back."""
     subscription: Subscription = bill.subscription
     queue_mail(
@@ -331,7 +331,11 @@ def queue_access_ended(*, bill: Bill, until: datetime, at: datetime) -> None:
         tenant_id=subscription.tenant_id,
         context=_facts(subscription, bill)
         | _who_pays(bill)
-        | {"holders": subscription.assigned, "until_at": until.isoformat(), "link": pay_link(bill)},
+        | {
+            "holders": subscription.assigned,
+            "until_at": subscription.due_at.isoformat() if subscription.due_at else "",
+            "link": pay_link(bill),
+        },
         at=at,
     )
 

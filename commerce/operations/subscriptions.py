@@ -141,11 +141,11 @@ def event_of(
     )
 
 
-def disable(subscription: Subscription, *, actor: Actor, reason: str, at: datetime) -> None:
+def disable(subscription: Subscription, *, actor: Actor, reason: str, at: datetime, **facts: str) -> None:
     """End access at once: Disabled from now on, Deleted after the product's days; recurring billing goes off.
 
-    `reason` is one of `Subscription.DisabledReason`. Inside the transaction that locked the subscription; nothing
-    where it is Disabled or Deleted. Two queries for the calendar and the product.
+    `reason` is one of `Subscription.DisabledReason`; `facts` are remembered with it. Inside the transaction that
+    locked the subscription; nothing where it is Disabled or Deleted. Two queries for the calendar and the product.
     """
     ended = (Subscription.State.DISABLED, Subscription.State.DELETED)
     if subscription.state in ended:
@@ -174,6 +174,7 @@ def disable(subscription: Subscription, *, actor: Actor, reason: str, at: dateti
         reason=reason,
         since=at.isoformat(),
         until=subscription.due_at.isoformat(),
+        **facts,
     )
     record(
         actor,
@@ -183,7 +184,7 @@ def disable(subscription: Subscription, *, actor: Actor, reason: str, at: dateti
         target_id=subscription.key,
         target_label=str(subscription),
         before=before,
-        after={"state": subscription.state, "recurring_billing": False, "reason": reason},
+        after={"state": subscription.state, "recurring_billing": False, "reason": reason} | facts,
     )
 
 

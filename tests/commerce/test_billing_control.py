@@ -8,8 +8,10 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.test import Client
 
+from commerce.dunning import END
 from commerce.models import Bill, BillingControl, Checkout, PaymentAttempt, Subscription
 from commerce.operations import billing_control
+from commerce.operations.dunning import dun_due
 from commerce.operations.payments import (
     charge_bill,
     pay_checkout,
@@ -107,11 +109,25 @@ def test_while_paused_no_sweep_bills_charges_expires_or_refunds(due: Bill) -> No
 
     swept = run_sweeps(at=LATER + timedelta(days=60))
 
-    assert not any((swept.renewed, swept.expired, swept.charged, swept.refunded))
+    assert not any((swept.renewed, swept.expired, swept.charged, swept.refunded, swept.dunned))
     assert (charges(), refunds()) == (1, [])
     with tenant_atomic(due.tenant_id):
         assert Subscription.objects.get().state == "active"
         assert Bill.objects.get(pk=due.pk).status == "open"
+
+
+def test_while_paused_nobody_loses_access_for_a_bill_that_may_have_been_paid(due: Bill) -> None:
+    with tenant_atomic(due.tenant_id):
+        Bill.objects.filter(pk=due.pk).update(
+            failed_at=LATER, dunning_step=END, next_dunning_at=LATER, charge_due_at=None
+        )
+
+    assert not dun_due(at=LATER + timedelta(days=1))
+
+    with tenant_atomic(due.tenant_id):
+        assert Subscription.objects.get().state == "active"
+    billing_control.resume(at=LATER, unreconciled=True)
+    assert dun_due(at=LATER + timedelta(days=1)).disabled == 1
 
 
 def test_while_paused_no_door_charges_or_refunds(due: Bill) -> None:

@@ -183,6 +183,8 @@ def test_life_and_death(running):
     with running.owner() as connection:
         assert connection.execute("SELECT answer FROM kept_mark").fetchone() == (42,)
     assert running.settings() == before
+    ready = httpx.get(f"http://127.0.0.1:{running.port}/readyz")
+    assert ready.json()["billing"] == "ok"
 
     assert running.end(signal.SIGTERM) == 0
     assert running.survivors(patience=0) == []
