@@ -20,7 +20,7 @@ from commerce.operations.bills import lock_bill
 from commerce.operations.payments import attempts, outcomes
 from commerce.operations.payments.reconciling import handle_events, pull_events
 from commerce.operations.payments.returns import settle_returns
-from commerce.operations.renewals import renew_due
+from commerce.operations.renewals import end_trials, renew_due
 from config.kit.actors import Actor
 from config.kit.errors import Conflict, DomainError
 from config.kit.tenancy import atomic, tenant_atomic, use_login
@@ -88,6 +88,7 @@ def bring_in(*, since: datetime, at: datetime) -> list[Missing]:
         raise BillingGoesOn
     before = missing_charges(since=since, at=at)
     renew_due(at=at, while_paused=True)
+    end_trials(at=at, while_paused=True)
     with use_login("worker"):
         for missing in missing_charges(since=since, at=at):
             _bring_in(missing, at)

@@ -109,7 +109,7 @@ def test_while_paused_no_sweep_bills_charges_expires_or_refunds(due: Bill) -> No
 
     swept = run_sweeps(at=LATER + timedelta(days=60))
 
-    assert not any((swept.renewed, swept.expired, swept.charged, swept.refunded, swept.dunned))
+    assert not any((swept.renewed, swept.expired, swept.charged, swept.refunded, swept.dunned, swept.trials))
     assert (charges(), refunds()) == (1, [])
     with tenant_atomic(due.tenant_id):
         assert Subscription.objects.get().state == "active"

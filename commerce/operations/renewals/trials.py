@@ -5,6 +5,7 @@ from datetime import datetime
 
 from django.conf import settings
 
+from commerce.operations.billing_control import sweeps_may_run
 from commerce.operations.renewals.batches import Batch, Place, Step, Swept, Take, sweep
 from commerce.operations.renewals.parking import AUDIT_SQL, HISTORY_SQL
 from commerce.operations.renewals.telling import ABOUT_SQL, JOIN_SQL, QUEUE_SQL, parameters
@@ -12,14 +13,17 @@ from commerce.periods import DAYS_LATER_SQL, INSTANT_SQL
 from config.kit.tenancy import connection
 
 
-def end_trials(*, at: datetime, limit: int | None = None) -> Swept:
+def end_trials(*, at: datetime, limit: int | None = None, while_paused: bool = False) -> Swept:
     """End every trial whose last day is over at `at`; in batches of `limit`.
 
     One with a card whose recurring billing is on becomes a self-service subscription, anchored on the day on which
     the trial ends, at the price that was shown when it started; its first period is billed here and charged by the
     charge sweep. A card that is declined then is dunned as at a renewal. Every other one is Disabled at once: nobody
-    has access, holders and data stay listed, and who may buy the product can buy it.
+    has access, holders and data stay listed, and who may buy the product can buy it. Nothing while billing is paused,
+    unless `while_paused`.
     """
+    if not while_paused and not sweeps_may_run(at=at):
+        return Swept()
     return sweep(STEP, at=at, limit=limit or settings.RENEWAL_BATCH)
 
 
