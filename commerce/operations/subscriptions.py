@@ -108,12 +108,15 @@ def activate(
 
 
 def lock_subscription_row(subscription_id: int) -> Subscription:
-    """A subscription that is known by its id, locked, with what bills and payments need of it."""
-    subscription: Subscription = (
-        Subscription.objects.select_for_update(of=["self"], no_key=True)
-        .select_related("product", "plan", "card", "tenant", "owner_user", "vendor_entity", "bill_to")
-        .get(pk=subscription_id)
-    )
+    """A subscription that is known by its id, locked, with what bills and payments need of it. Two queries.
+
+    The lock comes first and alone: whoever waits for it gets the row as it is then, and a join would still look for
+    the card, plan or address that it named before.
+    """
+    Subscription.objects.select_for_update(no_key=True).only("pk").get(pk=subscription_id)
+    subscription: Subscription = Subscription.objects.select_related(
+        "product", "plan", "card", "tenant", "owner_user", "vendor_entity", "bill_to"
+    ).get(pk=subscription_id)
     return subscription
 
 

@@ -63,27 +63,25 @@ class BelowAssigned(Conflict):
 
 
 def lock_subscription(actor: Actor, key: uuid.UUID, *, version: int | None = None) -> Subscription:
-    """The subscription that the actor sees, locked until the caller's transaction ends.
+    """The subscription that the actor sees, locked until the caller's transaction ends. Two queries.
+
+    The lock comes first and alone, as in `subscriptions.lock_subscription_row`.
 
     :raises NotVisible: there is none. :raises Conflict: it is not the `version` that the page showed.
     """
-    found: Subscription | None = (
-        Subscription.objects.visible_to(actor)
-        .select_for_update(of=("self",), no_key=True)
-        .select_related(
-            "product",
-            "plan",
-            "next_plan",
-            "card",
-            "tenant",
-            "owner_user",
-            "vendor_entity",
-            "bill_to",
-            "market",
-        )
-        .filter(key=key)
-        .first()
-    )
+    visible = Subscription.objects.visible_to(actor).filter(key=key)
+    list(visible.select_for_update(of=("self",), no_key=True).only("pk"))
+    found: Subscription | None = visible.select_related(
+        "product",
+        "plan",
+        "next_plan",
+        "card",
+        "tenant",
+        "owner_user",
+        "vendor_entity",
+        "bill_to",
+        "market",
+    ).first()
     if found is None:
         raise NotVisible
     if version is not None and found.version != version:
