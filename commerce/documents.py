@@ -29,6 +29,7 @@ BRINGING_BILLS = {
     "reactivated": ("bill_number",),
     "trial_converted": ("bill_number",),
     "refund": ("credit_note_number",),
+    "bill_corrected": ("credit_note_number", "bill_number"),
 }
 # The last instant of a half-open period, so that people read its last day.
 _INSTANT = timedelta(microseconds=1)

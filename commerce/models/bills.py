@@ -283,6 +283,13 @@ class Bill(TenantModel):
     def __str__(self) -> str:
         return self.number
 
+    @property
+    def is_correctable(self) -> bool:
+        """Whether it can be credited and issued anew: a bill, of which nothing was credited yet."""
+        statuses = (self.Status.OPEN, self.Status.PAST_DUE, self.Status.PAID)
+        is_whole = self.credited_minor == 0 and self.subtotal_minor > 0
+        return self.credits_id is None and self.status in statuses and is_whole
+
 
 class BillLine(TenantModel):
     """One line with its service dates, unit price, quantity, tax rate and amount."""

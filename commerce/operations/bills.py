@@ -123,15 +123,16 @@ def issue_bill(
 ) -> Bill:
     """Issue one open bill with the next number of its vendor entity and year.
 
-    `replaces` is the bill, credited before, that is issued anew by this one. Call it late in the caller's
-    transaction: the series' row is locked from here to the commit.
+    `replaces` is the bill, credited before, that is issued anew by this one, with its seller, currency and tax.
+    Call it late in the caller's transaction: the series' row is locked from here to the commit.
     """
+    terms: Bill | Subscription = replaces or subscription
     subtotal_minor = sum(line.amount_minor for line in lines)
-    tax_minor = tax_on(subtotal_minor, subscription.tax_rate)
+    tax_minor = tax_on(subtotal_minor, terms.tax_rate)
     with atomic():
         bill = Bill.objects.create(
             tenant_id=subscription.tenant_id,
-            **next_number(subscription.vendor_entity, at),
+            **next_number(terms.vendor_entity, at),
             order=order,
             subscription=subscription,
             bill_to=bill_to,
@@ -143,10 +144,10 @@ def issue_bill(
             due_at=due_at,
             period_start=period_start,
             period_end=period_end,
-            currency=subscription.currency,
+            currency=terms.currency,
             subtotal_minor=subtotal_minor,
-            tax_name=subscription.tax_name,
-            tax_rate=subscription.tax_rate,
+            tax_name=terms.tax_name,
+            tax_rate=terms.tax_rate,
             tax_minor=tax_minor,
             total_minor=subtotal_minor + tax_minor,
             charge_due_at=charge_due_at,
@@ -189,14 +190,16 @@ def book_payment(
     at: datetime,
     card: Card | None = None,
     reference: str = "",
+    moved_from: Payment | None = None,
 ) -> Payment:
     """Book one payment of the whole bill and make it paid, both or neither.
 
-    `card` paid it; `reference` is that of money which the vendor's staff found on the account.
+    `card` paid it; `reference` is that of money which the vendor's staff found on the account; `moved_from` is
+    the payment, of the bill that was corrected, whose money this is.
 
     :raises BillNotOpen: it was paid, credited or voided meanwhile; nothing is booked.
     """
-    booking = Booking(actor, bill, attempt, charge_id, card, reference)
+    booking = Booking(actor, bill, attempt, charge_id, card, reference, moved_from)
     (payment,) = book_payments([booking], received_at=received_at, at=at)
     bill.refresh_from_db()
     return payment
@@ -212,6 +215,11 @@ class Booking:
     charge_id: str
     card: Card | None = None
     reference: str = ""
+    moved_from: Payment | None = None
+
+
+def _moved(booking: Booking) -> dict[str, str]:
+    return {} if booking.moved_from is None else {"moved_from": booking.moved_from.bill.number}
 
 
 def book_payments(bookings: Sequence[Booking], *, received_at: datetime, at: datetime) -> list[Payment]:
@@ -246,6 +254,7 @@ def book_payments(bookings: Sequence[Booking], *, received_at: datetime, at: dat
                 processor_charge_id=booking.charge_id,
                 card=booking.card,
                 reference=booking.reference,
+                moved_from=booking.moved_from,
             )
             for booking in bookings
             for bill in [booking.bill]
@@ -264,7 +273,8 @@ def book_payments(bookings: Sequence[Booking], *, received_at: datetime, at: dat
                         "status": Bill.Status.PAID,
                         "paid_minor": bill.total_minor,
                         "charge": booking.charge_id,
-                    },
+                    }
+                    | _moved(booking),
                 )
                 for booking in bookings
                 for bill in [booking.bill]

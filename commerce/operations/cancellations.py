@@ -126,7 +126,7 @@ def quote_cancellation(*, subscription: Subscription, at: datetime) -> Cancellat
     refund = credited = owed = 0
     for part in plan.returned:
         bill = bills[part.bill_id]
-        total = part.amount_minor + tax_given_back(subscription, [part])
+        total = part.amount_minor + tax_given_back([part])
         if bill.status == Bill.Status.PAID:
             refund += total
         else:

@@ -324,7 +324,16 @@ def _ask_register(actor: Actor, key: uuid.UUID, billing: BillingDetails) -> bool
         return None
     with tenant_atomic(actor):
         checkout = Checkout.objects.visible_to(actor).select_related("bill_to").filter(key=key).first()
-    known = checkout.bill_to if checkout else None
+    return is_in_register(checkout.bill_to if checkout else None, billing)
+
+
+def is_in_register(known: BillTo | None, billing: BillingDetails) -> bool | None:
+    """Whether the register has the VAT number: as `known` says of the same number, else asked now.
+
+    None where it cannot tell, or there is no number. Never call it inside a transaction.
+    """
+    if not billing.vat_number:
+        return None
     if known is not None and (known.vat_number, known.country) == (billing.vat_number, billing.country):
         verified: bool | None = known.vat_is_verified
         return verified
@@ -332,9 +341,17 @@ def _ask_register(actor: Actor, key: uuid.UUID, billing: BillingDetails) -> bool
 
 
 def bill_to_for(
-    actor: Actor, before: BillTo | None, billing: BillingDetails, *, is_verified: bool | None = None
+    actor: Actor,
+    before: BillTo | None,
+    billing: BillingDetails,
+    *,
+    is_verified: bool | None = None,
+    email: str | None = None,
 ) -> BillTo:
-    """The row for these details: the one already there when nothing changed, since rows never do."""
+    """The row for these details: the one already there when nothing changed, since rows never do.
+
+    `email` where it is not the actor's.
+    """
     values = {
         "name": billing.name,
         "street": billing.street,
@@ -343,7 +360,7 @@ def bill_to_for(
         "country": billing.country,
         "vat_number": billing.vat_number,
         "own_reference": billing.own_reference,
-        "email": actor.email,
+        "email": actor.email if email is None else email,
     }
     if before is not None and all(getattr(before, field) == value for field, value in values.items()):
         return before

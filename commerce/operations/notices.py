@@ -264,6 +264,27 @@ def queue_refund(*, bill: Bill, refund: RefundAttempt, at: datetime) -> None:
     )
 
 
+def queue_bill_corrected(*, old: Bill, credit_note: Bill, bill: Bill, at: datetime) -> None:
+    """The bill in place of a wrong one, with the credit note over that one, to who pays."""
+    subscription: Subscription = old.subscription
+    queue_mail(
+        "bill_corrected",
+        event_key=old.number,
+        to=_payers(bill),
+        tenant_id=subscription.tenant_id,
+        context=_facts(subscription, bill)
+        | _who_pays(bill)
+        | {
+            "old_number": old.number,
+            "credit_note_number": credit_note.number,
+            "is_paid": bill.status == Bill.Status.PAID,
+            "due_at": bill.due_at.isoformat(),
+            "link": bill_link(bill),
+        },
+        at=at,
+    )
+
+
 def queue_canceled(
     *,
     subscription: Subscription,
@@ -352,6 +373,10 @@ def _who_pays(bill: Bill) -> dict[str, Any]:
         "payer": payer.name if payer is not None else "",
         "payer_left": payer is not None and not payer.is_active,
     }
+
+
+def bill_link(bill: Bill) -> str:
+    return f"{settings.PUBLIC_URL}/admin/billing/bills/{bill.number}/"
 
 
 def pay_link(bill: Bill) -> str:

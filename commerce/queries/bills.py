@@ -70,6 +70,8 @@ class Row(NamedTuple):
     channel: str
     subscription_key: uuid.UUID
     time_zone: str
+    replaces_number: str | None
+    replaced_by_number: str | None
     licenses: int | None
 
     @property
@@ -86,7 +88,6 @@ class ExportRow(NamedTuple):
     own_reference: str
     order_key: uuid.UUID
     credits_number: str | None
-    replaces_number: str | None
 
 
 _JOINED = {
@@ -102,6 +103,7 @@ _JOINED = {
     "order_key": "order__key",
     "credits_number": "credits__number",
     "replaces_number": "replaces__number",
+    "replaced_by_number": "replaced_by__number",
 }
 _COLUMNS = [_JOINED.get(name, name) for name in Row._fields]
 _EXPORTED = [*_COLUMNS, *(_JOINED[name] for name in ExportRow._fields)]

@@ -180,6 +180,14 @@ def _line(actor: Actor, row: queries.Row) -> dict[str, Any]:
         "status": str(status.label),
         "tone": status.tone,
         "status_note": _status_note(row, status.code),
+        "others": [
+            (label, number, f"{number}/")
+            for label, number in (
+                (_("Replaced by"), row.replaced_by_number),
+                (_("Replaces"), row.replaces_number),
+            )
+            if number
+        ],
         "pay": pay_address(
             actor, number=row.number, payer_id=row.payer_id, to_pay_minor=row.total_minor if is_due else 0
         ),
@@ -372,7 +380,7 @@ def _export_row(actor: Actor, row: queries.Row, more: queries.ExportRow) -> dict
         "currency": row.currency,
         "subtotal": amount(row.subtotal_minor),
         "tax_name": row.tax_name,
-        "tax_rate": row.tax_rate.normalize(),
+        "tax_rate": Decimal(f"{row.tax_rate.normalize():f}"),
         "tax": amount(row.tax_minor),
         "total": amount(row.total_minor),
         "paid": amount(row.paid_minor),
@@ -387,7 +395,7 @@ def _export_row(actor: Actor, row: queries.Row, more: queries.ExportRow) -> dict
         "own_reference": more.own_reference,
         "order": str(more.order_key),
         "credits": more.credits_number,
-        "replaces": more.replaces_number,
+        "replaces": row.replaces_number,
     }
     if queries.may_open(actor, row):
         return values
@@ -437,6 +445,8 @@ def bill(request: HttpRequest, number: str) -> HttpResponse:
         "pay": pay_address(
             actor, number=found.number, payer_id=found.payer_id, to_pay_minor=document.to_pay_minor
         ),
+        "may_correct": found.is_correctable
+        and actor.reaches(Capability.PAY_BILLS, **queries.whose(actor, found.payer_id)),
         "amount_to_pay": money(document.to_pay_minor, found.currency),
         "zone": found.subscription.time_zone,
     }

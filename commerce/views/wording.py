@@ -47,6 +47,7 @@ EVENTS: dict[str, Text] = {
     "payment_recovered": gettext_lazy("Payment received"),
     "paid": gettext_lazy("Paid"),
     "credited": gettext_lazy("Credit note issued"),
+    "bill_corrected": gettext_lazy("Bill corrected"),
     "refunded": gettext_lazy("Money refunded"),
     "refund_failed": gettext_lazy("Refund delayed"),
     "trial_started": gettext_lazy("Trial started"),

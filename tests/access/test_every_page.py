@@ -270,6 +270,7 @@ EXAMPLES = {
     "portal:bill-pdf": bill,
     "portal:bill-receipt": bill,
     "portal:bill-pay": bill,
+    "portal:bill-correct": bill,
     "portal:card-default": card,
     "portal:card-remove": card,
     "portal:card-setup": setup,
@@ -285,6 +286,7 @@ EXAMPLES = {
 # What a page of one purchase asks over the purchase itself, where its rule alone does not say it.
 OVER_THE_OBJECT = {
     "portal:bill-pay": (Capability.SEE_BILLS, Capability.PAY_BILLS),
+    "portal:bill-correct": (Capability.SEE_BILLS, Capability.PAY_BILLS),
     "portal:card-choose": (Capability.SEE_PURCHASES, Capability.PAY_BILLS),
     "portal:assign": (Capability.SEE_PURCHASES, Capability.ASSIGN),
     "portal:unassign": (Capability.SEE_PURCHASES, Capability.ASSIGN),

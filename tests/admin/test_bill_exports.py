@@ -98,6 +98,15 @@ def test_a_purchaser_exports_the_own_bill_with_everything(sign_in: SignIn, pat, 
     }
 
 
+def test_a_round_tax_rate_is_a_plain_number(sign_in: SignIn) -> None:
+    gemma = make_user(make_tenant(name="Globex", country="GB"), name="Gemma")
+    make_self_service_subscription(gemma)
+
+    (row,) = rows_of(sign_in(gemma).get(CSV))
+
+    assert row["tax_rate"] == "20"
+
+
 def test_of_others_an_admin_gets_what_the_amount_says_and_nothing_else(sign_in: SignIn, admin, bills) -> None:
     own, others = items_of(sign_in(admin).get(JSON))
 

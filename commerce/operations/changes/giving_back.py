@@ -18,10 +18,10 @@ from config.kit.actors import Actor
 from config.kit.money import tax_on
 
 
-def tax_given_back(subscription: Subscription, returned: Sequence[Returned]) -> int:
+def tax_given_back(returned: Sequence[Returned]) -> int:
     """The tax that goes with what is given back. Two queries for each bill at most."""
     bills = _bills(returned)
-    return sum(_tax(subscription, bills[part.bill_id], part.amount_minor) for part in returned)
+    return sum(_tax(bills[part.bill_id], part.amount_minor) for part in returned)
 
 
 def give_back(
@@ -62,12 +62,12 @@ def _bills(returned: Sequence[Returned], *, locks: bool = False) -> dict[int, Bi
     return dict(rows.in_bulk([part.bill_id for part in returned]))
 
 
-def _tax(subscription: Subscription, bill: Bill, amount_minor: int) -> int:
+def _tax(bill: Bill, amount_minor: int) -> int:
     """The tax that goes with an amount that a bill loses."""
     if bill.status == Bill.Status.PAID:
         return credit_for(bill, amount_minor)[0]
     rest: int = bill.subtotal_minor - amount_minor
-    return bill.tax_minor - tax_on(rest, subscription.tax_rate)
+    return bill.tax_minor - tax_on(rest, bill.tax_rate)
 
 
 def _credit(

@@ -139,7 +139,7 @@ def quote_removal(*, subscription: Subscription, quantity: int, at: datetime) ->
     if not all(part.amount_minor > 0 for part in returned):
         raise NothingToRefund
     subtotal = sum(part.amount_minor for part in returned)
-    tax = tax_given_back(subscription, returned)
+    tax = tax_given_back(returned)
     return RemovedSeats(
         removed=removed,
         currency=subscription.currency,
