@@ -1,4 +1,4 @@
-"""A bill made out to the wrong name, address or VAT number is credited and issued anew (product §6; docs/adr/0015)."""
+"""A bill made out to the wrong name, address or VAT number is credited and issued anew (product §6; docs/adr/0016)."""
 
 from dataclasses import dataclass
 from datetime import datetime
