@@ -123,7 +123,7 @@ class PaymentAttempt(TenantModel):
     created -> intent (its id committed) -> confirming -> succeeded | failed, or action (3-D Secure) first.
     `unknown` is a confirmation whose answer was lost; it is settled by retrieving that intent, never by another.
     For exactly one of a checkout (the buyer is there) or a bill; `on_session` says that the payer of a bill is
-    there too and can answer the bank.
+    there too and can answer the bank. `pays_from_now_on`: once it succeeded, its card is the subscription's.
     """
 
     class State(models.TextChoices):
@@ -150,6 +150,7 @@ class PaymentAttempt(TenantModel):
     key = models.CharField(max_length=80, unique=True, help_text=_("Idempotency key of the creation."))
     params_hash = models.CharField(max_length=64)
     on_session = models.BooleanField(default=False, db_default=False)
+    pays_from_now_on = models.BooleanField(default=False, db_default=False)
     amount_minor = models.BigIntegerField()
     currency = models.CharField(max_length=3)
     customer_processor_id = models.CharField(max_length=80)

@@ -16,10 +16,10 @@ from django.utils.translation import gettext as _
 from django.views.decorators.csp import csp_override
 
 from commerce.gateways import Declined, NeedsAuthentication
-from commerce.models import Bill, Card
+from commerce.models import Bill, Card, PaymentAttempt
 from commerce.operations import payments
 from commerce.operations.bills import BillNotOpen
-from commerce.views.paying import NEW_CARD, billing_details
+from commerce.views.paying import FROM_NOW_ON, NEW_CARD, billing_details, card_choice, ticked
 from commerce.views.payment import Problem, count_try, declined, no_card, processor
 from commerce.views.subscriptions import money
 from config.kit import access
@@ -75,6 +75,7 @@ def _pay(request: HttpRequest, bill: Bill, at: datetime) -> HttpResponse:
             number=bill.number,
             card_id=None if chosen == NEW_CARD else int(chosen) if is_number else 0,
             confirmation_token=token,
+            from_now_on=FROM_NOW_ON in request.POST,
             at=at,
         )
     except (Declined, NeedsAuthentication):
@@ -113,18 +114,30 @@ def _form(
         refused = payments.last_refusal(bill)
         if problem is None and refused is not None and refused.decline_code != "replaced":
             problem = declined(refused.decline_code, _("The bill is still open."))
-        cards = list(Card.objects.of_payer(actor, bill.payer).order_by("-is_default", "-id"))
-        cards.sort(key=lambda card: card.pk != bill.subscription.card_id)
-        numbers = [str(card.pk) for card in cards]
-        context = _frame(bill) | processor()
+        context = _frame(bill) | processor() | _cards(request, actor, bill, refused, chosen)
         context |= {
             "problem": problem,
-            "cards": cards,
-            "chosen_card": chosen if chosen in (*numbers, NEW_CARD) else next(iter(numbers), NEW_CARD),
             "is_organizations": bill.payer_id is None,
             "billing": billing_details(bill.bill_to),
         }
         return render_page(request, "commerce/pay_bill.html", context, status=status)
+
+
+def _cards(
+    request: HttpRequest, actor: Actor, bill: Bill, refused: PaymentAttempt | None, chosen: str
+) -> dict[str, Any]:
+    """The payer's cards; whether the one chosen pays from now on is asked of who still owns the purchase."""
+    subscription = bill.subscription
+    if bill.payer_id == subscription.owner_user_id:
+        return card_choice(
+            actor, subscription, chosen=chosen, from_now_on=ticked(request, refused, default=None)
+        )
+    cards = list(Card.objects.of_payer(actor, bill.payer).order_by("-is_default", "-id"))
+    numbers = [str(card.pk) for card in cards]
+    return {
+        "cards": cards,
+        "chosen_card": chosen if chosen in (*numbers, NEW_CARD) else next(iter(numbers), NEW_CARD),
+    }
 
 
 def _nothing_to_pay(request: HttpRequest, bill: Bill) -> HttpResponse:

@@ -20,10 +20,11 @@ from django.utils.translation import gettext as _
 from django.views.decorators.csp import csp_override
 
 from commerce.gateways import Declined, NeedsAuthentication
-from commerce.models import BillTo, Card, Checkout, Market, Subscription
+from commerce.models import BillTo, Card, Checkout, Market, PaymentAttempt, Subscription
 from commerce.operations import payments
 from commerce.operations.checkouts import PriceChanged
 from commerce.queries import details
+from commerce.queries.cards import is_over, paying_card
 from commerce.views.payment import Problem, another_total, count_try, declined, no_card, processor
 from commerce.views.wording import Told
 from config.kit import access
@@ -38,6 +39,7 @@ from directory.permissions import Capability
 State = Checkout.State
 SEE_OTHER = HTTPStatus.SEE_OTHER
 NEW_CARD = "new"
+FROM_NOW_ON = "from_now_on"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +59,14 @@ class ChangePage:
     """One kind of change on this page.
 
     `count_anew` gives the open checkout with today's sum, or refuses with a `DomainError`; `words` are read inside
-    the tenant's transaction. `back` names the address of the form that the change came from.
+    the tenant's transaction. `back` names the address of the form that the change came from. `card_pays_from_now_on`:
+    whether its card is to pay later charges too, until the person says otherwise; None: where the old one failed.
     """
 
     count_anew: Callable[..., Checkout]
     words: Callable[[Actor, Checkout, datetime], Words]
     back: str
+    card_pays_from_now_on: bool | None = None
 
 
 _pages: dict[str, ChangePage] = {}
@@ -174,7 +178,8 @@ def pay_or_go_on(request: HttpRequest, checkout: Checkout, at: datetime) -> Http
     chosen = request.POST.get("card", "")
     if checkout.state == State.OPEN and chosen.isascii() and chosen.isdigit():
         return pay_now(request, checkout, at, chosen=chosen, version=checkout.version)
-    return _see(f"{pay_address(checkout)}?card={NEW_CARD}")
+    said = "yes" if FROM_NOW_ON in request.POST else "no"
+    return _see(f"{pay_address(checkout)}?card={NEW_CARD}&{FROM_NOW_ON}={said}")
 
 
 def pay_now(
@@ -191,6 +196,7 @@ def pay_now(
             version=version,
             card_id=None if chosen == NEW_CARD else _number(chosen),
             confirmation_token=token,
+            from_now_on=FROM_NOW_ON in request.POST,
             at=at,
         )
     except (Declined, NeedsAuthentication):
@@ -244,7 +250,13 @@ def _form(
             "terms_version": settings.TERMS_VERSION,
             "billing": billing_details(counted.bill_to),
         }
-        context |= card_choice(actor, counted.changed, chosen=chosen or request.GET.get("card", ""))
+        latest = counted.attempts.order_by("-id").first()
+        context |= card_choice(
+            actor,
+            counted.changed,
+            chosen=chosen or request.GET.get("card", ""),
+            from_now_on=ticked(request, latest, default=page.card_pays_from_now_on),
+        )
         return render_page(request, "commerce/pay_change.html", context | processor(), status=status)
 
 
@@ -263,14 +275,46 @@ def reasons_of(refused: DomainError) -> str:
     return " ".join(f"{reason.heading}. {reason.advice}" for reason in eligibility.reasons)
 
 
-def card_choice(actor: Actor, subscription: Subscription, *, chosen: str = "") -> dict[str, Any]:
-    """The context of `_card_choice.html`: the payer's saved cards, the one that pays the purchase first."""
+def card_choice(
+    actor: Actor, subscription: Subscription, *, chosen: str = "", from_now_on: bool | None = None
+) -> dict[str, Any]:
+    """The context of `_card_choice.html`: the payer's saved cards, the one that pays the purchase first.
+
+    Whether the card chosen pays from now on is asked where another one could: as the person or the page said, else
+    yes where the present one failed or ends before the next charge.
+    """
     payer = subscription.owner_user
     cards = list(Card.objects.of_payer(actor, payer).order_by("-is_default", "-id"))
     cards.sort(key=lambda card: card.pk != subscription.card_id)
     numbers = [str(card.pk) for card in cards]
     first = numbers[0] if numbers else NEW_CARD
-    return {"cards": cards, "chosen_card": chosen if chosen in (*numbers, NEW_CARD) else first}
+    context: dict[str, Any] = {
+        "cards": cards,
+        "chosen_card": chosen if chosen in (*numbers, NEW_CARD) else first,
+    }
+    if cards and not subscription.is_on_account:
+        is_better = _needs_another(subscription) if from_now_on is None else from_now_on
+        context |= {"pays_for": subscription.product, "from_now_on": is_better}
+    return context
+
+
+def _needs_another(subscription: Subscription) -> bool:
+    """Whether the card that pays a purchase failed, or ends before it is charged next. One query at most."""
+    card = paying_card(
+        subscription.card, tenant_id=subscription.tenant_id, payer_id=subscription.owner_user_id
+    )
+    if card is None or subscription.payment_failed_at is not None:
+        return True
+    return is_over(card, subscription.due_at, subscription.time_zone)
+
+
+def ticked(request: HttpRequest, latest: PaymentAttempt | None, *, default: bool | None) -> bool | None:
+    """What the person said about later charges: now, with the last try, or a page before; else what the page says."""
+    if request.method == "POST" and "card" in request.POST:
+        return FROM_NOW_ON in request.POST
+    if latest is None and FROM_NOW_ON in request.GET:
+        return request.GET[FROM_NOW_ON] == "yes"
+    return latest.pays_from_now_on if latest is not None else default
 
 
 def billing_details(bill_to: BillTo | None) -> dict[str, Any]:

@@ -157,7 +157,9 @@ def _page(
             "asks_for_card": not subscription.is_on_account,
         }
         if context["asks_for_card"]:
-            context |= card_choice(actor, subscription) | {"terms_version": settings.TERMS_VERSION}
+            context |= card_choice(actor, subscription, from_now_on=True) | {
+                "terms_version": settings.TERMS_VERSION
+            }
         return render_page(request, "commerce/reactivate.html", context, status=status)
 
 
@@ -339,5 +341,10 @@ def _words(actor: Actor, checkout: Checkout, at: datetime) -> paying.Words:
 
 paying.describe(
     Checkout.Kind.REACTIVATION,
-    paying.ChangePage(count_anew=changes.count_reactivation_anew, words=_words, back="portal:reactivate"),
+    paying.ChangePage(
+        count_anew=changes.count_reactivation_anew,
+        words=_words,
+        back="portal:reactivate",
+        card_pays_from_now_on=True,
+    ),
 )

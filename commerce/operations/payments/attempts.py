@@ -62,6 +62,7 @@ def prepare(
     confirmation_token: str = "",
     card_id: str = "",
     on_session: bool = False,
+    pays_from_now_on: bool = False,
 ) -> PaymentAttempt:
     """An attempt to be written, with a new key, leased to the caller."""
     attempt = PaymentAttempt(
@@ -75,6 +76,7 @@ def prepare(
         confirmation_token=confirmation_token,
         card_processor_id=card_id,
         on_session=on_session,
+        pays_from_now_on=pays_from_now_on,
         created_at=at,
         updated_at=at,
         leased_until=Now() + settings.CHARGE_LEASE,

@@ -15,6 +15,7 @@ from commerce.operations.bills import BillNotOpen, lock_bill
 from commerce.operations.payments import attempts, guards, outcomes
 from commerce.operations.payments.customers import customer_of
 from commerce.operations.payments.outcomes import ActionNeeded, Pending
+from commerce.operations.payments.paying import Means
 from config.kit.actors import Actor
 from config.kit.errors import Malformed, NotVisible
 from config.kit.faults import reached
@@ -36,10 +37,17 @@ type BillOutcome = BillPaid | ActionNeeded | Pending
 
 
 def pay_bill(
-    *, actor: Actor, number: str, at: datetime, card_id: int | None = None, confirmation_token: str = ""
+    *,
+    actor: Actor,
+    number: str,
+    at: datetime,
+    card_id: int | None = None,
+    confirmation_token: str = "",
+    from_now_on: bool = False,
 ) -> BillOutcome:
     """Charge an open bill once, with a saved card of its payer (the id of a `Card`) or a new one.
 
+    `from_now_on`: once it is paid, that card pays the subscription, if the payer still owns it.
     Asked again while a charge is under way, by whomever, what came of that one. Another card while the bank waits
     for a confirmation ends that charge first. A refusal does not move the calendar of failed payments. Opens its
     own short transactions, since it calls the processor.
@@ -57,12 +65,12 @@ def pay_bill(
         )
     if card_id is not None and card is None:
         raise Malformed(_("Choose one of the cards."), field="card")
-    token, processor_id = ("", card.processor_id) if card else (confirmation_token, "")
+    means = Means("" if card else confirmation_token, card, from_now_on=from_now_on)
     if bill.status == Bill.Status.PAID:
         return BillPaid(bill)
     customer_id = customer_of(actor=actor, payer=bill.payer, at=at)
     reached("R2:before")
-    attempt = _begin(actor, bill.pk, customer_id, token, processor_id, at)
+    attempt = _begin(actor, bill.pk, customer_id, means, at)
     reached("R2:after")
     if attempt is not None:
         return _drive(actor, bill.pk, attempt, at)
@@ -125,17 +133,14 @@ def _payable(actor: Actor, number: str) -> Bill:
     return bill
 
 
-def _begin(
-    actor: Actor, bill_id: int, customer_id: str, token: str, card_id: str, at: datetime
-) -> PaymentAttempt | None:
+def _begin(actor: Actor, bill_id: int, customer_id: str, means: Means, at: datetime) -> PaymentAttempt | None:
     """A new attempt, leased; None when one is under way, or these card details have their answer already."""
     with tenant_atomic(actor):
         bill = lock_bill(bill_id)
         live = attempts.live_attempt(bill)
         if live is None:
-            return _new_attempt(actor, bill, customer_id, token, card_id, at)
-        is_other_card = (live.confirmation_token, live.card_processor_id) != (token, card_id)
-        waits_for_bank = live.state == State.ACTION and is_other_card
+            return _new_attempt(actor, bill, customer_id, means, at)
+        waits_for_bank = live.state == State.ACTION and not means.is_of(live)
     if not waits_for_bank or live.intent_id is None:
         return None
     outcomes.cancel(actor=actor, attempt_id=live.pk, intent_id=live.intent_id, reason="replaced", at=at)
@@ -143,12 +148,13 @@ def _begin(
         bill = lock_bill(bill_id)
         if attempts.live_attempt(bill) is not None:
             return None
-        return _new_attempt(actor, bill, customer_id, token, card_id, at)
+        return _new_attempt(actor, bill, customer_id, means, at)
 
 
 def _new_attempt(
-    actor: Actor, bill: Bill, customer_id: str, token: str, card_id: str, at: datetime
+    actor: Actor, bill: Bill, customer_id: str, means: Means, at: datetime
 ) -> PaymentAttempt | None:
+    token = means.confirmation_token
     if bill.status == Bill.Status.PAID or (token and bill.attempts.filter(confirmation_token=token).exists()):
         return None
     if guards.why_not_paid(bill):
@@ -158,8 +164,9 @@ def _new_attempt(
         cause=bill,
         customer_id=customer_id,
         confirmation_token=token,
-        card_id=card_id,
+        card_id=means.card_id,
         on_session=True,
+        pays_from_now_on=means.from_now_on,
         at=at,
     )
     record(

@@ -6,10 +6,10 @@ from datetime import datetime
 
 from commerce.gateways import Declined, Intent, NeedsAuthentication, stripe
 from commerce.gateways.declines import AUTHENTICATION
-from commerce.models import Bill, Card, Checkout, Order, Payment, PaymentAttempt, Refund
+from commerce.models import Bill, Card, Checkout, Order, Payment, PaymentAttempt, Refund, Subscription
 from commerce.operations import notices
 from commerce.operations.bills import BillNotOpen, book_payment
-from commerce.operations.cards import keep_card
+from commerce.operations.cards import keep_card, let_pay
 from commerce.operations.dunning import note_failure, note_payment
 from commerce.operations.payments.guards import lock_attempt
 from commerce.operations.payments.kinds import NothingToGive, kind_of
@@ -216,6 +216,7 @@ def _complete_checkout(
         at=at,
         card=card,
     )
+    _let_pay(actor, attempt, placed.subscription, card, at)
     checkout.paid_at = at
     checkout.last_error = ""
     _set_checkout(checkout, Checkout.State.PAID)
@@ -242,8 +243,17 @@ def _complete_bill(actor: Actor, attempt: PaymentAttempt, bill: Bill, intent: In
     except BillNotOpen:
         return False
     recovered = note_payment(actor=actor, bill=bill, at=at)
+    _let_pay(actor, attempt, bill.subscription, card, at)
     notices.queue_renewal_receipt(bill=bill, card=card, recovered=recovered, at=at)
     return True
+
+
+def _let_pay(
+    actor: Actor, attempt: PaymentAttempt, subscription: Subscription, card: Card | None, at: datetime
+) -> None:
+    """Make the card that was charged the subscription's, where its payer said so; other failed bills try it too."""
+    if attempt.pays_from_now_on and card is not None and card.removed_at is None:
+        let_pay(actor=actor, subscriptions=[subscription], card=card, at=at)
 
 
 def _card_of(intent: Intent) -> Card | None:

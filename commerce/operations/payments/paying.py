@@ -32,12 +32,14 @@ CHANGES = (Kind.ADD_SEATS, Kind.REACTIVATION)
 class Means:
     """With what the payer wants to pay: card details from the browser, good for one try, or a saved card.
 
-    `version` is that of the checkout on the page; None where the page checked it before.
+    `version` is that of the checkout on the page; None where the page checked it before. `from_now_on`: the card is
+    to pay the subscription's later charges too.
     """
 
     confirmation_token: str = ""
     card: Card | None = None
     version: int | None = None
+    from_now_on: bool = False
 
     @property
     def card_id(self) -> str:
@@ -80,11 +82,13 @@ def pay_change(
     at: datetime,
     card_id: int | None = None,
     confirmation_token: str = "",
+    from_now_on: bool = False,
 ) -> Outcome:
     """Charge a change of a subscription once and make it: with a saved card of its payer, or with a new one.
 
     The same guarantees as `pay_checkout`. `card_id` is the id of a `Card`; `version` that of the checkout whose
-    amount the person saw: what was shown is what is charged. A saved card that was declined may be tried again,
+    amount the person saw: what was shown is what is charged. `from_now_on`: once it is paid, that card pays the
+    subscription. A saved card that was declined may be tried again,
     by a page that says so; the second click on the same page gets the first one's answer.
 
     :raises NotVisible: no such change of this person. :raises NotAllowed: not theirs to make or to pay.
@@ -108,7 +112,7 @@ def pay_change(
         )
     if card_id is not None and card is None:
         raise Malformed(_("Choose one of the cards."), field="card")
-    means = Means("" if card else confirmation_token, card, version)
+    means = Means("" if card else confirmation_token, card, version, from_now_on)
     return _pay(actor, checkout, means, at)
 
 
@@ -176,7 +180,9 @@ def _begin(
         if live is not None and is_other_card and live.state in ("created", "intent") and not live.is_leased:
             # Not confirmed yet: the card chosen last is the one meant.
             PaymentAttempt.objects.filter(pk=live.pk).update(
-                confirmation_token=means.confirmation_token, card_processor_id=means.card_id
+                confirmation_token=means.confirmation_token,
+                card_processor_id=means.card_id,
+                pays_from_now_on=means.from_now_on,
             )
         waits_for_bank = live is not None and is_other_card and live.state == "action"
         if checkout.state == State.OPEN:
@@ -213,6 +219,7 @@ def _new_attempt(
         customer_id=customer_id,
         confirmation_token=means.confirmation_token,
         card_id=means.card_id,
+        pays_from_now_on=means.from_now_on,
         at=at,
     )
     checkout.state = State.PAYING
