@@ -6,11 +6,17 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from django.conf import settings
 from playwright.sync_api import Browser, ConsoleMessage, Page
 
 from config.demo.servers import free_port
+from directory.models import User
+from tests.browser.walking import LOOKS, Walk
+from tests.factories import client_of
+from tests.processor import reset
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 # Nothing of the test run's own servers reaches the demo.
@@ -94,3 +100,34 @@ def sign_in(demo: str, visit: Callable[[], Page]) -> SignIn:
         return page
 
     return enter
+
+
+@pytest.fixture
+def walk(browser: Browser, live_server: Any, processor: str) -> Iterator[Walk]:
+    """`walk(person, look)` gives a browser on the person's own products, signed in without the identity provider.
+
+    The card processor begins empty. A script error or a blocked resource fails the test.
+    """
+    reset()
+    problems: list[str] = []
+    contexts = []
+
+    def note(message: ConsoleMessage) -> None:
+        if "Security Policy" in message.text:
+            problems.append(message.text)
+
+    def begin(person: User, look: str, address: str = "/admin/billing/your-products/") -> Page:
+        context = browser.new_context(base_url=live_server.url, **LOOKS[look])
+        contexts.append(context)
+        key = client_of(person).cookies[settings.SESSION_COOKIE_NAME].value
+        context.add_cookies([{"name": settings.SESSION_COOKIE_NAME, "value": key, "url": live_server.url}])
+        page = context.new_page()
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on("console", note)
+        page.goto(address)
+        return page
+
+    yield begin
+    for context in contexts:
+        context.close()
+    assert problems == []
