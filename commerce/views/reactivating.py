@@ -155,6 +155,7 @@ def _page(
             "button": _button(subscription, quote),
             "price_note": _price_note(subscription, quote),
             "asks_for_card": not subscription.is_on_account,
+            "is_organizations": subscription.is_organizations,
         }
         if context["asks_for_card"]:
             context |= card_choice(actor, subscription, from_now_on=True) | {
@@ -211,7 +212,7 @@ def _figures(subscription: Subscription, quote: Reactivation) -> list[tuple[str,
     zone = subscription.time_zone
     people = ngettext("%(count)d is assigned", "%(count)d are assigned", subscription.assigned)
     if quote.starts_anew:
-        starts = (_("Begins"), _("Today"), _("A new term, renewed on this day of the month from now on"))
+        starts = (_("Begins"), _("Today"), _("A new term, counted from this day"))
     else:
         note = _("Where the last term ended: access never stopped")
         starts = (_("Begins"), day(quote.service_start, zone), note)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from django.conf import settings
-from playwright.sync_api import Browser, ConsoleMessage, Page
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 
 from config.demo.servers import free_port
 from directory.models import User
@@ -109,6 +109,8 @@ def walk(browser: Browser, live_server: Any, processor: str) -> Iterator[Walk]:
     The card processor begins empty. A script error or a blocked resource fails the test.
     """
     reset()
+    # Long enough for a machine that runs the whole suite; a page that answers is not waited for.
+    expect.set_options(timeout=20_000)
     problems: list[str] = []
     contexts = []
 
@@ -128,6 +130,7 @@ def walk(browser: Browser, live_server: Any, processor: str) -> Iterator[Walk]:
         return page
 
     yield begin
+    expect.set_options(timeout=5_000)
     for context in contexts:
         context.close()
     assert problems == []
