@@ -218,7 +218,7 @@ def _words(step: states.Step, actor: Actor, subscription: Subscription, is_on: b
             renewal = money(details.renewal_with_tax(subscription), subscription.currency)
             return _("%(day)s: renews") % on_day, f"{licenses}, {renewal} {charge['whom']}."
         case "if_payment_fails":
-            return _("If a payment fails"), _("The bill stays open. Nobody loses access because of it.")
+            return _("If a payment fails"), _if_payment_fails(subscription)
         case "expired":
             keeps = people if subscription.assigned else _("Nobody has a license.")
             return _("%(day)s: Expired") % on_day, f"{keeps} {_renews(subscription)}".rstrip()
@@ -237,6 +237,14 @@ def _words(step: states.Step, actor: Actor, subscription: Subscription, is_on: b
             return _("Deleted on %(day)s") % on_day, _("This is final.")
         case _:
             return _("%(day)s: Deleted") % on_day, _("This is final. The assignments end.")
+
+
+def _if_payment_fails(subscription: Subscription) -> str:
+    if subscription.is_on_account:
+        return _("The bill stays open. Nobody loses access because of it.")
+    return _(
+        "The card is tried again on several days, with a mail each time. If nothing is paid in 30 days, or by the end of that period, access ends."
+    )
 
 
 def _renews(subscription: Subscription) -> str:
