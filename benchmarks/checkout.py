@@ -8,7 +8,7 @@ taken off. Both sides run in processes of their own, each on a PostgreSQL of its
 is larger for the other's rows.
 
 `ratio`: the time in the organization without past orders to that in the one with `--orders`. `queries`: 20 to the
-most statements that any page sent; below 1 some page sent more than twenty.
+most queries that any page made; below 1 some page made more than twenty.
 """
 
 import argparse
@@ -28,9 +28,9 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 django.setup()
 
 import httpx  # noqa: E402
-import redis  # noqa: E402
 from django.conf import settings  # noqa: E402
 from django.db import connection  # noqa: E402
+from django.test import override_settings  # noqa: E402
 from django.test.utils import CaptureQueriesContext  # noqa: E402
 
 from benchmarks.harness import ROUNDS, pairs, plain_files, print_figures, report, signed_in  # noqa: E402
@@ -45,6 +45,8 @@ from directory.models import User  # noqa: E402
 
 PRODUCT = "power-bi-pro"
 MOST_QUERIES = 20
+# Statements that open and close what the others run in.
+FRAME = ("BEGIN", "COMMIT", "SAVEPOINT", "RELEASE", "SELECT set_config", "SELECT current_setting")
 SEEN_TOTAL = re.compile(r'name="seen_total" value="(\d+)"')
 FORM = {
     "quantity": "1",
@@ -80,7 +82,7 @@ def main() -> None:
         compared = pairs(
             lambda: full.buy(options.purchases), lambda: empty.buy(options.purchases), rounds=options.rounds
         )
-        print(f"the most statements of one page: {full.most_queries} ({full.slowest})")
+        print(f"the most queries of one page: {full.most_queries} ({full.slowest})")
     ratio = report(f"{options.orders:,} past orders", compared)
     print_figures(ratio=ratio, queries=MOST_QUERIES / full.most_queries)
 
@@ -130,19 +132,12 @@ def serve(orders: int) -> None:
         buyer = User.objects.get(pk=seeded.admin_id)
         assert Order.objects.count() == orders
     shop = Shop(buyer)
-    with plain_files():
+    # Nobody pays as often as this within a minute.
+    with plain_files(), override_settings(BUYS_PER_MINUTE=1_000_000):
         for line in sys.stdin:
-            forget_limits()
             purchases = int(line)
             seconds = sum(shop.buy() for _ in range(purchases)) / purchases
             print(seconds, shop.most_queries, shop.slowest, flush=True)
-
-
-def forget_limits() -> None:
-    """Nobody tries to pay as often as this within minutes."""
-    valkey = redis.Redis.from_url(settings.REDIS_URL)
-    for key in valkey.scan_iter("seatkeeper:rate:*"):
-        valkey.delete(key)
 
 
 class Shop:
@@ -174,8 +169,9 @@ class Shop:
         with CaptureQueriesContext(connection) as asked:
             response = self._client.get(address)
         assert response.status_code == status, (address, response.status_code)
-        if len(asked) > self.most_queries:
-            self.most_queries, self.slowest = len(asked), name
+        queries = sum(not query["sql"].startswith(FRAME) for query in asked)
+        if queries > self.most_queries:
+            self.most_queries, self.slowest = queries, name
         return response
 
     def _post(self, address: str, form: dict[str, str], status: int) -> None:

@@ -28,6 +28,18 @@ def instants(anchor_date: date, months: Sequence[int], time_zone: str) -> list[d
         return [row[0] for row in cursor.fetchall()]
 
 
+def instants_from(at: datetime, months: Sequence[int], time_zone: str) -> list[datetime]:
+    """As `instants`, with the calendar day of `at` in that zone as the anchor. One query."""
+    anchor = "%(at)s::timestamptz AT TIME ZONE %(zone)s"
+    sql = INSTANT_SQL.format(anchor=f"({anchor})", months="m", zone="%(zone)s")
+    with connection().cursor() as cursor:
+        cursor.execute(
+            f"SELECT {sql} FROM unnest(%(months)s::int[]) WITH ORDINALITY AS x(m, i) ORDER BY i",  # noqa: S608
+            {"at": at, "zone": time_zone, "months": list(months)},
+        )
+        return [row[0] for row in cursor.fetchall()]
+
+
 def local_dates(instants: Sequence[datetime], time_zone: str) -> list[date]:
     """The calendar days of several instants in a zone, in the order given. One query."""
     with connection().cursor() as cursor:

@@ -111,7 +111,7 @@ def start_checkout(
         found = (
             Checkout.objects.visible_to(actor)
             .select_for_update(of=["self"])
-            .select_related("plan", "market", "product")
+            .select_related("tenant", "plan", "market", "product")
             .filter(kind=Checkout.Kind.PURCHASE, product=product, state__in=UNDER_WAY)
             .order_by("-id")
             .first()
@@ -228,7 +228,7 @@ def _lock_open(actor: Actor, key: uuid.UUID, at: datetime) -> Checkout:
     found: Checkout | None = (
         Checkout.objects.visible_to(actor)
         .select_for_update(of=["self"])
-        .select_related("product", "plan", "market", "bill_to")
+        .select_related("tenant", "product", "plan", "market", "bill_to")
         .filter(kind=Checkout.Kind.PURCHASE, key=key)
         .first()
     )
@@ -258,17 +258,18 @@ def _abandon(actor: Actor, checkout: Checkout, at: datetime) -> None:
 
 
 def _first_plan(product: Product) -> Plan:
-    return product.plans.order_by("term_months", "billing_months")[0]
+    return min(product.plans.all(), key=lambda plan: (plan.term_months, plan.billing_months))
 
 
 def _new_checkout(actor: Actor, product: Product, plan: Plan, quantity: int, at: datetime) -> Checkout:
-    market = market_of(tenant_row(actor.tenant_id).country)
+    tenant = tenant_row(actor.tenant_id)
+    market = market_of(tenant.country)
     if market is None:
         raise NotSoldHere
     if actor.user_id is None:
         raise NotVisible
     checkout = Checkout(
-        tenant_id=actor.tenant_id,
+        tenant=tenant,
         user_id=actor.user_id,
         product=product,
         market=market,
@@ -302,7 +303,7 @@ def _put(checkout: Checkout, plan: Plan, quantity: int, at: datetime) -> Quote:
         plan=plan,
         quantity=quantity,
         market=market,
-        time_zone=tenant_row(checkout.tenant_id).time_zone,
+        time_zone=checkout.tenant.time_zone,
         at=at,
     )
     checkout.plan = plan

@@ -21,15 +21,15 @@ def quote_for(
 ) -> Quote:
     """The quote at today's list price, for a charge made at `at`.
 
-    Three queries; two when the price is given, which the caller has read at the same `at`.
+    Two queries; one when the price is given, which the caller has read at the same `at`.
 
     :raises NotSoldHere: the plan has no price in the market.
     """
     price = unit_price_minor
     if price is None:
         price = unit_price(plan=plan, market=market, at=at)
-    next_charge_at, term_ends_at = periods.instants(
-        periods.local_date(at, time_zone), [plan.billing_months, plan.term_months], time_zone
+    next_charge_at, term_ends_at = periods.instants_from(
+        at, [plan.billing_months, plan.term_months], time_zone
     )
     return make_quote(
         quantity=quantity,

@@ -65,7 +65,7 @@ def checkout_url(checkout: Checkout) -> str:
 def buy(request: HttpRequest, slug: str) -> HttpResponse:
     """Sign in first; then the reasons against buying, or the checkout that is under way or new."""
     at = now()
-    product = Product.objects.filter(slug=slug).first()
+    product = Product.objects.prefetch_related("plans").filter(slug=slug).first()
     if product is None:
         raise NotVisible
     actor: Actor | None = request.actor  # type: ignore[attr-defined]

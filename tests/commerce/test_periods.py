@@ -17,7 +17,14 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from commerce.periods import DAYS_LATER_SQL, days_later, instants, local_date, local_dates
+from commerce.periods import (
+    DAYS_LATER_SQL,
+    days_later,
+    instants,
+    instants_from,
+    local_date,
+    local_dates,
+)
 from config.kit.tenancy import connection
 
 pytestmark = pytest.mark.django_db
@@ -233,3 +240,11 @@ def test_days_later_is_that_local_midnight_from_any_instant(at: datetime, days: 
     later = days_later(instant, days, zone)
 
     assert later == midnight(local_date(instant, zone) + timedelta(days=days), zone)
+
+
+@pytest.mark.parametrize("hour", [0, 9, 10, 11, 12, 23])
+@pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "Pacific/Pago_Pago", "Europe/Amsterdam"])
+def test_instants_from_a_moment_count_from_its_local_day(zone: str, hour: int) -> None:
+    at = datetime(2028, 2, 29, hour, 59, tzinfo=UTC)
+
+    assert instants_from(at, [0, 1, 12], zone) == instants(local_date(at, zone), [0, 1, 12], zone)
