@@ -13,7 +13,7 @@ _client = httpx.Client(timeout=20, verify=False, limits=httpx.Limits(max_keepali
 def control(method: str, path: str, /, **params: Any) -> Any:
     """One control request; the answer's JSON."""
     url = f"{settings.STRIPE_API_BASE}/_control/{path}"
-    sent = {"params": params} if method == "GET" else {"json": params}
+    sent: Any = {"params": params} if method == "GET" else {"json": params}
     answer = _client.request(method, url, **sent)
     assert answer.status_code == 200, answer.text
     return answer.json()

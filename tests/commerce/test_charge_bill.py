@@ -2,14 +2,16 @@
 
 from datetime import datetime, timedelta
 
+import httpx
 import pytest
+from django.conf import settings
 
 from commerce.models import Bill, Card, Payment, PaymentAttempt, Subscription, SubscriptionEvent
 from commerce.operations.bills import Line, issue_bill
 from commerce.operations.payments import charge_bill, pay_checkout, take_due_bills
 from config.kit.actors import Actor
 from config.kit.tenancy import tenant_atomic, use_login
-from directory.models import OutgoingMail, Tenant, User
+from directory.models import AuditEntry, OutgoingMail, Tenant, User
 from directory.permissions import Role
 from tests.factories import (
     AT,
@@ -287,6 +289,41 @@ def test_a_lost_answer_is_settled_by_the_next_sweep_with_one_charge(pat: User, k
     assert charges() == 2
     assert len(intents()) == 2
     assert attempts_of(bill) == ["succeeded"]
+
+
+def test_a_key_that_the_processor_knows_with_other_facts_parks_the_bill_and_no_other_key_is_tried(
+    pat: User, caplog: pytest.LogCaptureFixture
+) -> None:
+    """F-13."""
+    bill = billed(bought(pat))
+    fault("lose_request", "/v1/payment_intents", count=3)
+    assert charge(bill) == "pending"
+    with tenant_atomic(bill.tenant_id):
+        key = PaymentAttempt.objects.get(bill=bill).key
+    ask("/v1/payment_intents", key=key, amount=100, currency="eur")
+
+    results = [charge(bill), charge(bill)]
+
+    assert results == ["withheld", "busy"]
+    assert "The processor refuses a key" in caplog.text
+    assert attempts_of(bill) == ["canceled"]
+    assert (now(bill).status, now(bill).charge_due_at) == ("open", None)
+    with tenant_atomic(bill.tenant_id):
+        entry = AuditEntry.objects.get(code="commerce.bill.charge_withheld")
+        assert entry.after == {"reason": "processor_refuses"}
+    assert charges() == 1
+
+
+def ask(path: str, *, key: str, **params: object) -> None:
+    """Somebody else asks the processor under this key."""
+    answer = httpx.post(
+        settings.STRIPE_API_BASE + path,
+        auth=(settings.STRIPE_SECRET_KEY, ""),
+        headers={"Idempotency-Key": key},
+        data=params,
+        timeout=20,
+    )
+    assert answer.status_code == 200, answer.text
 
 
 def test_a_lease_keeps_a_second_sweep_away(pat: User) -> None:

@@ -110,3 +110,14 @@ def test_three_missed_months_are_billed_in_order_each_once() -> None:
     assert bills_by_subscription() == {each.pk: 3 for each in subscriptions}
     assert charges() == 1 + 15
     assert broken(back) == []
+
+
+def test_a_clock_that_is_set_back_bills_nothing_twice() -> None:
+    """F-17: a day forward, a day back, and on."""
+    subscriptions = crowd(5, at=MARCH)
+    day = timedelta(days=1)
+
+    for at in (APRIL + day, APRIL - day, APRIL, APRIL + day):
+        bill_and_charge(at)
+
+    assert_each_is_billed_and_charged_once(subscriptions, at=APRIL + day)
