@@ -324,6 +324,9 @@ class Books:
         for refund in gateway.objects("refund"):
             if refund["status"] == "succeeded":
                 back[refund["charge"]] += refund["amount"]
+        for dispute in gateway.objects("dispute"):
+            if dispute["status"] == "lost":
+                back[dispute["charge"]] += dispute["amount"]
         booked = {
             charge_id: (amount, currency.lower(), refunded)
             for charge_id, amount, currency, refunded in ask(_BOOKED)
@@ -403,8 +406,8 @@ SELECT b.id, b.subscription_id, b.number, b.type, b.replaces_id, b.issued_at, b.
 _BOOKED = """
 SELECT p.processor_charge_id, p.amount_minor, p.currency, coalesce(r.amount, 0)::bigint
   FROM commerce_payment p
-  LEFT JOIN (SELECT payment_id, sum(CASE WHEN reverses_id IS NULL THEN amount_minor ELSE -amount_minor END) AS amount
-               FROM commerce_refund GROUP BY 1) r ON r.payment_id = p.id
+  LEFT JOIN (SELECT attempt_id, sum(CASE WHEN reverses_id IS NULL THEN amount_minor ELSE -amount_minor END) AS amount
+               FROM commerce_refund GROUP BY 1) r ON r.attempt_id = p.attempt_id
  WHERE p.processor_charge_id <> ''
 """
 _GIVEN_BACK = """

@@ -16,6 +16,7 @@ from commerce.models import Bill, Card, Checkout, HandOver, Plan, Subscription
 from commerce.operations import cancellations, cards, handovers, on_account, payments, recurring, trials
 from commerce.operations.changes import adding, reactivating, removing, scheduling
 from commerce.operations.checkouts import BillingDetails, PriceChanged, save_checkout, start_checkout
+from commerce.operations.corrections import correct_bill
 from commerce.operations.dunning import dun_due
 from commerce.operations.expiring_cards import notice_expiring_cards
 from commerce.operations.on_account import tell_of_bills
@@ -23,6 +24,7 @@ from commerce.operations.orders import purchase_centrally
 from commerce.operations.renewals import charge_due, expire_due, renew_due
 from commerce.operations.renewals.reminding import remind_due
 from commerce.operations.renewals.trials import end_trials as sweep_trials
+from config.demo.processor.errors import Json
 from config.kit.tenancy import tenant_atomic, use_login
 from licensing.operations import assignments
 from tests import factories
@@ -349,7 +351,7 @@ def answer_offer(world: World) -> str:
     if not offers:
         raise Nothing
     offer = world.rng.choice(offers)
-    home = next(home for home in world.homes if home.tenant.pk == offer.tenant_id)
+    home = world.home_of(offer.tenant_id)
     actor = home.actor(offer.to_user, world.at)
     if world.rng.random() < 0.3:
         handovers.decline_offer(actor=actor, key=offer.key, at=world.at)
@@ -426,7 +428,7 @@ def pay_now(world: World) -> str:
     if not bills:
         raise Nothing
     bill = world.rng.choice(bills)
-    home = next(home for home in world.homes if home.tenant.pk == bill.tenant_id)
+    home = world.home_of(bill.tenant_id)
     actor = home.actor(bill.payer or home.admin, world.at)
     own = world.cards(home, bill.payer)
     with_card: dict[str, Any] = {"confirmation_token": _token(world)[1]}
@@ -507,6 +509,24 @@ def extend_trial(world: World) -> str:
     return f"S{row.pk}"
 
 
+@deed(2)
+def correct(world: World) -> str:
+    """A bill is made out to somebody else."""
+    with use_login("worker"):
+        bills = list(Bill.objects.filter(credits__isnull=True).select_related("payer").order_by("pk"))
+    if not bills:
+        raise Nothing
+    bill = world.rng.choice(bills[-8:])
+    home = world.home_of(bill.tenant_id)
+    corrected = correct_bill(
+        actor=home.actor(bill.payer or home.admin, world.at),
+        number=bill.number,
+        billing=_billing(f"{home.label} accounts", home.tenant.country, world),
+        at=world.at,
+    )
+    return f"{bill.number} {bill.status} by {corrected.bill.number}"
+
+
 # --- The bank, the processor ------------------------------------------------------------------------------
 
 DECLINES: tuple[tuple[str, str | None], ...] = (
@@ -535,6 +555,65 @@ def card_turns(world: World) -> str:
 def weather_turns(world: World) -> str:
     world.gateway.weather = world.rng.choices(list(WEATHERS), (6, 3, 1))[0]
     return world.gateway.weather
+
+
+@deed(1)
+def refund_bounces(world: World) -> str:
+    """The cardholder's bank sends a refund back."""
+    disputed = {charge["id"] for charge in world.gateway.objects("charge") if charge["disputed"]}
+    made = [
+        refund
+        for refund in world.gateway.objects("refund")
+        if refund["status"] == "succeeded" and refund["charge"] not in disputed
+    ]
+    if not made:
+        raise Nothing
+    number = world.rng.randrange(len(made))
+    world.gateway.control("POST", "refunds/fail", refund=made[number]["id"])
+    return f"refund {number + 1} of {len(made)}"
+
+
+def _charge(world: World) -> Json:
+    """One of which something is left, and that nobody contested."""
+    charges = [
+        charge
+        for charge in world.gateway.objects("charge")
+        if charge["status"] == "succeeded"
+        and not charge["disputed"]
+        and charge["amount_refunded"] < charge["amount"]
+    ]
+    if not charges:
+        raise Nothing
+    return world.rng.choice(charges)
+
+
+@deed(1)
+def dispute(world: World) -> str:
+    """A cardholder contests what is left of a charge."""
+    charge = _charge(world)
+    left = charge["amount"] - charge["amount_refunded"]
+    world.gateway.control("POST", "disputes", charge=charge["id"], amount=left)
+    return f"{left} {charge['currency']}"
+
+
+@deed(2)
+def decide_dispute(world: World) -> str:
+    waiting = [one for one in world.gateway.objects("dispute") if one["status"] == "needs_response"]
+    if not waiting:
+        raise Nothing
+    status = world.rng.choice(("won", "lost"))
+    world.gateway.control("POST", "disputes/close", dispute=world.rng.choice(waiting)["id"], status=status)
+    return status
+
+
+@deed(1)
+def refund_elsewhere(world: World) -> str:
+    """Somebody gives money back in the processor's own dashboard."""
+    charge = _charge(world)
+    amount = world.rng.randint(1, charge["amount"] - charge["amount_refunded"])
+    text, status, _ = world.gateway.ask("POST", "/v1/refunds", None, f"charge={charge['id']}&amount={amount}")
+    assert status == 200, text
+    return f"{amount} of {charge['amount']} {charge['currency']}"
 
 
 @deed(5)

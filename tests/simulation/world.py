@@ -79,6 +79,9 @@ class World:
     def home(self) -> Home:
         return self.rng.choice(self.homes)
 
+    def home_of(self, tenant_id: int) -> Home:
+        return next(home for home in self.homes if home.tenant.pk == tenant_id)
+
     def subscriptions(self, **condition: Any) -> list[tuple[Home, Subscription]]:
         """What there is, in the order of purchase."""
         with use_login("worker"):
