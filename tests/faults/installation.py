@@ -35,7 +35,7 @@ class Process:
         assert self.process.poll() is None, tail(self.log)
         return words in self.log.read_text()
 
-    def end(self, *, timeout: float = 60) -> int:
+    def end(self, *, timeout: float = 120) -> int:
         """End it by SIGTERM, as a deployment does; its exit status."""
         return stop(self.process, timeout=timeout)
 
@@ -89,7 +89,7 @@ def unpaid() -> int:
         return Bill.objects.open().count()
 
 
-def wait_until(happened: Callable[[], object], *, seconds: float = 60) -> None:
+def wait_until(happened: Callable[[], object], *, seconds: float = 120) -> None:
     """Look many times a second; it must happen in time."""
     until = time.monotonic() + seconds
     while not happened():
