@@ -8,7 +8,7 @@ import os
 from typing import Any
 
 from celery import Celery
-from celery.signals import worker_ready
+from celery.signals import setup_logging, worker_ready
 from django.conf import settings
 from django.db import DatabaseError
 
@@ -27,6 +27,11 @@ BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "pull_events": {"task": "commerce.pull_events", "schedule": 3600.0},
     "mails": {"task": "directory.send_due_mails", "schedule": 15.0},
 }
+
+
+@setup_logging.connect
+def keep_logging(**_: Any) -> None:
+    """Log as `settings.LOGGING` says, with everything masked that no log may hold; Celery sets up nothing itself."""
 
 
 @worker_ready.connect

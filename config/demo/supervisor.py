@@ -222,7 +222,9 @@ class Supervisor:
                 *(sys.executable, "-m", "gunicorn", "config.wsgi"),
                 *("--bind", f"{self.host}:{self.port}", "--worker-class", "gthread"),
                 *("--workers", "2", "--threads", "4", "--graceful-timeout", "10"),
-                *("--access-logfile", "-", "--no-control-socket"),
+                # Without the query, in which a sign-in comes back with its code.
+                *("--access-logfile", "-", "--access-logformat", '%(h)s "%(m)s %(U)s" %(s)s %(b)s'),
+                "--no-control-socket",
             ],
         }
         for name, command in commands.items():
