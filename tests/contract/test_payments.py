@@ -144,6 +144,50 @@ def test_on_session_a_card_that_needs_its_holder_asks(
     assert asking.next_action.type == "use_stripe_sdk"
 
 
+def test_a_saved_card_is_charged_while_its_holder_is_there(
+    client: stripe.StripeClient, customer: stripe.Customer
+) -> None:
+    method = saved_card(client, customer)
+    intent = create_intent(client, customer=customer.id)
+
+    paid = client.v1.payment_intents.confirm(intent.id, {"payment_method": method.id})
+
+    assert (paid.status, paid.payment_method) == ("succeeded", method.id)
+    assert charge_count(client, intent) == 1
+
+
+def test_a_saved_card_that_needs_its_holder_asks_while_they_are_there(
+    client: stripe.StripeClient, customer: stripe.Customer
+) -> None:
+    method = saved_card(client, customer, "threeDSecure2Required")
+    intent = create_intent(client, customer=customer.id)
+
+    asking = client.v1.payment_intents.confirm(intent.id, {"payment_method": method.id})
+
+    assert (asking.status, asking.latest_charge) == ("requires_action", None)
+    assert client.v1.payment_methods.retrieve(method.id).customer == customer.id
+
+
+@pytest.mark.parametrize(
+    ("outcome", "status", "charged"),
+    [("succeeded", "succeeded", 1), ("failed", "requires_payment_method", 0)],
+)
+def test_the_answer_about_a_saved_card_decides_and_the_card_stays(
+    peer: Any, outcome: str, status: str, charged: int
+) -> None:
+    client = peer.client
+    customer = client.v1.customers.create({"email": "alice@contoso.example"})
+    method = saved_card(client, customer, "threeDSecure2Required")
+    intent = create_intent(client, customer=customer.id, payment_method=method.id, confirm=True)
+    assert intent.status == "requires_action"
+
+    peer.control("POST", "authenticate", intent=intent.id, outcome=outcome)
+
+    assert client.v1.payment_intents.retrieve(intent.id).status == status
+    assert charge_count(client, intent) == charged
+    assert [card.id for card in client.v1.payment_methods.list({"customer": customer.id}).data] == [method.id]
+
+
 def test_a_saved_card_is_kept_after_the_first_payment(
     client: stripe.StripeClient, customer: stripe.Customer
 ) -> None:
