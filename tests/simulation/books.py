@@ -124,7 +124,7 @@ class Books:
         self.world = world
         self.lives: dict[int, Life] = {}
         self.rows: dict[int, Row] = {}
-        self.last_bill = self.last_event = 0
+        self.last_bill = self.last_event = self.last_note = 0
         self.found: list[str] = []
         self.prices = {
             (plan, market): price
@@ -149,6 +149,9 @@ class Books:
             bill = Bill(*values)
             self.last_bill = bill.id
             self._judge(bill, rows[bill.subscription_id], deed)
+        for note in ask(_NOTES, after=self.last_note):
+            self.last_note = note[0]
+            self._judge_note(*note[1:])
         for row in rows.values():
             self._follow(row, told[row.id])
         self.rows = rows
@@ -263,6 +266,34 @@ class Books:
                 got=bill.subtotal_minor,
                 is_to_be=wanted,
             )
+
+    def _judge_note(
+        self,
+        number: str,
+        at: datetime,
+        back: int,
+        seats: int,
+        bill_seats: int,
+        unit: int,
+        start: datetime,
+        end: datetime,
+        subscription_id: int,
+        is_first: bool,
+    ) -> None:
+        """By the day, the day of going counted as used (product §5.5); what is given back of a paid bill's seats."""
+        life = self.lives[subscription_id]
+        day = at.astimezone(life.zone).date()
+        last = end.astimezone(life.zone).date()
+        first = min(start.astimezone(life.zone).date(), life.at(life.began).astimezone(life.zone).date())
+        days, used = (last - first).days, (day - first).days + 1
+
+        def unused(count: int) -> int:
+            whole = count * unit
+            return whole - _half_up(Fraction(whole * used, days))
+
+        wanted = unused(bill_seats) - unused(bill_seats - seats)
+        if (is_first and back != wanted) or back > unused(bill_seats):
+            self._say("seats that go give their unused days back", note=number, got=back, is_to_be=wanted)
 
     # --- Subscriptions ----------------------------------------------------------------------------------
 
@@ -402,6 +433,18 @@ SELECT b.id, b.subscription_id, b.number, b.type, b.replaces_id, b.issued_at, b.
   JOIN (SELECT bill_id, sum(quantity) AS quantity, max(unit_price_minor) AS unit FROM commerce_billline GROUP BY 1) l
     ON l.bill_id = b.id
  WHERE b.id > %(after)s AND b.credits_id IS NULL ORDER BY b.id
+"""
+# Of paid bills only: what is still owed on account is issued anew instead.
+_NOTES = """
+SELECT n.id, n.number, n.issued_at, -n.subtotal_minor, -l.quantity::bigint, o.quantity::bigint, o.unit,
+       b.period_start, b.period_end, b.subscription_id,
+       NOT EXISTS (SELECT FROM commerce_bill e WHERE e.credits_id = b.id AND e.id < n.id)
+  FROM commerce_bill n JOIN commerce_bill b ON b.id = n.credits_id
+  JOIN (SELECT bill_id, sum(quantity) AS quantity FROM commerce_billline GROUP BY 1) l ON l.bill_id = n.id
+  JOIN (SELECT bill_id, sum(quantity) AS quantity, max(unit_price_minor) AS unit
+          FROM commerce_billline GROUP BY 1) o ON o.bill_id = b.id
+ WHERE n.id > %(after)s AND n.type IN ('cancel', 'remove_seats') AND b.status = 'paid' AND b.replaces_id IS NULL
+ ORDER BY n.id
 """
 _BOOKED = """
 SELECT p.processor_charge_id, p.amount_minor, p.currency, coalesce(r.amount, 0)::bigint
