@@ -96,7 +96,7 @@ def tell_of_bills(*, at: datetime, limit: int = BATCH) -> int:
     Overdue is told on the day, and 7, 21 and 35 days later; access is never cut by it. `dunning_step` counts what was
     told. A bill of added licenses was told by their own mail. In batches of one statement, under the worker's login.
     """
-    told = 0
+    told: int = 0
     with use_login("worker"):
         while True:
             with atomic(), connection().cursor() as cursor:

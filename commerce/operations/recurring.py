@@ -50,13 +50,12 @@ def set_recurring_billing(
     :raises Conflict: changed since the page was shown.
     """
     with tenant_atomic(actor):
-        subscription: Subscription | None = (
-            Subscription.objects.visible_to(actor)
-            .select_for_update(of=("self",), no_key=True)
-            .select_related("product", "plan", "next_plan", "vendor_entity", "owner_user")
-            .filter(key=key)
-            .first()
-        )
+        # The lock first and alone, as in `subscriptions.lock_subscription_row`.
+        visible = Subscription.objects.visible_to(actor).filter(key=key)
+        list(visible.select_for_update(of=("self",), no_key=True).only("pk"))
+        subscription: Subscription | None = visible.select_related(
+            "product", "plan", "next_plan", "vendor_entity", "owner_user"
+        ).first()
         if subscription is None:
             raise NotVisible
         actor.require(

@@ -54,10 +54,11 @@ from directory.models import Tenant, User
 from directory.operations.audit import record
 from directory.operations.people import mark_purchaser
 from directory.permissions import Capability
+from policies.eligibility import Wanted
 
 Kind = Trial.Kind
 # What eligibility is asked for each kind.
-WANTED = {Kind.WITH_CARD: "trial", Kind.WITHOUT_CARD: "free_trial"}
+WANTED: dict[Kind, Wanted] = {Kind.WITH_CARD: "trial", Kind.WITHOUT_CARD: "free_trial"}
 
 
 class TrialUsed(Conflict):

@@ -422,7 +422,7 @@ def _try(tenant: Tenant, trial: FirstTrial, at: datetime) -> None:
     plan = _plan(trial.product, (1, 1))
     actor = _actor(tenant, trial.person, at)
     with tenant_atomic(actor):
-        if Trial.objects.filter(tenant=tenant, user_id=actor.user_id, product=plan.product).exists():
+        if Trial.objects.filter(tenant=tenant, user=actor.user_id, product=plan.product).exists():
             return
         market = Market.objects.get(pk=tenant.country)
         total = quote_for(

@@ -25,7 +25,7 @@ def remind_due(*, at: datetime, limit: int | None = None) -> int:
     a yearly term 30 days before, at a monthly one as soon as it is known, at the latest when the period before begins.
     Each is sent once. In batches of one statement, under the worker's login; any number may run side by side.
     """
-    told = 0
+    told: int = 0
     most = limit or settings.RENEWAL_BATCH
     with use_login("worker"):
         while True:
