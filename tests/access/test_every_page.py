@@ -296,7 +296,8 @@ OVER_THE_OBJECT = {
     "portal:seats": (Capability.SEE_PURCHASES, Capability.MANAGE_PURCHASES),
     "portal:plan": (Capability.SEE_PURCHASES, Capability.MANAGE_PURCHASES),
     "portal:revoke-change": (Capability.SEE_PURCHASES, Capability.MANAGE_PURCHASES),
-    "portal:reactivate": (Capability.SEE_PURCHASES, Capability.MANAGE_PURCHASES),
+    # The one of the examples is paid by card.
+    "portal:reactivate": (Capability.SEE_PURCHASES, Capability.PAY_BILLS),
     "portal:hand-over": (Capability.SEE_PURCHASES, Capability.MANAGE_PURCHASES),
     "portal:cancel": (Capability.SEE_PURCHASES, Capability.MANAGE_PURCHASES),
     "portal:trial-extend": (Capability.SEE_PURCHASES, Capability.MANAGE_PURCHASES),

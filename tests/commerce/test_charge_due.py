@@ -17,7 +17,7 @@ from django.db.models.functions import Now
 
 from commerce.gateways import stripe
 from commerce.models import Bill, Card, PaymentAttempt, Subscription
-from commerce.operations.payments import charge_bill, charge_bills, groups, take_due_bills
+from commerce.operations.payments import GIVES_UP_AFTER, charge_bill, charge_bills, groups, take_due_bills
 from commerce.operations.renewals import Charged, charge_due, renew_due
 from config.kit.tenancy import use_login
 from directory.models import AuditEntry, OutgoingMail
@@ -203,7 +203,8 @@ def test_an_outage_in_the_middle_ends_the_sweep_and_the_next_goes_on() -> None:
     charged = charge_due(at=APRIL)
 
     assert charged.paid == 4
-    assert 3 <= charged.pending <= 10
+    # So many in a row end it; each lane may have been asking about one more.
+    assert GIVES_UP_AFTER <= charged.pending <= GIVES_UP_AFTER + django_settings.CHARGES_AT_ONCE
     assert charged.is_away
     control("DELETE", "faults")
     let_leases_run_out()

@@ -55,7 +55,10 @@ def own_valkey(settings: Any, tmp_path: Path) -> Iterator[Valkey]:
 
 @pytest.fixture
 def own_postgres(transactional_db: None, settings: Any) -> Iterator[Postgres]:
-    """A database server of this test alone, used by all three logins; `stop()` ends it as a crash does."""
+    """A database server of this test alone, used by all three logins; `stop()` ends it as a crash does.
+
+    It writes to disk: what was committed must outlive the crash.
+    """
     from django.db import connections
 
     from commerce.operations.catalogue import load_catalogue
@@ -68,7 +71,7 @@ def own_postgres(transactional_db: None, settings: Any) -> Iterator[Postgres]:
         folder / "postgresql",
         port=kept.port("postgresql"),
         passwords=database_passwords(kept),
-        durable=False,
+        durable=True,
         may_create_databases=True,
     )
     prepare(server, kept, os.environ)
