@@ -20,7 +20,7 @@ from django.utils.translation import ngettext
 from commerce import states
 from commerce.models import Agreement, Checkout, Subscription
 from commerce.operations import changes
-from commerce.operations.changes import UnpaidFirst, rules
+from commerce.operations.changes import UnpaidFirst, paid, rules
 from commerce.operations.checkouts import PriceChanged
 from commerce.queries import details
 from commerce.queries.reactivations import reactivation_of
@@ -56,6 +56,8 @@ def reactivate(request: HttpRequest, key: uuid.UUID) -> HttpResponse:
 def _own(actor: Actor, key: uuid.UUID) -> Subscription:
     subscription = details.purchase(actor, key)
     rules.require_may_manage(actor, subscription)
+    if not subscription.is_on_account:
+        paid.require_may_pay(actor, subscription)
     return subscription
 
 
