@@ -72,7 +72,7 @@ def history(subscription: Subscription) -> list[Event]:
 def billed(subscription: Subscription) -> list[tuple[str, str, str]]:
     """(type, first local day, status) of every bill."""
     with use_login("worker"):
-        rows = Bill.objects.filter(subscription=subscription).order_by("period_start")
+        rows = Bill.objects.filter(subscription=subscription).order_by("period_start", "id")
         return [(row.type, f"{row.period_start.astimezone(AMSTERDAM):%Y-%m-%d}", row.status) for row in rows]
 
 
