@@ -9,19 +9,17 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import httpx
 import psycopg
 from psycopg import sql
 
 from config.demo import throwaway
-from config.demo.environment import DATABASE_VARIABLES, processor_command
-from config.demo.processes import ChildFailed, spawn, stop
-from config.demo.servers import client_program, port_is_free
+from config.demo.environment import DATABASE_VARIABLES
+from config.demo.processes import ChildFailed
+from config.demo.servers import client_program
 
 # Long enough for every monthly purchase of the demo to renew.
 DAYS_LOST = 31
@@ -38,7 +36,8 @@ def main() -> int:
         print(f"{time.monotonic() - begun:6.1f} s  {text}", flush=True)
 
     try:
-        with throwaway.servers(os.environ | {"DEMO": "true"}) as first, _processor(first):
+        with throwaway.servers(os.environ | {"DEMO": "true"}) as first, throwaway.processor(first):
+            # The processor is nobody's to restore: it keeps what it has charged.
             say("An installation with demo data")
             _manage(first, "migrate", "--database", "owner", "--verbosity", "0")
             _manage(first, "load_demo")
@@ -175,24 +174,6 @@ def _without_extensions(backup: Path) -> Path:
     path = backup.with_suffix(".list")
     path.write_text("\n".join(kept))
     return path
-
-
-@contextmanager
-def _processor(settings: Mapping[str, str]) -> Iterator[None]:
-    """The card processor, which is nobody's to restore: it keeps what it has charged."""
-    folder = Path(settings["RUN_DIR"])
-    process = spawn(processor_command(settings, folder / "processor"), log=folder / "processor.log")
-    try:
-        port = urlsplit(settings["STRIPE_API_BASE"]).port or 0
-        while port_is_free(port):
-            if process.poll() is not None:
-                raise ChildFailed(
-                    "processor", f"ended with code {process.returncode}", folder / "processor.log"
-                )
-            time.sleep(0.1)
-        yield
-    finally:
-        stop(process)
 
 
 def _without_databases(settings: Mapping[str, str]) -> dict[str, str]:
