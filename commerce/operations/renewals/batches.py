@@ -79,6 +79,24 @@ class Batch(NamedTuple):
     last: Place | None
 
 
+# The rows of `billed` with the numbers of their bills, as `numbered`: the counter of the entity's series moves once, by as
+# many as there are bills, and a statement that fails takes no number with it (I-19). `place` counts from 0.
+NUMBERED_SQL = """series AS (
+    INSERT INTO commerce_billseries AS counter (vendor_entity_id, year, next_number)
+    SELECT vendor_entity_id, extract(year FROM %(at)s AT TIME ZONE 'UTC'), 1 + count(*)
+      FROM billed GROUP BY vendor_entity_id
+    ON CONFLICT (vendor_entity_id, year) DO UPDATE SET next_number = counter.next_number + excluded.next_number - 1
+    RETURNING counter.next_number - (SELECT count(*) FROM billed) AS first, counter.vendor_entity_id, counter.year
+), numbered AS MATERIALIZED (
+    SELECT b.*, series.year, series.first + b.place AS series_number,
+           entity.bill_series || '-' || series.year || '-'
+           || lpad((series.first + b.place)::text, greatest(6, length((series.first + b.place)::text)), '0')
+           AS number
+      FROM billed b
+      JOIN series ON series.vendor_entity_id = b.vendor_entity_id
+      JOIN commerce_vendorentity entity ON entity.id = b.vendor_entity_id
+)"""
+
 _ENTITIES_SQL = """
     SELECT e.id FROM commerce_vendorentity e
     WHERE EXISTS (

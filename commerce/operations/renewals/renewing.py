@@ -8,7 +8,7 @@ from django.conf import settings
 from commerce.hooks import Activation, subscription_activated
 from commerce.models import Subscription
 from commerce.operations.billing_control import sweeps_may_run
-from commerce.operations.renewals.batches import Batch, Place, Step, Swept, Take, sweep
+from commerce.operations.renewals.batches import NUMBERED_SQL, Batch, Place, Step, Swept, Take, sweep
 from commerce.operations.renewals.parking import AUDIT_SQL, HISTORY_SQL
 from commerce.periods import INSTANT_SQL
 from config.kit.actors import Actor
@@ -137,21 +137,7 @@ WITH due AS MATERIALIZED (
            CASE WHEN j.is_start THEN 'purchase' WHEN j.in_term THEN 'monthly_charge' ELSE 'renewal' END AS bill_type,
            CASE WHEN j.is_start THEN 'started' WHEN j.in_term THEN 'charged' ELSE 'renewed' END AS code
       FROM judged j WHERE j.reason IS NULL
-), series AS (
-    INSERT INTO commerce_billseries AS counter (vendor_entity_id, year, next_number)
-    SELECT vendor_entity_id, extract(year FROM %(at)s AT TIME ZONE 'UTC'), 1 + count(*)
-      FROM billed GROUP BY vendor_entity_id
-    ON CONFLICT (vendor_entity_id, year) DO UPDATE SET next_number = counter.next_number + excluded.next_number - 1
-    RETURNING counter.next_number - (SELECT count(*) FROM billed) AS first, counter.vendor_entity_id, counter.year
-), numbered AS MATERIALIZED (
-    SELECT b.*, series.year, series.first + b.place AS series_number,
-           entity.bill_series || '-' || series.year || '-'
-           || lpad((series.first + b.place)::text, greatest(6, length((series.first + b.place)::text)), '0')
-           AS number
-      FROM billed b
-      JOIN series ON series.vendor_entity_id = b.vendor_entity_id
-      JOIN commerce_vendorentity entity ON entity.id = b.vendor_entity_id
-), orders AS (
+), {NUMBERED_SQL}, orders AS (
     INSERT INTO commerce_order (id, tenant_id, key, type, placed_at, actor_user_id, actor_label)
     SELECT changed_by, tenant_id, gen_random_uuid(),
            CASE WHEN plan_id <> old_plan_id THEN 'plan_change' WHEN quantity > old_quantity THEN 'add_seats'
