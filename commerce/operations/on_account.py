@@ -94,7 +94,8 @@ def tell_of_bills(*, at: datetime, limit: int = BATCH) -> int:
     """Tell who pays of each bill on account: issued, due in 7 days, and overdue; how many mails.
 
     Overdue is told on the day, and 7, 21 and 35 days later; access is never cut by it. `dunning_step` counts what was
-    told. A bill of added licenses was told by their own mail. In batches of one statement, under the worker's login.
+    told. Bills of added licenses, of reactivations and in place of corrected ones were told by mails of their own. In
+    batches of one statement, under the worker's login.
     """
     told: int = 0
     with use_login("worker"):
@@ -146,7 +147,8 @@ WITH soon AS MATERIALIZED (
       JOIN commerce_product product ON product.id = s.product_id
       JOIN directory_tenant tenant ON tenant.id = b.tenant_id
       JOIN commerce_vendorentity entity ON entity.id = b.vendor_entity_id
-     WHERE d.step <> 1 OR b.type <> 'add_seats' AND b.issued_at > %(at)s - interval '3 days'
+     WHERE d.step <> 1 OR b.type NOT IN ('add_seats', 'reactivation') AND b.replaces_id IS NULL
+           AND b.issued_at > %(at)s - interval '3 days'
 ), mails AS ({QUEUE_SQL.format(source="mail")})
 SELECT (SELECT count(*) FROM due), (SELECT count(*) FROM mails)
 """  # noqa: S608

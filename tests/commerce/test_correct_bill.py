@@ -26,6 +26,7 @@ from commerce.operations.corrections import (
     NothingToCorrect,
     correct_bill,
 )
+from commerce.operations.on_account import tell_of_bills
 from commerce.operations.payments import pay_checkout, settle_refunds
 from commerce.operations.payments.attempts import begin
 from commerce.operations.renewals import charge_due
@@ -228,6 +229,16 @@ def test_a_bill_on_account_that_is_past_due_stays_past_due(contoso: Tenant) -> N
     done = correct(admin, number)
 
     assert (done.bill.status, done.bill.collection, done.bill.payer_id) == ("past_due", "on_account", None)
+
+
+def test_a_bill_on_account_in_place_of_another_is_told_of_once(contoso: Tenant) -> None:
+    admin = make_user(contoso, name="Bill", roles=("billing_admin",))
+    wrong = make_bill(make_subscription(contoso), type="renewal", due_at=AT + timedelta(days=30))
+
+    correct(admin, wrong.number)
+    tell_of_bills(at=NEXT_DAY)
+
+    assert rows(admin, OutgoingMail, "kind") == [("bill_corrected",)]
 
 
 def test_a_bill_is_corrected_once_and_the_new_one_can_be_again(pat: User, paid: Subscription) -> None:

@@ -20,6 +20,7 @@ from commerce.operations.changes import (
     start_reactivation,
 )
 from commerce.operations.checkouts import CheckoutClosed, NotEligible, PriceChanged
+from commerce.operations.on_account import tell_of_bills
 from commerce.operations.payments import (
     ActionNeeded,
     Paid,
@@ -344,6 +345,10 @@ def test_a_central_one_comes_back_on_account_at_the_agreements_price(contoso: Te
     assert fresh(subscription).state == "active"
     assert charges() == 0
     assert violations(at=at) == []
+    tell_of_bills(at=at)
+    with tenant_atomic(contoso.pk):
+        mails = OutgoingMail.objects.filter(context__bill_number=placed.bill.number)
+        assert list(mails.values_list("kind", flat=True)) == ["reactivated"]
 
 
 def test_an_overdue_bill_on_account_does_not_stand_in_the_way(contoso: Tenant) -> None:
