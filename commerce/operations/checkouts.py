@@ -6,6 +6,7 @@ The row holds the server's own sums: what is charged is this snapshot and nothin
 import uuid
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import Protocol
 
 from django.conf import settings
@@ -60,6 +61,25 @@ class Sum(Protocol):
 
     @property
     def currency(self) -> str: ...
+
+
+class Sums(Sum, Protocol):
+    """The same with how it comes about."""
+
+    @property
+    def unit_price_minor(self) -> int: ...
+
+    @property
+    def subtotal_minor(self) -> int: ...
+
+    @property
+    def tax_name(self) -> str: ...
+
+    @property
+    def tax_rate(self) -> Decimal: ...
+
+    @property
+    def tax_minor(self) -> int: ...
 
 
 class PriceChanged(Conflict):
@@ -117,7 +137,7 @@ def start_checkout(
             .first()
         )
         if found is not None and _is_over(found, at):
-            _abandon(actor, found, at)
+            abandon(actor, found, at)
             found = None
         if found is None:
             return _new_checkout(actor, product, plan or _first_plan(product), quantity or 1, at)
@@ -243,7 +263,8 @@ def _is_over(checkout: Checkout, at: datetime) -> bool:
     return checkout.state == Checkout.State.OPEN and checkout.expires_at <= at
 
 
-def _abandon(actor: Actor, checkout: Checkout, at: datetime) -> None:
+def abandon(actor: Actor, checkout: Checkout, at: datetime) -> None:
+    """End an open checkout that another one takes the place of, or whose time is over."""
     checkout.state = Checkout.State.ABANDONED
     checkout.version += 1
     checkout.save(update_fields=["state", "version"])
@@ -308,6 +329,13 @@ def _put(checkout: Checkout, plan: Plan, quantity: int, at: datetime) -> Quote:
     )
     checkout.plan = plan
     checkout.quantity = quantity
+    write_sums(checkout, quote)
+    checkout.version += 1
+    return quote
+
+
+def write_sums(checkout: Checkout, quote: Sums) -> None:
+    """Put what it costs into the row; the caller saves it."""
     checkout.currency = quote.currency
     checkout.unit_price_minor = quote.unit_price_minor
     checkout.subtotal_minor = quote.subtotal_minor
@@ -315,8 +343,6 @@ def _put(checkout: Checkout, plan: Plan, quantity: int, at: datetime) -> Quote:
     checkout.tax_rate = quote.tax_rate
     checkout.tax_minor = quote.tax_minor
     checkout.total_minor = quote.total_minor
-    checkout.version += 1
-    return quote
 
 
 def _ask_register(actor: Actor, key: uuid.UUID, billing: BillingDetails) -> bool | None:

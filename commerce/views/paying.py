@@ -14,6 +14,7 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib import messages
+from django.core import signing
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.translation import gettext as _
@@ -273,6 +274,22 @@ def reasons_of(refused: DomainError) -> str:
     if eligibility is None:
         return str(refused)
     return " ".join(f"{reason.heading}. {reason.advice}" for reason in eligibility.reasons)
+
+
+def shown_quote(request: HttpRequest, subscription: Subscription, *, salt: str) -> dict[str, Any]:
+    """The preview that the button sent back, as it was signed; empty unless it is ours and of this purchase."""
+    try:
+        quote: dict[str, Any] = signing.loads(request.POST.get("quote", ""), salt=salt)
+    except signing.BadSignature:
+        return {}
+    return quote if quote.get("key") == str(subscription.key) else {}
+
+
+def why_not_made(refused: DomainError) -> str:
+    """Why what was confirmed was not done, for the page that comes back with the new preview."""
+    if isinstance(refused, PriceChanged):
+        return _("The sum is another one than the page showed you. Nothing was charged. Look at the new one.")
+    return reasons_of(refused)
 
 
 def card_choice(

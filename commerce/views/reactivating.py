@@ -21,12 +21,11 @@ from commerce import states
 from commerce.models import Agreement, Checkout, Subscription
 from commerce.operations import changes
 from commerce.operations.changes import UnpaidFirst, paid, rules
-from commerce.operations.checkouts import PriceChanged
 from commerce.queries import details
 from commerce.queries.reactivations import reactivation_of
 from commerce.quotes import Reactivation
 from commerce.views import paying
-from commerce.views.paying import card_choice, reasons_of
+from commerce.views.paying import card_choice, shown_quote, why_not_made
 from commerce.views.subscriptions import day, money
 from commerce.views.wording import Told
 from config.kit import access
@@ -66,11 +65,8 @@ def _own(actor: Actor, key: uuid.UUID) -> Subscription:
 
 def _confirm(request: HttpRequest, subscription: Subscription, at: datetime) -> HttpResponse:
     actor: Actor = request.actor  # type: ignore[attr-defined]
-    try:
-        quote = signing.loads(request.POST.get("quote", ""), salt=SALT)
-    except signing.BadSignature:
-        quote = {}
-    if quote.get("key") != str(subscription.key):
+    quote = shown_quote(request, subscription, salt=SALT)
+    if not quote:
         problem = _("Nothing was changed. Look at what it costs, and decide again.")
         return _page(request, subscription, at, problem=problem, status=HTTPStatus.UNPROCESSABLE_ENTITY)
     try:
@@ -80,12 +76,7 @@ def _confirm(request: HttpRequest, subscription: Subscription, at: datetime) -> 
             raise
         with tenant_atomic(actor):
             subscription = _own(actor, subscription.key)
-        problem = reasons_of(refused)
-        if isinstance(refused, PriceChanged):
-            problem = _(
-                "The sum is another one than the page showed you. Nothing was charged. Look at the new one."
-            )
-        return _page(request, subscription, at, problem=problem, status=HTTPStatus.CONFLICT)
+        return _page(request, subscription, at, problem=why_not_made(refused), status=HTTPStatus.CONFLICT)
 
 
 def _make(

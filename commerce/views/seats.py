@@ -22,12 +22,11 @@ from commerce import states
 from commerce.models import Agreement, Checkout, Subscription
 from commerce.operations import changes
 from commerce.operations.changes import RemovedSeats, rules
-from commerce.operations.checkouts import PriceChanged
 from commerce.queries import details
 from commerce.queries.seats import quote_added
 from commerce.quotes import AddedSeats
 from commerce.views import paying
-from commerce.views.paying import card_choice, reasons_of
+from commerce.views.paying import card_choice, reasons_of, shown_quote, why_not_made
 from commerce.views.subscriptions import day, money
 from commerce.views.wording import Told, to_whom
 from config.kit import access
@@ -105,11 +104,8 @@ def _own(actor: Actor, key: uuid.UUID) -> Subscription:
 
 def _confirm(request: HttpRequest, subscription: Subscription, at: datetime) -> HttpResponse:
     actor: Actor = request.actor  # type: ignore[attr-defined]
-    try:
-        quote = signing.loads(request.POST.get("quote", ""), salt=SALT)
-    except signing.BadSignature:
-        quote = {}
-    if quote.get("key") != str(subscription.key):
+    quote = shown_quote(request, subscription, salt=SALT)
+    if not quote:
         problem = _("Nothing was changed. Choose again.")
         return _page(request, subscription, at, problem=problem, status=HTTPStatus.UNPROCESSABLE_ENTITY)
     try:
@@ -119,18 +115,13 @@ def _confirm(request: HttpRequest, subscription: Subscription, at: datetime) -> 
             raise
         with tenant_atomic(actor):
             subscription = _own(actor, subscription.key)
-        problem = reasons_of(refused)
-        if isinstance(refused, PriceChanged):
-            problem = _(
-                "The sum is another one than the page showed you. Nothing was charged. Look at the new one."
-            )
         return _page(
             request,
             subscription,
             at,
             typed=str(quote["quantity"]),
             when=quote["when"],
-            problem=problem,
+            problem=why_not_made(refused),
             status=HTTPStatus.CONFLICT,
         )
 

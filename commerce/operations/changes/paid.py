@@ -6,7 +6,6 @@ Added seats and a reactivation share it; what each costs and makes is said in a 
 import uuid
 from collections.abc import Callable
 from datetime import datetime
-from decimal import Decimal
 from typing import Protocol, cast
 
 from django.conf import settings
@@ -15,7 +14,7 @@ from django.utils.translation import gettext_lazy as _
 from commerce.gateways.minimums import least_charge
 from commerce.models import Checkout, Subscription
 from commerce.operations.changes.rules import lock_subscription, require_may_manage
-from commerce.operations.checkouts import PriceChanged
+from commerce.operations.checkouts import PriceChanged, Sums, abandon, write_sums
 from config.kit.actors import Actor
 from config.kit.errors import Conflict, NotVisible, Text
 from config.kit.money import format_money
@@ -26,23 +25,9 @@ from directory.permissions import Capability
 UNDER_WAY = (Checkout.State.PAYING, Checkout.State.ACTION)
 
 
-class Counted(Protocol):
+class Counted(Sums, Protocol):
     """What a change costs now, and which days the money covers."""
 
-    @property
-    def currency(self) -> str: ...
-    @property
-    def unit_price_minor(self) -> int: ...
-    @property
-    def subtotal_minor(self) -> int: ...
-    @property
-    def tax_name(self) -> str: ...
-    @property
-    def tax_rate(self) -> Decimal: ...
-    @property
-    def tax_minor(self) -> int: ...
-    @property
-    def total_minor(self) -> int: ...
     @property
     def service_start(self) -> datetime: ...
     @property
@@ -108,7 +93,7 @@ def begin(
         if quote.total_minor != seen_total_minor:
             raise PriceChanged(quote)
         for other in others.filter(state=Checkout.State.OPEN):
-            _abandon(actor, other, at)
+            abandon(actor, other, at)
         checkout = Checkout(
             tenant_id=actor.tenant_id,
             key=intent,
@@ -210,27 +195,7 @@ def is_as_counted(checkout: Checkout, quote: Counted) -> bool:
 
 
 def _put(checkout: Checkout, quote: Counted) -> None:
-    """Write the sums into the row; the caller saves it."""
-    checkout.currency = quote.currency
-    checkout.unit_price_minor = quote.unit_price_minor
-    checkout.subtotal_minor = quote.subtotal_minor
-    checkout.tax_name = quote.tax_name
-    checkout.tax_rate = quote.tax_rate
-    checkout.tax_minor = quote.tax_minor
-    checkout.total_minor = quote.total_minor
+    """Put the sums and the days into the row; the caller saves it."""
+    write_sums(checkout, quote)
     checkout.service_start = quote.service_start
     checkout.service_end = quote.service_end
-
-
-def _abandon(actor: Actor, checkout: Checkout, at: datetime) -> None:
-    checkout.state = Checkout.State.ABANDONED
-    checkout.version += 1
-    checkout.save(update_fields=["state", "version"])
-    record(
-        actor,
-        "commerce.checkout.abandoned",
-        at=at,
-        target_type="checkout",
-        target_id=checkout.key,
-        target_label=checkout.product.name,
-    )
