@@ -150,6 +150,7 @@ def line_of(row: queries.Row, product: Product, organization: str) -> dict[str, 
 def own_line_of(row: queries.Row, product: Product, organization: str) -> dict[str, Any]:
     """The same for the purchaser's own list, with when it was bought and what comes next in money."""
     line = line_of(row, product, organization)
+    is_trial = row.channel == Subscription.Channel.TRIAL
     renews = row.state in (Subscription.State.ACTIVE, Subscription.State.SCHEDULED) and row.recurring_billing
     if renews:
         net = row.period_price_minor
@@ -157,12 +158,17 @@ def own_line_of(row: queries.Row, product: Product, organization: str) -> dict[s
             "amount": money(net + tax_on(net, row.tax_rate), row.currency),
             "tax": row.tax_name,
         }
+    elif row.state == Subscription.State.DELETED:
+        note = ""
     else:
-        note = "" if row.state == Subscription.State.DELETED else _("Renewal is off")
+        note = _("Nothing is charged") if is_trial else _("Renewal is off")
+    facts = {
+        "date": day(row.created_at, row.time_zone),
+        "term": _("1 month") if row.term_months == 1 else _("1 year"),
+    }
     return line | {
         "tile": f"sk-tile {tile_colour(product.category)}",
-        "bought_on": day(row.created_at, row.time_zone),
-        "term": _("1 month") if row.term_months == 1 else _("1 year"),
+        "since": (_("Started %(date)s") if is_trial else _("Bought %(date)s, %(term)s")) % facts,
         "note": note,
     }
 

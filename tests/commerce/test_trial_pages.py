@@ -109,6 +109,20 @@ def test_starts_one_without_a_card_and_shows_it_with_its_days(browser: Client, p
     assert "You have tried Visio Plan 1 before" in again
 
 
+def test_the_lists_call_it_a_trial_that_costs_nothing_not_a_purchase(browser: Client, pat: User) -> None:
+    trial = start_free(browser, pat)
+    admin = client_of(make_user(pat.tenant, roles=("billing_admin",)))
+
+    own = page(browser, reverse("portal:your-products"))
+    seen_by_admin = page(admin, reverse("portal:subscription", args=[trial.subscription.key]))
+
+    assert "Started " in own
+    assert "Nothing is charged" in own
+    assert "Bought" not in own
+    assert "Renewal is off" not in own
+    assert "Trial, started by Pat Mulder on" in seen_by_admin
+
+
 def test_starts_one_with_a_saved_card_at_the_sum_that_was_shown(browser: Client, pat: User) -> None:
     card = make_card(pat.tenant, pat)
     html = page(browser, start_page() + "?kind=card&quantity=2")
