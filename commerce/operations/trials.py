@@ -15,7 +15,6 @@ from django.db import IntegrityError
 from django.utils.translation import gettext_lazy as _
 
 from commerce import periods, trials
-from commerce.gateways import vat_register
 from commerce.hooks import Activation, subscription_activated
 from commerce.models import (
     BillTo,
@@ -38,6 +37,8 @@ from commerce.operations.checkouts import (
     PriceChanged,
     TermsNotAccepted,
     bill_to_for,
+    is_in_register,
+    write_sums,
 )
 from commerce.operations.orders import write_order
 from commerce.operations.subscriptions import Terms, activate, remember
@@ -135,7 +136,7 @@ def start_trial_with_card(
     :raises PriceChanged: what the first bill comes to is another sum than the person saw.
     :raises CardExpired: the card is over. Malformed also where it is not the person's.
     """
-    verified = _ask_register(billing)
+    verified = is_in_register(None, billing)
     with tenant_atomic(actor):
         user = _lock_person(actor)
         quote = _agreed_quote(actor, choice, agrees_to_terms, at)
@@ -165,7 +166,7 @@ def prepare_trial(
 
     The same `key` gives the same row (F-18). Not in a transaction. Raises as `start_trial_with_card`.
     """
-    verified = _ask_register(billing)
+    verified = is_in_register(None, billing)
     with tenant_atomic(actor):
         user = _lock_person(actor)
         known: Checkout | None = (
@@ -174,7 +175,7 @@ def prepare_trial(
         if known is not None:
             return known
         quote = _agreed_quote(actor, choice, agrees_to_terms, at)
-        checkout: Checkout = Checkout.objects.create(
+        checkout = Checkout(
             tenant_id=actor.tenant_id,
             key=key,
             kind=Checkout.Kind.TRIAL,
@@ -183,19 +184,14 @@ def prepare_trial(
             plan=choice.plan,
             market=market_of_actor(actor),
             quantity=choice.quantity,
-            currency=quote.currency,
-            unit_price_minor=quote.unit_price_minor,
-            subtotal_minor=quote.subtotal_minor,
-            tax_name=quote.tax_name,
-            tax_rate=quote.tax_rate,
-            tax_minor=quote.tax_minor,
-            total_minor=quote.total_minor,
             bill_to=bill_to_for(actor, None, billing, is_verified=verified),
             terms_version=settings.TERMS_VERSION,
             consented_at=at,
             created_at=at,
             expires_at=at + settings.CHECKOUT_KEPT,
         )
+        write_sums(checkout, quote)
+        checkout.save(force_insert=True)
         record(
             actor,
             "commerce.checkout.agreed",
@@ -311,7 +307,7 @@ def keep_after_trial(
     :raises Malformed, CardExpired, TermsNotAccepted: as `start_trial_with_card`.
     :raises Conflict: changed since the page was shown.
     """
-    verified = _ask_register(billing)
+    verified = is_in_register(None, billing)
     with tenant_atomic(actor):
         subscription, trial = _lock_trial(actor, key)
         if subscription.period_end <= at:
@@ -450,11 +446,6 @@ def _own_card(actor: Actor, card_id: int, at: datetime) -> Card:
     if cards.is_over(card, at, tenant_row(actor.tenant_id).time_zone):
         raise CardExpired
     return card
-
-
-def _ask_register(billing: BillingDetails) -> bool | None:
-    """Whether the public register has the VAT number; a network call, so before the transaction."""
-    return vat_register.ask(billing.vat_number, country=billing.country) if billing.vat_number else None
 
 
 def _start(
