@@ -177,12 +177,14 @@ def life_of(
     disabled_days: int,
     time_zone: str,
     channel: str = "",
+    next_try_at: datetime | None = None,
+    pay_by_at: datetime | None = None,
 ) -> list[Step]:
     """What happens next, from the present state to Deleted, by calendar day in the subscription's zone.
 
     `ended_at` is the instant at which the present state began, for the states after Active. States after the
     next one are computed from it by their lengths in days, as the sweep does when it gets there. A trial turns paid or
-    is Disabled at its end.
+    is Disabled at its end. `pay_by_at`: a payment failed, and access ends then unless it is made.
     """
     zone = ZoneInfo(time_zone)
 
@@ -208,6 +210,15 @@ def life_of(
         if recurring_billing:
             return [*steps, Step("turns_paid", "change", end), Step("if_payment_fails", "later", None)]
         return [*steps, Step("disabled", "change", end), Step("deleted", "later", _later(end, disabled_days))]
+    if pay_by_at is not None:
+        tries = [Step("next_try", "change", local(next_try_at))] if next_try_at else []
+        unpaid = local(pay_by_at)
+        return [
+            Step("payment_failed", "now", None),
+            *tries,
+            Step("unpaid", "later" if tries else "change", unpaid),
+            Step("deleted", "later", _later(unpaid, disabled_days)),
+        ]
     steps = [Step("active", "now", local(last_day(term_end)))]
     if due_at is not None and due_at < term_end:
         steps.append(Step("charged", "later", local(due_at)))

@@ -196,6 +196,14 @@ def _words(step: states.Step, actor: Actor, subscription: Subscription, is_on: b
             return _("%(day)s: starts") % on_day, ""
         case "active":
             return _("Active until %(day)s") % on_day, _("Everybody with a license can work.")
+        case "payment_failed":
+            return _("Payment failed"), _("Everybody with a license can still work.")
+        case "next_try":
+            return _("%(day)s: next try") % on_day, _("Once it is paid, everything goes on as before.")
+        case "unpaid":
+            return _("%(day)s: Disabled, if nothing is paid") % on_day, _(
+                "Access ends, and recurring billing goes off. Holders and data stay listed; paying the bill brings it back."
+            )
         case "trial":
             return _("Trial until %(day)s") % on_day, _("Everybody with a license can work, at no cost.")
         case "turns_paid":

@@ -69,6 +69,18 @@ def test_a_running_subscription_renews():
     ]
 
 
+def test_a_failed_payment_is_tried_again_and_ends_access_when_nothing_is_paid():
+    tries, pay_by = datetime(2026, 3, 8, 9, tzinfo=UTC), datetime(2026, 3, 31, 9, tzinfo=UTC)
+
+    assert life(next_try_at=tries, pay_by_at=pay_by) == [
+        ("payment_failed", "now", None),
+        ("next_try", "change", date(2026, 3, 8)),
+        ("unpaid", "later", date(2026, 3, 31)),
+        ("deleted", "later", date(2026, 6, 29)),
+    ]
+    assert life(pay_by_at=pay_by)[1] == ("unpaid", "change", date(2026, 3, 31))
+
+
 def test_without_recurring_billing_it_walks_to_its_end():
     assert life(recurring_billing=False) == [
         ("active", "now", date(2026, 3, 31)),
