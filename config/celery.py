@@ -25,6 +25,8 @@ BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "reminders": {"task": "commerce.remind", "schedule": 600.0},
     "expiring cards": {"task": "commerce.notice_expiring_cards", "schedule": 3600.0},
     "pull_events": {"task": "commerce.pull_events", "schedule": 3600.0},
+    "jobs": {"task": "directory.run_jobs", "schedule": 30.0},
+    "old jobs": {"task": "directory.forget_jobs", "schedule": 3600.0},
     "mails": {"task": "directory.send_due_mails", "schedule": 15.0},
 }
 

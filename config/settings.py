@@ -266,6 +266,9 @@ CHECKOUT_KEPT = timedelta(hours=24)
 REFUND_WINDOW = timedelta(days=7)
 # How long an offered purchase waits for the colleague.
 HAND_OVER_KEPT = timedelta(days=14)
+# How long the result file of a job can be downloaded, and how long the job with its rows is kept.
+JOB_FILES_KEPT = timedelta(days=7)
+JOBS_KEPT = timedelta(days=90)
 RENEWAL_BATCH = env.int("RENEWAL_BATCH", default=2000)
 CHARGE_LEASE = timedelta(minutes=5)
 # How many bills one worker charges side by side, and how many calls all sweeps together make to the processor.

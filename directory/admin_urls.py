@@ -2,9 +2,17 @@
 
 from django.urls import URLPattern, path
 
-from directory.views import customers
+from directory.views import customers, jobs
 
 urlpatterns: list[URLPattern] = [
+    path("jobs/", jobs.jobs, name="jobs"),
+    path("jobs/<uuid:key>/", jobs.job, name="job"),
+    path("jobs/<uuid:key>/progress/", jobs.job_progress, name="job-progress"),
+    path("jobs/<uuid:key>/result.csv", jobs.job_rows, name="job-rows"),
+    path("jobs/<uuid:key>/file/", jobs.job_file, name="job-file"),
+    path("jobs/<uuid:key>/cancel/", jobs.cancel, name="job-cancel"),
+    path("jobs/<uuid:key>/pause/", jobs.interrupt, name="job-pause"),
+    path("jobs/<uuid:key>/resume/", jobs.resume, name="job-resume"),
     path("customers/", customers.customers, name="customers"),
     path("customers/act-for/", customers.act_for, name="act-for"),
     path("customers/stop/", customers.stop_acting, name="stop-acting"),

@@ -3,10 +3,24 @@
 from celery import shared_task
 
 from config.kit.clock import now
-from directory.operations import outbox
+from config.kit.doorbell import ring
+from directory.operations import jobs, outbox
 
 
 @shared_task(name="directory.send_due_mails")
 def send_due_mails() -> None:
     """Send the mails that are due."""
     outbox.send_due_mails(at=now())
+
+
+@shared_task(name=jobs.TASK)
+def run_jobs() -> None:
+    """Work on the jobs that wait and those whose worker died; ring again while there is more."""
+    if jobs.run_jobs(clock=now).has_more:
+        ring(run_jobs)
+
+
+@shared_task(name="directory.forget_jobs")
+def forget_jobs() -> None:
+    """Delete result files and jobs that are kept no longer."""
+    jobs.forget_jobs(at=now())

@@ -41,6 +41,7 @@ from directory.actors import build_actor
 from directory.models import (
     Domain,
     IdentityProvider,
+    Job,
     Relationship,
     RelationshipAssignment,
     RoleAssignment,
@@ -48,6 +49,7 @@ from directory.models import (
     User,
 )
 from directory.models.people import fold
+from directory.permissions import Capability
 from directory.sign_in import ACTING, start_session
 
 AT = datetime(2026, 3, 10, 9, 30, tzinfo=UTC)
@@ -564,6 +566,29 @@ def make_central_subscription(
     with tenant_atomic(buyer.tenant_id):
         return purchase_centrally(
             actor=actor_of(buyer, at=at), product=plan.product, plan=plan, quantity=quantity, at=at
+        )
+
+
+def make_job(user: User, *, capability: str = Capability.SEE_PURCHASES, **fields: Any) -> Job:
+    """A job that waits, started by the person with the rights held at home; its kind is registered by nobody."""
+    actor = actor_of(user)
+    held = actor.scopes(capability) or frozenset({"own"})
+    with tenant_atomic(user.tenant_id):
+        return Job.objects.create(
+            tenant_id=user.tenant_id,
+            **{
+                "kind": "example",
+                "title": "Example",
+                "capability": capability,
+                "scopes": ["all"] if "all" in held else sorted(held),
+                "actor_user_id": user.pk,
+                "actor_tenant_id": user.tenant_id,
+                "actor_label": user.name,
+                "door": "web",
+                "total": 3,
+                "created_at": AT,
+                **fields,
+            },
         )
 
 

@@ -1,6 +1,7 @@
 """Tenants, people, partners, the audit trail and the outbox."""
 
 from directory.models.audit import AuditEntry
+from directory.models.jobs import Job, JobPart, JobRow
 from directory.models.mail import MailPreference, OutgoingMail
 from directory.models.partners import Relationship, RelationshipAssignment
 from directory.models.people import Group, GroupMembership, RoleAssignment, User
@@ -12,6 +13,9 @@ __all__ = [
     "Group",
     "GroupMembership",
     "IdentityProvider",
+    "Job",
+    "JobPart",
+    "JobRow",
     "MailPreference",
     "OutgoingMail",
     "Relationship",

@@ -34,6 +34,7 @@ from tests.factories import (
     make_card,
     make_change,
     make_checkout,
+    make_job,
     make_relationship,
     make_subscription,
     make_tenant,
@@ -72,6 +73,7 @@ class World:
     setups: dict[str, uuid.UUID]
     trial_cards: dict[str, uuid.UUID]
     bills: dict[str, str]
+    jobs: dict[str, uuid.UUID]
 
     def client(self, who: str) -> Client:
         if who == "anonymous":
@@ -157,7 +159,14 @@ def world(request: pytest.FixtureRequest) -> World:
     }
     bills = {kind: make_bill(subscription, at=at).number for kind, subscription in bought.items()}
     bills[MISSING] = "SK-NL-2026-999999"
-    return World(a, b, people, purchases, checkouts, changes, offers, cards, setups, trial_cards, bills)
+    jobs = {
+        OWN: make_job(people["purchaser"][0]).key,
+        COLLEAGUES: make_job(colleague).key,
+        ORG: make_job(people["global_admin"][0]).key,
+        FOREIGN: make_job(stranger, title=f"{CANARY}-job").key,
+        MISSING: uuid.uuid4(),
+    }
+    return World(a, b, people, purchases, checkouts, changes, offers, cards, setups, trial_cards, bills, jobs)
 
 
 def make_setup(user: User, *, for_trial: bool = False) -> uuid.UUID:
@@ -213,6 +222,11 @@ def provider(world: World) -> dict[str, dict[str, Any]]:
 
 def token(world: World) -> dict[str, dict[str, Any]]:
     return {MISSING: {"token": "no-such-token"}}
+
+
+def job(world: World) -> dict[str, dict[str, Any]]:
+    """What the purchasers started reaches their own purchases, what the admin started all of them."""
+    return {kind: {"key": key} for kind, key in world.jobs.items()}
 
 
 def offer(world: World) -> dict[str, dict[str, Any]]:
@@ -281,6 +295,13 @@ EXAMPLES = {
     "portal:license-subscription": purchase,
     "portal:license-assign": purchase,
     "portal:license-unassign": purchase,
+    "portal:job": job,
+    "portal:job-progress": job,
+    "portal:job-rows": job,
+    "portal:job-file": job,
+    "portal:job-cancel": job,
+    "portal:job-pause": job,
+    "portal:job-resume": job,
 }
 
 # What a page of one purchase asks over the purchase itself, where its rule alone does not say it.
@@ -315,6 +336,19 @@ def sees_licenses_page(actor: Actor) -> bool:
     return actor.is_purchaser or bool(actor.scopes(Capability.SEE_LICENSES) & {"org", "all"})
 
 
+def sees_job(actor: Actor, kind: str) -> bool:
+    """One's own, and what was started with rights over everything by whoever still holds them."""
+    sees_all = "all" in actor.scopes(Capability.SEE_PURCHASES)
+    return (kind == OWN and actor.is_purchaser) or (kind == ORG and sees_all)
+
+
+def changes_job(actor: Actor, kind: str) -> bool | None:
+    """None: seen, and not theirs to change."""
+    if sees_job(actor, kind) and kind == ORG and not actor.roles - {"global_reader"}:
+        return None
+    return sees_job(actor, kind)
+
+
 # Pages whose answer hangs on more than a capability: address -> whether it is there for the person.
 EXPLICIT = {
     "portal:card-setup": lambda actor, kind: kind == OWN and actor.is_purchaser,
@@ -339,6 +373,14 @@ EXPLICIT = {
     "commerce:trial-card": lambda actor, kind: kind == OWN and actor.is_purchaser,
     "commerce:confirmation": lambda actor, kind: kind == OWN and actor.is_purchaser,
     "portal:pay-change": lambda actor, kind: kind == OWN and actor.is_purchaser,
+    "portal:jobs": lambda actor, kind: bool(actor.roles or actor.is_purchaser),
+    "portal:job": sees_job,
+    "portal:job-progress": sees_job,
+    "portal:job-rows": sees_job,
+    "portal:job-file": lambda actor, kind: False,  # none of the examples has a file
+    "portal:job-cancel": changes_job,
+    "portal:job-pause": changes_job,
+    "portal:job-resume": changes_job,
     "directory:notifications": lambda actor, kind: not actor.is_partner,
     "directory:accounts": None,  # GET is everybody's, POST asks for an account of one's own
 }

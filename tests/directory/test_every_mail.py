@@ -47,6 +47,7 @@ KINDS = {
     "dispute": "dispute",
     "hand_over_offered": "hand-over",
     "hand_over_decided": "hand-over",
+    "job_finished": "job finished",
 }
 
 
@@ -125,6 +126,11 @@ def sample(kind: str, link: str) -> dict[str, object]:
             "status": "open",
             "reason": "cancel",
             "decision": "accepted",
+            "title": "Export of your products",
+            "is_done": True,
+            "done": 9,
+            "failed": 1,
+            "has_file": True,
             "from": "Pat",
             "to": "Erik",
             "link": link,

@@ -19,6 +19,7 @@ def leases_run_out() -> Callable[[], None]:
     """What some minutes of real time do: leases that nobody gave back are over."""
     from commerce.models import Bill, PaymentAttempt, RefundAttempt
     from config.kit.tenancy import use_login
+    from directory.models import Job
 
     def run_out() -> None:
         past = datetime(2020, 1, 1, tzinfo=UTC)
@@ -26,6 +27,7 @@ def leases_run_out() -> Callable[[], None]:
             PaymentAttempt.objects.filter(leased_until__isnull=False).update(leased_until=past)
             Bill.objects.filter(leased_until__isnull=False).update(leased_until=past)
             RefundAttempt.objects.filter(leased_until__isnull=False).update(leased_until=past)
+            Job.objects.filter(leased_until__isnull=False).update(leased_until=past)
 
     return run_out
 
