@@ -2,6 +2,7 @@
 
 import logging
 
+import redis
 from django.core.cache import cache
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
@@ -16,10 +17,13 @@ from config.kit.clock import now
 from config.kit.doorbell import ring
 
 log = logging.getLogger(__name__)
+# Named apart from the module, so that a monitor can be hooked up to it: docs/runbook.md, "Alerts".
+alerts = logging.getLogger("seatkeeper.alerts")
 
 LARGEST_BODY = 512 * 1024
 ALERT_FROM = 5
 ALERT_SECONDS = 60
+REFUSED = "webhooks-refused"
 
 
 @csrf_exempt
@@ -40,12 +44,13 @@ def stripe_webhook(request: HttpRequest) -> HttpResponse:
 
 
 def _count(forged: ForgedEvent) -> None:
-    """One line each; an alert when there are several a minute."""
+    """One line each; one alert a minute when all processes together refuse several in it."""
     log.warning("A webhook was refused: %s", forged.reason)
     try:
-        cache.add("webhooks-refused", 0, ALERT_SECONDS)
-        refused = cache.incr("webhooks-refused")
-    except (ValueError, OSError, ConnectionError):
+        cache.add(REFUSED, 0, ALERT_SECONDS)
+        refused = cache.incr(REFUSED)
+    except (ValueError, OSError, redis.RedisError) as error:
+        alerts.error("webhooks_refused count=unknown reason=%s: %s", forged.reason, error)
         return
     if refused == ALERT_FROM:
-        log.error("%s webhooks were refused within a minute", refused)
+        alerts.error("webhooks_refused count=%s seconds=%s reason=%s", refused, ALERT_SECONDS, forged.reason)

@@ -3,19 +3,24 @@
 import json
 import random
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
 import httpx
 import pytest
+import redis
 from django.conf import settings
+from django.core.cache import cache
 from django.db import connections
 from django.test import Client
 
 from commerce.models import Bill, Checkout, Order, Payment, PaymentAttempt, WebhookEvent
 from commerce.operations.payments import Pending, handle_events, pay_checkout, reconcile
+from commerce.views.webhooks import REFUSED
 from config.demo.processor.webhooks import signature
+from config.demo.servers import free_port
 from config.kit.tenancy import tenant_atomic, use_login
 from directory.models import User
 from tests.factories import AT, actor_of, make_checkout, make_tenant, make_user
@@ -159,6 +164,72 @@ def test_a_forged_event_is_refused_without_effect(client: Client, name: str) -> 
 
     assert post(client, body, header) == 400
 
+    assert WebhookEvent.objects.count() == 0
+
+
+@pytest.fixture
+def nothing_refused() -> Iterator[None]:
+    """The count of this minute begins at none, and ends so."""
+    cache.delete(REFUSED)
+    yield
+    cache.delete(REFUSED)
+
+
+def alerts(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
+    return [
+        (record.levelname, record.getMessage())
+        for record in caplog.records
+        if record.name == "seatkeeper.alerts"
+    ]
+
+
+@pytest.mark.usefixtures("nothing_refused")
+def test_five_refused_in_a_minute_are_counted_and_alert_once(
+    client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    """F-15: of whatever kind, and by whichever process."""
+    kinds = ["no signature", "six minutes old", "body altered", "another account", "live", "another secret"]
+    forged = [_forgeries()[kind] for kind in kinds]
+
+    answers = [post(client, *each) for each in forged[:4]]
+    before = alerts(caplog)
+    answers += [post(Client(), *each) for each in forged[4:]]
+
+    assert answers == [400] * 6
+    assert cache.get(REFUSED) == 6
+    assert before == []
+    assert alerts(caplog) == [("ERROR", "webhooks_refused count=5 seconds=60 reason=livemode")]
+    assert WebhookEvent.objects.count() == 0
+
+
+@pytest.mark.usefixtures("nothing_refused")
+def test_the_count_ends_with_its_minute_and_accepted_ones_are_not_in_it(
+    client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(4):
+        post(client, json.dumps(event()), "")
+        post(client, json.dumps(event()))
+    left = redis.Redis.from_url(settings.CACHES["default"]["LOCATION"]).pttl(cache.make_key(REFUSED))
+
+    # The minute is over.
+    cache.delete(REFUSED)
+    for _ in range(4):
+        post(client, json.dumps(event()), "")
+
+    assert 0 < left <= 60_000
+    assert cache.get(REFUSED) == 4
+    assert alerts(caplog) == []
+
+
+def test_while_nothing_can_be_counted_each_refusal_alerts(
+    client: Client, caplog: pytest.LogCaptureFixture, settings: Any
+) -> None:
+    nobody = f"redis://127.0.0.1:{free_port()}/1"
+    settings.CACHES = {"default": settings.CACHES["default"] | {"LOCATION": nobody}}
+
+    assert post(client, json.dumps(event()), "") == 400
+
+    assert len(alerts(caplog)) == 1
     assert WebhookEvent.objects.count() == 0
 
 
