@@ -30,6 +30,8 @@ SUPERUSER = "seatkeeper_admin"
 LOGINS = ("seatkeeper_owner", "seatkeeper_app", "seatkeeper_worker")
 EXTENSIONS = ("btree_gist", "pg_trgm")
 
+# The name under which a replica reports to its primary.
+_REPLICA = "replica"
 # PostgreSQL refuses to run as root: it runs as this account then.
 UNPRIVILEGED = "nobody"
 # Where that account finds program and data when it cannot reach the checkout.
@@ -55,6 +57,7 @@ _CARELESS = {
     "full_page_writes": "off",
     "shared_buffers": "128MB",
 }
+_REPLICATED = {"wal_level": "replica", "max_wal_senders": "4"}
 
 
 def free_port() -> int:
@@ -82,7 +85,8 @@ class Postgres:
 
     `home` is where its log and data belong; as root the data may have to lie elsewhere (`REACHABLE`).
     `passwords` has one for `SUPERUSER` and for each of `LOGINS`. `durable=False` trades safety for speed,
-    `may_create_databases` lets the owner create test databases: both are for throw-away clusters.
+    `may_create_databases` lets the owner create test databases: both are for throw-away clusters. With
+    `has_replica` another one can `follow` it.
     """
 
     def __init__(
@@ -93,6 +97,7 @@ class Postgres:
         passwords: Mapping[str, str],
         durable: bool = True,
         may_create_databases: bool = False,
+        has_replica: bool = False,
     ) -> None:
         self.home = home.absolute()
         self.port = port
@@ -100,6 +105,7 @@ class Postgres:
         self._passwords = passwords
         self._durable = durable
         self._may_create_databases = may_create_databases
+        self._has_replica = has_replica
         self._account = UNPRIVILEGED if os.geteuid() == 0 else None
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -125,7 +131,7 @@ class Postgres:
             shutil.rmtree(data, ignore_errors=True)
             self._make_cluster(binaries, place, data)
         self._wait_for_predecessor(data)
-        settings = _COMMON | ({} if self._durable else _CARELESS)
+        settings = _COMMON | ({} if self._durable else _CARELESS) | (_REPLICATED if self._has_replica else {})
         # The death signal is "fast shutdown" where the data matter and "immediate" where they do not.
         self._process = spawn(
             [
@@ -154,6 +160,57 @@ class Postgres:
     def shut_down(self) -> None:
         """Shut down in good order even if the cluster is a throw-away, so that its files are complete."""
         self._end(signal.SIGINT)
+
+    def crash(self) -> None:
+        """End it as a loss of power does: nothing is finished, nothing written but what was committed."""
+        self._end(signal.SIGQUIT)
+
+    def follow(self, primary: "Postgres") -> None:
+        """Make this cluster a streaming replica of a running one, start it, and let no commit be without it.
+
+        From here on the primary answers a commit when both have it on disk, and waits while this one is away.
+
+        :raises ChildFailed: it could not be copied, or did not come up.
+        """
+        self.home.mkdir(parents=True, exist_ok=True)
+        place = self._place()
+        data = place / "data"
+        data.mkdir(mode=0o700)
+        if self._account is not None:
+            shutil.chown(data, self._account)
+        done = run_as(
+            self._account,
+            [
+                *(self._binaries(place) / "pg_basebackup", "--write-recovery-conf", "--checkpoint=fast"),
+                *(f"--pgdata={data}", "--wal-method=stream", "--dbname"),
+                f"host=127.0.0.1 port={primary.port} user={SUPERUSER} application_name={_REPLICA}",
+            ],
+            env=_bare_environment() | {"PGPASSWORD": self._passwords[SUPERUSER]},
+        )
+        if done.returncode:
+            self.log.write_text(done.stdout)
+            raise ChildFailed("pg_basebackup", f"failed with code {done.returncode}", self.log)
+        (place / "made").touch()
+        self.start()
+        with psycopg.connect(primary.url(SUPERUSER, "postgres"), autocommit=True) as connection:
+            connection.execute(f"ALTER SYSTEM SET synchronous_standby_names = '{_REPLICA}'")
+            connection.execute("SELECT pg_reload_conf()")
+            self._wait_until_it_counts(connection)
+
+    def promote(self) -> None:
+        """Let a replica be the primary from now on."""
+        with psycopg.connect(self.url(SUPERUSER, "postgres"), autocommit=True) as connection:
+            connection.execute("SELECT pg_promote()")
+
+    def _wait_until_it_counts(self, primary: psycopg.Connection) -> None:
+        for _ in range(600):
+            counted = primary.execute(
+                "SELECT 1 FROM pg_stat_replication WHERE sync_state = 'sync'"
+            ).fetchone()
+            if counted:
+                return
+            time.sleep(0.05)
+        raise ChildFailed("the replica", "did not follow within half a minute", self.log)
 
     def _end(self, by: int) -> None:
         if self._process is not None:

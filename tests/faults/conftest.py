@@ -2,6 +2,8 @@
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import pytest
 from config.demo.environment import Kept, database_passwords
 from config.demo.migrated import TEST_DATABASE, prepare
 from config.demo.servers import Postgres, Valkey, free_port
+from tests.faults.switch import Switch
 
 
 @pytest.fixture
@@ -56,16 +59,47 @@ def own_valkey(settings: Any, tmp_path: Path) -> Iterator[Valkey]:
 
 
 @pytest.fixture
-def own_postgres(transactional_db: None, settings: Any) -> Iterator[Postgres]:
-    """A database server of this test alone, used by all three logins; `stop()` ends it as a crash does.
+def own_postgres(transactional_db: None) -> Iterator[Postgres]:
+    """A database server of this test alone, used by all three logins; `crash()` ends it as a loss of power does.
 
     It writes to disk: what was committed must outlive the crash.
     """
-    from django.db import connections
+    with _server() as (server, kept), _used(kept, port=server.port):
+        yield server
 
-    from commerce.operations.catalogue import load_catalogue
-    from config.kit.tenancy import use_login
 
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A primary, its synchronous replica, and the address by which the portal reaches one of them."""
+
+    primary: Postgres
+    replica: Postgres
+    address: Switch
+
+
+@pytest.fixture
+def pair(transactional_db: None) -> Iterator[Pair]:
+    """Two database servers of this test alone, of which one follows the other; all three logins use the address."""
+    with _server(has_replica=True) as (primary, kept):
+        replica = Postgres(
+            primary.home.with_name("replica"),
+            port=free_port(),
+            passwords=database_passwords(kept),
+            durable=True,
+            has_replica=True,
+        )
+        replica.follow(primary)
+        address = Switch(primary.port)
+        with _used(kept, port=address.port):
+            yield Pair(primary, replica, address)
+        primary.crash()
+        address.close()
+        replica.stop()
+        replica.remove()
+
+
+@contextmanager
+def _server(*, has_replica: bool = False) -> Iterator[tuple[Postgres, Kept]]:
     folder = Path(os.environ["RUN_DIR"]) / f"own-{uuid4().hex}"
     folder.mkdir()
     kept = Kept(folder / "kept.json")
@@ -75,21 +109,33 @@ def own_postgres(transactional_db: None, settings: Any) -> Iterator[Postgres]:
         passwords=database_passwords(kept),
         durable=True,
         may_create_databases=True,
+        has_replica=has_replica,
     )
     prepare(server, kept, os.environ)
     server.start()
+    yield server, kept
+    server.stop()
+    server.remove()
+
+
+@contextmanager
+def _used(kept: Kept, *, port: int) -> Iterator[None]:
+    """Let this process, and those that it starts, use the server at `port`, with the catalogue in it."""
+    from django.db import connections
+
+    from commerce.operations.catalogue import load_catalogue
+    from config.kit.tenancy import use_login
+
     passwords = database_passwords(kept)
     before = {}
     for alias in ("default", "owner", "worker"):
         connections[alias].close()
         to = connections[alias].settings_dict
         before[alias] = dict(to)
-        to.update(PORT=server.port, NAME=TEST_DATABASE, PASSWORD=passwords[to["USER"]])
+        to.update(PORT=port, NAME=TEST_DATABASE, PASSWORD=passwords[to["USER"]])
     with use_login("owner"):
         load_catalogue()
-    yield server
+    yield
     connections.close_all()
     for alias, to in before.items():
         connections[alias].settings_dict.update(to)
-    server.stop()
-    server.remove()

@@ -43,7 +43,7 @@ def test_a_crash_while_charging_leaves_nothing_half_done(own_postgres: Postgres)
     sweep = start(lambda: bill_and_charge(APRIL))
     wait_until(lambda: in_flight() > 4)
 
-    own_postgres.stop()
+    own_postgres.crash()
     code = ended(sweep)
     own_postgres.start()
 
