@@ -31,7 +31,7 @@ from benchmarks.harness import ROUNDS, pairs, print_figures, report  # noqa: E40
 from commerce.gateways import CardFacts, stripe  # noqa: E402
 from commerce.models import Bill, Card, ProcessorCustomer, Subscription  # noqa: E402
 from commerce.operations.cards import keep_card  # noqa: E402
-from commerce.operations.catalogue import load_catalogue  # noqa: E402
+from commerce.operations.catalogue import PRICES_VALID_FROM, load_catalogue  # noqa: E402
 from commerce.operations.payments.customers import customer_of  # noqa: E402
 from commerce.operations.renewals import charge_due, renew_due  # noqa: E402
 from commerce.operations.seeding import Due, Wanted, seed_customers  # noqa: E402
@@ -69,7 +69,7 @@ def main() -> None:
 def seed(tenants: int, due: Sequence[Due]) -> Sequence[datetime]:
     """Customers, each payer with a card that the processor knows; the instants at which each of `due` is due."""
     with use_login("owner"):
-        load_catalogue()
+        load_catalogue(at=PRICES_VALID_FROM)
         seeded = seed_customers(Wanted(tenants=tenants, due=due), at=SEEDED_AT)
     with use_login("worker"):
         owners = User.objects.filter(pk__in=Subscription.objects.values("owner_user"))

@@ -36,7 +36,7 @@ from django.test.utils import CaptureQueriesContext  # noqa: E402
 from benchmarks.harness import ROUNDS, pairs, plain_files, print_figures, report, signed_in  # noqa: E402
 from commerce.gateways import stripe  # noqa: E402
 from commerce.models import Order  # noqa: E402
-from commerce.operations.catalogue import load_catalogue  # noqa: E402
+from commerce.operations.catalogue import PRICES_VALID_FROM, load_catalogue  # noqa: E402
 from commerce.operations.seeding import Wanted, seed_customers  # noqa: E402
 from config.demo import throwaway  # noqa: E402
 from config.demo.environment import DATABASE_VARIABLES  # noqa: E402
@@ -125,7 +125,7 @@ class Side:
 def serve(orders: int) -> None:
     """Make up the customers, and buy as often as each line of the input says."""
     with use_login("owner"):
-        load_catalogue()
+        load_catalogue(at=PRICES_VALID_FROM)
         wanted = Wanted(tenants=2, subscriptions=orders + 1, large=orders)
         seeded = seed_customers(wanted, at=datetime.now(UTC))
     with tenant_atomic(seeded.tenant_id):

@@ -21,7 +21,7 @@ django.setup()
 from django.db import connections  # noqa: E402
 
 from benchmarks.harness import ROUNDS, pairs, print_figures, report  # noqa: E402
-from commerce.operations.catalogue import load_catalogue  # noqa: E402
+from commerce.operations.catalogue import PRICES_VALID_FROM, load_catalogue  # noqa: E402
 from commerce.operations.renewals import renew_due  # noqa: E402
 from commerce.operations.seeding import Due, Wanted, seed_customers  # noqa: E402
 from commerce.periods import INSTANT_SQL  # noqa: E402
@@ -94,7 +94,7 @@ def seed(wanted: Wanted) -> Sequence[datetime]:
     """The instants at which each of `wanted.due` is due."""
     began = time.perf_counter()
     with use_login("owner"):
-        load_catalogue()
+        load_catalogue(at=PRICES_VALID_FROM)
         seeded = seed_customers(wanted, at=SEEDED_AT)
     total = sum(due.size for due in wanted.due)
     print(f"{total:,} subscriptions written in {time.perf_counter() - began:,.0f} s", flush=True)

@@ -35,7 +35,7 @@ from django.urls import URLPattern, URLResolver, include, path  # noqa: E402
 
 from benchmarks.harness import ROUNDS, pairs, plain_files, print_figures, report, signed_in  # noqa: E402
 from commerce.models import Subscription  # noqa: E402
-from commerce.operations.catalogue import load_catalogue  # noqa: E402
+from commerce.operations.catalogue import PRICES_VALID_FROM, load_catalogue  # noqa: E402
 from commerce.operations.seeding import Seeded, Wanted, seed_customers  # noqa: E402
 from commerce.queries.subscriptions import Filter, page_of, rows_for  # noqa: E402
 from config.kit import access, keyset  # noqa: E402
@@ -138,7 +138,7 @@ def main() -> None:
     began = time.perf_counter()
     wanted = Wanted(tenants=options.tenants, subscriptions=options.subscriptions, large=options.large)
     with use_login("owner"):
-        load_catalogue()
+        load_catalogue(at=PRICES_VALID_FROM)
         seeded = seed_customers(wanted, at=datetime.now(UTC))
     print(
         f"{options.subscriptions:,} subscriptions written in {time.perf_counter() - began:,.0f} s", flush=True

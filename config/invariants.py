@@ -479,6 +479,40 @@ INVARIANTS: tuple[Invariant, ...] = (
         """,
     ),
     Invariant(
+        "I-29",
+        "what a person spent in a month is the sum of the purchases that count for it",
+        """
+        SELECT m.tenant_id, m.user_id, m.month, m.currency, m.spent_minor, coalesce(p.total, 0) AS purchases
+          FROM policies_monthspend m
+          FULL JOIN (SELECT tenant_id, user_id, month, currency, sum(amount_minor) AS total FROM policies_spend
+                      WHERE state <> 'released' GROUP BY 1, 2, 3, 4) p
+         USING (tenant_id, user_id, month, currency)
+         WHERE coalesce(m.spent_minor, 0) <> coalesce(p.total, 0)
+        """,
+    ),
+    Invariant(
+        "I-29",
+        "what is reserved is about to be paid, and what was paid is spent",
+        """
+        SELECT s.id, s.tenant_id, s.cause, s.state, c.state AS checkout
+          FROM policies_spend s
+          JOIN commerce_checkout c ON c.tenant_id = s.tenant_id AND c.key = s.cause
+         WHERE (s.state = 'reserved' AND c.state NOT IN ('paying', 'action'))
+            OR (s.state = 'spent' AND c.state <> 'paid')
+        """,
+    ),
+    Invariant(
+        "I-29",
+        "an approval is taken by a purchase that counts, and covers it",
+        """
+        SELECT p.id, p.tenant_id, p.used_for, s.state, s.amount_minor, p.sum_minor
+          FROM policies_permit p
+          LEFT JOIN policies_spend s ON s.tenant_id = p.tenant_id AND s.cause = p.used_for
+         WHERE p.used_at IS NOT NULL
+           AND (s.id IS NULL OR s.state = 'released' OR s.amount_minor > p.sum_minor OR s.user_id <> p.user_id)
+        """,
+    ),
+    Invariant(
         "I-23",
         "an account key names one account",
         """

@@ -10,6 +10,11 @@ from typing import Literal
 
 from django.utils.translation import gettext as _
 
+from config.kit.money import format_money
+from policies.rule import ENABLED as ALLOWED
+from policies.rule import TRIALS_ONLY
+from policies.spending import Limit, Spending
+
 type Code = Literal[
     "account_inactive",
     "guest",
@@ -24,6 +29,9 @@ type Code = Literal[
     "product_central_only",
     "policy_disabled",
     "policy_trials_only",
+    "policy_undecided",
+    "spend_cap",
+    "needs_approval",
     "no_free_trial",
     "trial_used",
 ]
@@ -32,7 +40,6 @@ type Code = Literal[
 type Wanted = Literal["purchase", "trial", "free_trial"]
 
 GOVERNMENT, EDUCATION = "government", "education"
-ALLOWED, TRIALS_ONLY = "Enabled", "OnlyTrialsWithoutPaymentMethod"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +47,8 @@ class Facts:
     """What is so at the moment of the decision.
 
     `has_price`: the market sells the product at all. `market_is_open`: the market takes self-service.
-    `category_is_open`: of this product's category too. `policy` is the effective value on the wire.
+    `category_is_open`: of this product's category too. `policy` is the effective value on the wire;
+    `is_undecided`: because an admin is to decide first. `spending`: what the sum means for the limits, where it is known.
     `had_trial`: the person tried this product before. `offers_free_trial`: without a card, too.
     """
 
@@ -61,6 +69,8 @@ class Facts:
     policy: str
     had_trial: bool = False
     offers_free_trial: bool = False
+    is_undecided: bool = False
+    spending: Spending | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +109,7 @@ def decide(facts: Facts, wanted: Wanted = "purchase") -> Eligibility:
             *_of_the_organization(facts),
             *_of_the_market(facts),
             *_of_the_policy(facts, wanted),
-            *(_of_the_trial(facts, wanted) if wanted != "purchase" else ()),
+            *(_of_the_trial(facts, wanted) if wanted != "purchase" else _of_the_sum(facts)),
         )
     )
 
@@ -206,12 +216,54 @@ def _of_the_policy(facts: Facts, wanted: Wanted) -> Iterator[Reason]:
             _("%(organization)s allows %(product)s as a trial only") % names,
             _("Your IT admins set this for everybody. They can assign you a license or allow the purchase."),
         )
+    elif facts.is_undecided:
+        yield Reason(
+            "policy_undecided",
+            _("%(organization)s has not decided about %(product)s yet") % names,
+            _("It is new. Your IT admins were told; until they decide nobody can buy or try it."),
+        )
     elif facts.policy != ALLOWED:
         yield Reason(
             "policy_disabled",
             _("%(organization)s does not allow buying %(product)s") % names,
             _("Your IT admins set this for everybody. They can assign you a license or allow the purchase."),
         )
+
+
+def _of_the_sum(facts: Facts) -> Iterator[Reason]:
+    """Of a purchase alone: a trial costs nothing, and what it turns into is a renewal."""
+    spending = facts.spending
+    if spending is not None:
+        yield from of_the_sum(spending, facts.organization)
+
+
+def of_the_sum(spending: Spending, organization: str) -> Iterator[Reason]:
+    """Why the limits refuse a purchase; nothing where it keeps within them."""
+    names = {"organization": organization, "spent": format_money(spending.spent_minor, spending.currency)}
+    if spending.verdict == "over_cap" and spending.limits.cap is not None:
+        yield Reason(
+            "spend_cap",
+            _("This is more than %(organization)s lets a person spend") % names,
+            f"{_says_limit(spending, spending.limits.cap)} {_('Buy fewer licenses, or ask your IT admins.')}",
+        )
+    elif spending.verdict == "needs_approval" and spending.limits.threshold is not None:
+        yield Reason(
+            "needs_approval",
+            _("%(organization)s approves a purchase of this size first") % names,
+            f"{_says_limit(spending, spending.limits.threshold)} "
+            f"{_('Ask your IT admins to approve it; an approval is good for 14 days.')}",
+        )
+
+
+def _says_limit(spending: Spending, limit: Limit) -> str:
+    """The limit, and what it is compared with."""
+    facts = {
+        "limit": format_money(limit.minor, spending.limits.currency),
+        "spent": format_money(spending.spent_minor, spending.currency),
+    }
+    if limit.basis == "purchase":
+        return _("The limit is %(limit)s for each purchase, without tax.") % facts
+    return _("The limit is %(limit)s a month, without tax; you have spent %(spent)s this month.") % facts
 
 
 def _of_the_trial(facts: Facts, wanted: Wanted) -> Iterator[Reason]:

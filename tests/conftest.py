@@ -70,12 +70,12 @@ del os.environ["DJANGO_SETTINGS_MODULE"]
 
 def _load_catalogue(using: str, **_: Any) -> None:
     """Fill the vendor's tables after the database was migrated and after a transactional test flushed it."""
-    from commerce.operations.catalogue import load_catalogue
+    from commerce.operations.catalogue import PRICES_VALID_FROM, load_catalogue
     from config.kit.tenancy import use_login
 
     if using == "owner":
         with use_login("owner"):
-            load_catalogue()
+            load_catalogue(at=PRICES_VALID_FROM)
 
 
 post_migrate.connect(_load_catalogue, sender=apps.get_app_config("commerce"))

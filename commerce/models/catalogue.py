@@ -1,6 +1,7 @@
 """What is sold, where, and for how much. These tables are the vendor's, not a tenant's."""
 
 from django.db import models
+from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
 from config.kit import grants
@@ -47,7 +48,10 @@ class ProductQuerySet(models.QuerySet["Product"]):
 
 
 class Product(models.Model):
-    """One product with one service plan. `key` is the current product id on the wire."""
+    """One product with one service plan. `key` is the current product id on the wire.
+
+    `added_at`: when it came into this catalogue, after which it is new to whoever made a rule for new products before.
+    """
 
     key = models.CharField(max_length=40, unique=True)
     slug = models.SlugField(max_length=100, unique=True)
@@ -65,6 +69,7 @@ class Product(models.Model):
     max_quantity = models.PositiveIntegerField(default=300)
     expired_days = models.PositiveSmallIntegerField(default=30)
     disabled_days = models.PositiveSmallIntegerField(default=90)
+    added_at = models.DateTimeField(db_default=Now(), editable=False)
 
     app_grants = grants.READ_ONLY
 

@@ -41,8 +41,10 @@ class Loaded(NamedTuple):
     prices: int
 
 
-def load_catalogue(*, folder: Path = DATA) -> Loaded:
+def load_catalogue(*, at: datetime, folder: Path = DATA) -> Loaded:
     """Write the files' vendor entities, markets, products, plans and prices; run again, it changes nothing more.
+
+    A product that is not there yet came into the catalogue at `at`.
 
     Rows that are not in the files stay. Needs the owner's login: the tables are the vendor's, read-only to
     everyone else. One statement per table. Source: product §3.3 (markets), §17 (catalogue).
@@ -51,7 +53,7 @@ def load_catalogue(*, folder: Path = DATA) -> Loaded:
     with atomic():
         entities = _load_entities(list(_rows(folder / "vendor_entities.csv")))
         markets = _load_markets(list(_rows(folder / "markets.csv")), entities)
-        products = _load_products(list(_rows(folder / "products.csv")), texts)
+        products = _load_products(list(_rows(folder / "products.csv")), texts, at)
         plans = _load_plans(products)
         prices = _load_prices(list(_rows(folder / "prices.csv")), plans, markets)
     return Loaded(len(products), len(plans), len(markets), prices)
@@ -116,7 +118,9 @@ def _load_markets(rows: list[dict[str, str]], entities: dict[str, VendorEntity])
     return Market.objects.in_bulk([row["market"] for row in rows])
 
 
-def _load_products(rows: list[dict[str, str]], texts: dict[str, dict[str, Any]]) -> dict[str, Product]:
+def _load_products(
+    rows: list[dict[str, str]], texts: dict[str, dict[str, Any]], at: datetime
+) -> dict[str, Product]:
     _upsert(
         [
             Product(
@@ -128,6 +132,7 @@ def _load_products(rows: list[dict[str, str]], texts: dict[str, dict[str, Any]])
                 trial_without_card=row["trial_without_payment_method"] == "yes",
                 sku_id=row["sku_id"],
                 sku_part_number=row["sku_part_number"],
+                added_at=at,
                 **texts[row["slug"]],
             )
             for row in rows

@@ -17,6 +17,7 @@ from commerce.models import BillTo, Checkout, Market, Plan, Product
 from commerce.queries.catalogue import NotSoldHere, market_of
 from commerce.queries.eligibility import eligibility_for
 from commerce.queries.quotes import quote_for
+from commerce.queries.spending import purchase_of
 from commerce.quotes import Quote
 from config.kit.actors import Actor
 from config.kit.errors import Conflict, DomainError, Malformed, NotAllowed, NotVisible
@@ -25,7 +26,9 @@ from directory.actors import tenant_row
 from directory.models import User
 from directory.operations import audit
 from directory.permissions import Capability
-from policies.eligibility import Eligibility
+from policies.eligibility import Eligibility, of_the_sum
+from policies.queries.spending import Purchase, spending_of
+from policies.spending import Spending
 
 # A checkout in one of these may still become an order; a person has one of them per product.
 UNDER_WAY = (Checkout.State.OPEN, Checkout.State.PAYING, Checkout.State.ACTION)
@@ -40,6 +43,17 @@ class NotEligible(NotAllowed):
     def __init__(self, eligibility: Eligibility) -> None:
         self.eligibility = eligibility
         super().__init__(codes=eligibility.codes)
+
+
+class OverLimit(NotEligible):
+    """The person may buy this, but not for so much; `eligibility` says which limit. Nothing was saved or charged."""
+
+    code = "over_limit"
+    message = _("This is more than you may spend. Nothing was charged.")
+
+    @classmethod
+    def of(cls, spending: Spending, organization: str) -> "OverLimit":
+        return cls(Eligibility(tuple(of_the_sum(spending, organization))))
 
 
 class CheckoutClosed(Conflict):
@@ -184,7 +198,7 @@ def save_checkout(
 
     :raises NotVisible: no such checkout of this person.
     :raises CheckoutClosed: it is no longer open.
-    :raises NotEligible: with all reasons.
+    :raises NotEligible: with all reasons; `OverLimit` where it is the sum alone.
     :raises Malformed: a value is out of range; `field` names it.
     :raises TermsNotAccepted: the boxes are not ticked.
     :raises PriceChanged: the total is another one than the person saw.
@@ -205,6 +219,7 @@ def save_checkout(
             raise TermsNotAccepted
         if seen_total_minor != quote.total_minor:
             raise PriceChanged(quote)
+        _require_within_limits(actor, checkout, at)
         bill_to = bill_to_for(actor, checkout.bill_to, billing, is_verified=is_verified)
         agreed = (bill_to.pk, settings.TERMS_VERSION, plan.pk, quantity, quote.total_minor)
         if checkout.consented_at is not None and agreed == before:
@@ -237,11 +252,27 @@ def save_checkout(
         return checkout
 
 
+def require_within_limits(*, actor: Actor, purchase: Purchase, at: datetime) -> None:
+    """Whether the person may spend that much now, as far as can be told without a lock.
+
+    :raises OverLimit: no, with the reason.
+    """
+    spending = spending_of(actor=actor, purchase=purchase, at=at)
+    if spending.verdict != "within":
+        raise OverLimit.of(spending, tenant_row(actor.tenant_id).name)
+
+
 def _require_eligible(actor: Actor, product: Product, at: datetime) -> None:
     eligibility = eligibility_for(actor=actor, product=product, at=at)
     if not eligibility.is_eligible:
         raise NotEligible(eligibility)
     actor.require(Capability.BUY, is_own=True, is_org=False, sees=Capability.BUY)
+
+
+def _require_within_limits(actor: Actor, checkout: Checkout, at: datetime) -> None:
+    purchase = purchase_of(checkout)
+    assert purchase is not None
+    require_within_limits(actor=actor, purchase=purchase, at=at)
 
 
 def _lock_open(actor: Actor, key: uuid.UUID, at: datetime) -> Checkout:

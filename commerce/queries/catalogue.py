@@ -1,5 +1,6 @@
 """The catalogue as people see it: what is sold where, and for how much."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
@@ -9,6 +10,7 @@ from django.utils.translation import gettext_lazy as _
 
 from commerce.models import Market, MarketExclusion, Plan, Price, Product, ProductAlias
 from config.kit.errors import NotVisible
+from policies.rule import Subject
 
 # How plans are shown, cheapest commitment first: term, billing period.
 PLAN_ORDER = ((1, 1), (12, 1), (12, 12))
@@ -68,6 +70,23 @@ def product_keys(product: Product) -> list[str]:
     """The product's current key, then its former ones. One query."""
     former = ProductAlias.objects.filter(product=product).order_by("former_key")
     return [product.key, *former.values_list("former_key", flat=True)]
+
+
+def subject_of(product: Product) -> Subject:
+    """The product as the purchase policy sees it. One query."""
+    return Subject(product_keys(product), product.category, product.added_at)
+
+
+def subjects_of(products: Sequence[Product]) -> list[Subject]:
+    """The same of many, in the order given. One query."""
+    former: dict[int, list[str]] = {}
+    aliases = ProductAlias.objects.filter(product__in=products).order_by("former_key")
+    for product_id, key in aliases.values_list("product_id", "former_key"):
+        former.setdefault(product_id, []).append(key)
+    return [
+        Subject([product.key, *former.get(product.pk, ())], product.category, product.added_at)
+        for product in products
+    ]
 
 
 def offers(*, products: list[Product], market: Market | None, at: datetime) -> list[Offer]:

@@ -8,32 +8,43 @@ from django.db.models import Exists, OuterRef
 from django.utils.translation import get_language
 
 from commerce.models import Market, MarketExclusion, Price, Product, Trial
-from commerce.queries.catalogue import product_keys
+from commerce.queries.catalogue import subject_of
 from config.kit.actors import Actor
 from config.kit.tenancy import tenant_atomic
 from directory.actors import tenant_row
 from directory.models import Tenant, User
 from policies.eligibility import Eligibility, Facts, Wanted, decide
-from policies.queries.policies import effective_value
+from policies.queries.policies import effective_policy
+from policies.queries.spending import Purchase, spending_of
 
 
 def eligibility_for(
-    *, actor: Actor, product: Product, at: datetime, wanted: Wanted = "purchase"
+    *,
+    actor: Actor,
+    product: Product,
+    at: datetime,
+    wanted: Wanted = "purchase",
+    purchase: Purchase | None = None,
 ) -> Eligibility:
     """The decision for the acting tenant, from rows read now. Six queries at most, one more for a trial.
 
-    Inside a transaction it holds as long as that transaction's other reads do.
+    With a `purchase` the limits are asked about its sum too: four more at most, one where there are none. Inside a transaction it holds as long as that transaction's other reads do.
     """
     with tenant_atomic(actor):
         facts = facts_for(actor=actor, product=product, at=at)
         if wanted != "purchase":
             facts = replace(facts, had_trial=_had_trial(actor, product))
+        if purchase is not None:
+            facts = replace(facts, spending=spending_of(actor=actor, purchase=purchase, at=at))
         return decide(facts, wanted)
 
 
 def facts_for(*, actor: Actor, product: Product, at: datetime) -> Facts:
     """What the decision rests on; inside `tenant_atomic(actor)`."""
     tenant = tenant_row(actor.tenant_id)
+    policy = effective_policy(
+        actor=actor, subject=subject_of(product), user_id=None if actor.is_partner else actor.user_id
+    )
     user = None if actor.is_partner else User.objects.filter(pk=actor.user_id).first()
     market = (
         Market.objects.filter(pk=tenant.country)
@@ -62,7 +73,8 @@ def facts_for(*, actor: Actor, product: Product, at: datetime) -> Facts:
         market_is_open=market is not None and market.self_service,
         category_is_open=market is not None and not market.excludes_category,
         product_is_self_service=product.self_service,
-        policy=effective_value(actor=actor, product_keys=product_keys(product)),
+        policy=policy.value,
+        is_undecided=policy.is_undecided,
         offers_free_trial=product.trial_without_card,
     )
 

@@ -24,6 +24,7 @@ from commerce.operations.checkouts import (
     BillingDetails,
     CheckoutClosed,
     NotEligible,
+    OverLimit,
     PriceChanged,
     change_checkout,
     save_checkout,
@@ -32,9 +33,10 @@ from commerce.operations.checkouts import (
 from commerce.queries import checkouts as queries
 from commerce.queries.catalogue import Offer, offer
 from commerce.queries.quotes import quote_for
+from commerce.queries.spending import over_limit_reason
 from commerce.quotes import Quote
 from commerce.views.market import shown_market
-from commerce.views.payment import Problem, another_total, count_try, declined, no_card, processor
+from commerce.views.payment import Problem, another_total, count_try, declined, no_card, over_limit, processor
 from config.kit import access
 from config.kit.actors import Actor
 from config.kit.clock import now
@@ -246,6 +248,10 @@ def _pay(request: HttpRequest, found: Checkout, at: datetime) -> HttpResponse:
             status = HTTPStatus.CONFLICT
         except CheckoutClosed:
             return _see(checkout_url(found))
+        except OverLimit as refused:
+            found = _keep_choice(actor, found, form.cleaned_data, at)
+            problem = over_limit(refused)
+            status = HTTPStatus.FORBIDDEN
         except NotEligible:
             return _see(reverse("commerce:buy", args=[found.product.slug]))
         except (TooManyTries, CounterAway) as error:
@@ -303,6 +309,10 @@ def _charge(request: HttpRequest, found: Checkout, token: str, at: datetime) -> 
     actor: Actor = request.actor  # type: ignore[attr-defined]
     try:
         outcome = payments.pay_checkout(actor=actor, key=found.key, confirmation_token=token, at=at)
+    except OverLimit as refused:
+        with tenant_atomic(actor):
+            found = queries.checkout_of(actor=actor, key=found.key, slug=found.product.slug)
+        return _form_page(request, found, at, problem=over_limit(refused), status=HTTPStatus.FORBIDDEN)
     except NotEligible:
         return _see(reverse("commerce:buy", args=[found.product.slug]))
     except PeerUnavailable as error:
@@ -364,6 +374,7 @@ def _form_page(
             "problem": problem,
             "zone": tenant.time_zone,
             "free_licenses": queries.free_licenses(actor=actor, product=product),
+            "over_limit": over_limit_reason(actor=actor, checkout=found, at=at),
             "terms_version": settings.TERMS_VERSION,
         }
         return render(request, template, context | processor(), status=status)

@@ -8,7 +8,7 @@ from django.utils.translation import gettext_lazy
 
 from commerce.gateways import Declined
 from commerce.gateways.declines import sentence_of
-from commerce.operations.checkouts import PriceChanged, Sum
+from commerce.operations.checkouts import OverLimit, PriceChanged, Sum
 from config.kit.actors import Actor
 from config.kit.errors import Text
 from config.kit.money import format_money
@@ -35,6 +35,8 @@ def declined(code: str, kept: Text = _KEPT) -> Problem:
     """How a payment ended, by its code; `kept` says what the person has not lost."""
     if code == PriceChanged.code:
         fact: Text = PriceChanged.message
+    elif code == OverLimit.code:
+        fact = OverLimit.message
     elif code in _NOT_THE_BANK:
         fact = _("The payment was not made. Nothing was charged.")
     else:
@@ -49,6 +51,12 @@ def another_total(quote: Sum) -> Problem:
         _("It is not what the page showed you before. Look at it, and pay again if you agree."),
         "summary",
     )
+
+
+def over_limit(refused: OverLimit) -> Problem:
+    """Which of the organization's limits refuses the sum, and what to do."""
+    reason = refused.eligibility.reasons[0]
+    return Problem(reason.heading, f"{reason.advice} {_('Nothing was charged.')}", "summary")
 
 
 def no_card() -> Problem:

@@ -126,6 +126,23 @@ def test_the_command_exits_with_1_and_prints_the_row(sound: Subscription) -> Non
             " VALUES ('evt_1', 'x', 'pi_1', '2026-01-01')",
         ),
         ("I-19", "UPDATE commerce_billseries SET next_number = next_number + 1"),
+        (
+            "I-29",
+            "INSERT INTO policies_monthspend (tenant_id, user_id, month, currency, spent_minor)"
+            " SELECT tenant_id, owner_user_id, '2026-03-01', 'EUR', 1 FROM commerce_subscription"
+            " WHERE owner_user_id IS NOT NULL",
+        ),
+        (
+            "I-29",
+            "INSERT INTO policies_spend (tenant_id, user_id, cause, month, currency, amount_minor, state, changed_at)"
+            " SELECT tenant_id, user_id, key, '2026-03-01', 'EUR', 0, 'reserved', now() FROM commerce_checkout",
+        ),
+        (
+            "I-29",
+            "INSERT INTO policies_permit (tenant_id, user_id, key, product_key, seats, sum_minor, currency,"
+            " granted_at, granted_by, valid_until, used_at, used_for)"
+            " SELECT tenant_id, user_id, key, 'X', 1, 1, 'EUR', now(), '', now(), now(), key FROM commerce_checkout",
+        ),
         ("I-26", "INSERT INTO commerce_subscriptionevent (tenant_id, subscription_id, at, code, actor_label, facts)"
          " SELECT tenant_id, id, now(), 'renewed', '', '{}' FROM commerce_subscription"),
     ],

@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 
 from commerce.models import Market, MarketExclusion, Plan, Price, Product, ProductAlias, VendorEntity
-from commerce.operations.catalogue import Loaded, load_catalogue
+from commerce.operations.catalogue import PRICES_VALID_FROM, Loaded, load_catalogue
 from config.kit.tenancy import use_login
 from tests.factories import plan, product
 
@@ -63,7 +63,7 @@ def test_loading_again_changes_nothing() -> None:
     with use_login("owner"):
         before = list(Price.objects.order_by("id").values()), list(Product.objects.order_by("id").values())
 
-        loaded = load_catalogue()
+        loaded = load_catalogue(at=PRICES_VALID_FROM)
 
         after = list(Price.objects.order_by("id").values()), list(Product.objects.order_by("id").values())
     assert loaded == Loaded(products=24, plans=72, markets=7, prices=504)

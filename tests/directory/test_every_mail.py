@@ -48,6 +48,7 @@ KINDS = {
     "hand_over_offered": "hand-over",
     "hand_over_decided": "hand-over",
     "job_finished": "job finished",
+    "policy_changed": "policy changed",
 }
 
 
@@ -133,6 +134,19 @@ def sample(kind: str, link: str) -> dict[str, object]:
             "has_file": True,
             "from": "Pat",
             "to": "Erik",
+            "changes": [
+                {
+                    "target": "product",
+                    "name": "Visio",
+                    "before": {"value": None},
+                    "after": {"value": "Disabled"},
+                },
+                {
+                    "target": "cap",
+                    "before": {"minor": None, "basis": "", "currency": ""},
+                    "after": {"minor": 5_000, "basis": "person_month", "currency": "EUR"},
+                },
+            ],
             "link": link,
         }
     )

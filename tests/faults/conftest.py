@@ -123,7 +123,7 @@ def _used(kept: Kept, *, port: int) -> Iterator[None]:
     """Let this process, and those that it starts, use the server at `port`, with the catalogue in it."""
     from django.db import connections
 
-    from commerce.operations.catalogue import load_catalogue
+    from commerce.operations.catalogue import PRICES_VALID_FROM, load_catalogue
     from config.kit.tenancy import use_login
 
     passwords = database_passwords(kept)
@@ -134,7 +134,7 @@ def _used(kept: Kept, *, port: int) -> Iterator[None]:
         before[alias] = dict(to)
         to.update(PORT=port, NAME=TEST_DATABASE, PASSWORD=passwords[to["USER"]])
     with use_login("owner"):
-        load_catalogue()
+        load_catalogue(at=PRICES_VALID_FROM)
     yield
     connections.close_all()
     for alias, to in before.items():

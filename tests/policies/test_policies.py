@@ -8,7 +8,8 @@ from directory.models import AuditEntry, Tenant, User
 from directory.permissions import Role
 from policies.models import PolicyValue, ProductPolicy, TenantPolicy
 from policies.operations.policies import set_contact_text, set_product_policy
-from policies.queries.policies import ContactText, contact_text, effective_value
+from policies.queries.policies import ContactText, contact_text, effective_policy
+from policies.rule import Subject
 from tests.factories import AT, actor_of, make_tenant, make_user
 
 pytestmark = pytest.mark.django_db
@@ -26,10 +27,10 @@ def bill(tenant: Tenant) -> User:
     return make_user(tenant, roles=(Role.BILLING_ADMIN,), name="Bill Bakker")
 
 
-def value(user: User, keys: list[str] = KEYS) -> PolicyValue:
+def value(user: User, keys: list[str] = KEYS) -> str:
     actor = actor_of(user)
     with tenant_atomic(actor):
-        return effective_value(actor=actor, product_keys=keys)
+        return effective_policy(actor=actor, subject=Subject(keys, "Power Platform", AT)).value
 
 
 def test_everything_is_allowed_by_default(bill: User) -> None:
@@ -51,7 +52,7 @@ def test_a_value_is_set_and_audited(bill: User, tenant: Tenant) -> None:
         policy = ProductPolicy.objects.get()
         entry = AuditEntry.objects.get(code="policies.product_policy.changed")
     assert (policy.product_key, policy.changed_at, policy.changed_by) == ("NEW", AT, "Bill Bakker")
-    assert (entry.before, entry.after) == ({"value": "Enabled"}, {"value": "Disabled"})
+    assert (entry.before, entry.after) == ({"value": None}, {"value": "Disabled"})
 
 
 def test_what_was_said_of_a_former_id_holds_for_the_product(bill: User, tenant: Tenant) -> None:

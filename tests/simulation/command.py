@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from commerce.operations.catalogue import load_catalogue
+from commerce.operations.catalogue import PRICES_VALID_FROM, load_catalogue
 from config.kit.tenancy import use_login
 from tests.simulation.gateway import Gateway, reached_by_the_portal
 from tests.simulation.run import run_seed, shrink, told
@@ -31,7 +31,7 @@ def simulate(options: argparse.Namespace) -> int:
     """Run the seeds one after another and print one line each; 1 when one of them broke."""
     logging.disable(logging.CRITICAL)
     with use_login("owner"):
-        load_catalogue()
+        load_catalogue(at=PRICES_VALID_FROM)
     seeds = [options.seed] if options.seed else range(options.first, options.first + options.seeds)
     began, steps, failed = time.monotonic(), 0, 0
     tally: Counter[str] = Counter()

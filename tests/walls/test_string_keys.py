@@ -27,4 +27,4 @@ def test_policies_name_products_by_key_and_never_point_at_them() -> None:
         if field.is_relation and field.concrete
     }
 
-    assert targets == {"directory"}
+    assert targets == {"directory", "policies"}

@@ -5,6 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 
 from commerce.operations.catalogue import load_catalogue
+from config.kit.clock import now
 from config.kit.tenancy import use_login
 
 
@@ -13,7 +14,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         with use_login("owner"):
-            loaded = load_catalogue()
+            loaded = load_catalogue(at=now())
         self.stdout.write(
             f"{loaded.products} products, {loaded.plans} plans, {loaded.markets} markets, {loaded.prices} prices"
         )

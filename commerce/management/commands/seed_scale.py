@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from commerce.models import Plan
-from commerce.operations.catalogue import load_catalogue
+from commerce.operations.catalogue import PRICES_VALID_FROM, load_catalogue
 from commerce.operations.seeding import Due, Wanted, seed_customers
 from config.kit import clock
 from config.kit.errors import DomainError
@@ -49,7 +49,7 @@ class Command(BaseCommand):
             )
             with use_login("owner"):
                 if not Plan.objects.exists():
-                    load_catalogue()
+                    load_catalogue(at=PRICES_VALID_FROM)
                 seeded = seed_customers(wanted, at=clock.now(), seed=options["seed"], told=self._tell)
         except DomainError as refused:
             raise CommandError(str(refused)) from refused

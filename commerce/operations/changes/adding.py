@@ -99,7 +99,7 @@ def quote_addition(*, actor: Actor, subscription: Subscription, quantity: int, a
     """What it costs to make it `quantity` seats in all, at once; inside the tenant's transaction, locks nothing.
 
     :raises NotAllowed: by card, and not theirs to pay.
-    :raises TooSmallToCharge: no card can be charged with so little.
+    :raises TooSmallToCharge: no card can be charged with so little. :raises OverLimit: more than one may spend.
     :raises DomainError: as `rules.require_addable`.
     """
     if not subscription.is_on_account:
@@ -109,6 +109,7 @@ def quote_addition(*, actor: Actor, subscription: Subscription, quantity: int, a
     quote = quote_added(subscription, added, at)
     if not subscription.is_on_account:
         paid.require_enough(quote, OTHERWISE)
+    paid.require_within_limits(actor, Checkout.Kind.ADD_SEATS, subscription, added, quote, at)
     return quote
 
 

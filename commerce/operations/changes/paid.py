@@ -13,8 +13,10 @@ from django.utils.translation import gettext_lazy as _
 
 from commerce.gateways.minimums import least_charge
 from commerce.models import Checkout, Subscription
+from commerce.operations import checkouts
 from commerce.operations.changes.rules import lock_subscription, require_may_manage
 from commerce.operations.checkouts import PriceChanged, Sums, abandon, write_sums
+from commerce.queries.spending import is_counted, purchase_by
 from config.kit.actors import Actor
 from config.kit.errors import Conflict, NotVisible, Text
 from config.kit.money import format_money
@@ -183,6 +185,23 @@ def require_enough(quote: Counted, advice: Text = "") -> None:
     least = least_charge(quote.currency)
     if quote.total_minor < least:
         raise TooSmallToCharge(quote, least, advice)
+
+
+def require_within_limits(
+    actor: Actor, kind: str, subscription: Subscription, seats: int, quote: Counted, at: datetime
+) -> None:
+    """:raises OverLimit: the person may not spend that much, where a change of this kind counts as spending."""
+    if not is_counted(subscription, kind):
+        return
+    purchase = purchase_by(
+        tenant_id=subscription.tenant_id,
+        user_id=cast(int, actor.user_id),
+        product=subscription.product,
+        seats=seats,
+        amount_minor=quote.subtotal_minor,
+        currency=quote.currency,
+    )
+    checkouts.require_within_limits(actor=actor, purchase=purchase, at=at)
 
 
 def is_as_counted(checkout: Checkout, quote: Counted) -> bool:

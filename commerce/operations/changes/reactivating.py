@@ -98,7 +98,7 @@ def quote_reactivation(*, actor: Actor, subscription: Subscription, at: datetime
 
     :raises NotAllowed: by card, and not theirs to pay.
     :raises PlanNotSold: its plan has no price. :raises TooSmallToCharge: no card can be charged with so little.
-    :raises DomainError: as `require_reactivable`.
+    :raises OverLimit: Disabled, and more than one may spend. :raises DomainError: as `require_reactivable`.
     """
     if not subscription.is_on_account:
         paid.require_may_pay(actor, subscription)
@@ -106,6 +106,9 @@ def quote_reactivation(*, actor: Actor, subscription: Subscription, at: datetime
     quote = reactivation_of(subscription, at)
     if not subscription.is_on_account:
         paid.require_enough(quote)
+    paid.require_within_limits(
+        actor, Checkout.Kind.REACTIVATION, subscription, subscription.quantity, quote, at
+    )
     return quote
 
 

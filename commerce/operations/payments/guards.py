@@ -7,6 +7,7 @@ from django.utils.translation import gettext_lazy as _
 from commerce.models import Bill, Checkout, PaymentAttempt, Subscription
 from commerce.operations.bills import lock_bill
 from commerce.operations.checkouts import CheckoutClosed
+from commerce.operations.payments import spending
 from commerce.operations.payments.kinds import kind_of
 from commerce.operations.subscriptions import lock_subscription_row
 from config.kit.actors import Actor
@@ -68,7 +69,8 @@ def check_before_confirming(*, actor: Actor, attempt_id: int, at: datetime) -> P
 
     :raises AttemptEnded: another process has settled it.
     :raises CheckoutClosed: the checkout ended, or its 24 hours are over.
-    :raises DomainError: what the kind of checkout says: not eligible, another price, not active any more.
+    :raises DomainError: what the kind of checkout says: not eligible, another price, not active any more; or
+        `OverLimit`. What it is going to cost counts from here on as spent.
     :raises NotCharged: the bill or its subscription is not in a state to be charged.
     """
     attempt = lock_attempt(attempt_id)
@@ -111,3 +113,4 @@ def _check_checkout(actor: Actor, checkout: Checkout, at: datetime) -> None:
     if checkout.state not in (Checkout.State.PAYING, Checkout.State.ACTION) or checkout.expires_at <= at:
         raise CheckoutClosed(checkout.state)
     kind_of(checkout).check(actor, checkout, at)
+    spending.reserve(actor, checkout, at)

@@ -11,6 +11,7 @@ from commerce.operations import notices
 from commerce.operations.bills import BillNotOpen, book_payment
 from commerce.operations.cards import keep_card, let_pay
 from commerce.operations.dunning import note_failure, note_payment
+from commerce.operations.payments import spending
 from commerce.operations.payments.guards import lock_attempt
 from commerce.operations.payments.kinds import NothingToGive, kind_of
 from config.kit.actors import Actor
@@ -187,6 +188,7 @@ def _end(actor: Actor, attempt: PaymentAttempt, state: str, *, kind: str, code: 
     )
     if attempt.checkout is not None:
         if attempt.checkout.state in (Checkout.State.PAYING, Checkout.State.ACTION):
+            spending.release(actor, attempt.checkout, at)
             attempt.checkout.last_error = attempt.decline_code
             _set_checkout(attempt.checkout, Checkout.State.OPEN)
     elif attempt.bill is not None and state == State.FAILED and not attempt.on_session:
@@ -202,8 +204,10 @@ def _complete_checkout(
     card = _keep_card(actor, checkout.payer, intent, at)
     try:
         with atomic():
+            spending.settle(actor, checkout, at)
             placed = kind.place(actor=actor, checkout=checkout, card=card, at=at)
     except NothingToGive as late:
+        spending.release(actor, checkout, at)
         checkout.last_error = late.code
         _set_checkout(checkout, Checkout.State.ABANDONED)
         return False
