@@ -221,8 +221,9 @@ def test_how_often_the_pages_ask_the_database(mike: User) -> None:
     # Session, person, roles, tenant; product, plans; the person's lock, five of eligibility, two of policy, a
     # checkout under way; tenant, market, price, calendar; the checkout and its audit.
     assert len(questions(buying)) == 20
-    # Session, person, roles, tenant; tenant, checkout; exclusions, prices, calendar, address, plans, free licenses.
-    assert len(questions(page)) == 12
+    # Session, person, roles, tenant; tenant, checkout; exclusions, prices, calendar, address, plans, free licenses,
+    # limits on spending.
+    assert len(questions(page)) == 13
 
 
 @pytest.mark.parametrize("who", ["colleague", "stranger"])
