@@ -225,8 +225,8 @@ class PolicyChange(TenantModel):
 class MonthSpend(TenantModel):
     """What one person has spent or is about to spend in one calendar month of the tenant's zone, without tax.
 
-    The row is locked while a purchase is judged, so that two at once cannot both use what is left. It equals the sum
-    of the `Spend` rows that were not released.
+    One conditional update of it takes what is left, so that two at once cannot both. It equals the sum of the `Spend`
+    rows that were not released.
     """
 
     user = models.ForeignKey(

@@ -66,6 +66,18 @@ def _exceeds(limits: Limits, limit: Limit | None, amount_minor: int, currency: s
     return amount_minor + (spent_minor if limit.basis == "person_month" else 0) > limit.minor
 
 
+def needs_approval(spending: Spending) -> bool:
+    """Whether the purchase would keep within the limits only by an approval."""
+    limits = spending.limits
+    return _exceeds(limits, limits.threshold, spending.amount_minor, spending.currency, spending.spent_minor)
+
+
+def most_in_month(limits: Limits, *, is_approved: bool) -> int | None:
+    """What a person's month may come to with a purchase, approved or not; None: any sum."""
+    counted = [limits.cap, None if is_approved else limits.threshold]
+    return min((limit.minor for limit in counted if limit and limit.basis == "person_month"), default=None)
+
+
 def month_of(at: datetime, time_zone: str) -> date:
     """The first day of the calendar month in which `at` falls, in the tenant's zone."""
     return at.astimezone(ZoneInfo(time_zone)).date().replace(day=1)

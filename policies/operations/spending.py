@@ -1,4 +1,4 @@
-"""Counting what people spend, under lock, in the transaction of the purchase (product §9, F-20).
+"""Counting what people spend, in the transaction of the purchase (product §9, F-20).
 
 A purchase reserves its sum right before the charge, and the sum is spent or released with what comes of the charge.
 These run inside the caller's transaction, which holds the lock of the purchase's own row before it comes here.
@@ -12,13 +12,13 @@ from django.utils.translation import gettext_lazy as _
 
 from config.kit.actors import Actor
 from config.kit.errors import Malformed, NotVisible
-from config.kit.tenancy import ScopedQuerySet, tenant_atomic
+from config.kit.tenancy import ScopedQuerySet, atomic, tenant_atomic
 from directory.models import User
 from directory.operations import audit
 from directory.permissions import Capability
 from policies.models import MonthSpend, Permit, Spend
 from policies.queries.spending import Purchase, permit_for, spending_of
-from policies.spending import PERMIT_LIVES, Spending, judge, month_of
+from policies.spending import PERMIT_LIVES, Spending, month_of, most_in_month, needs_approval
 
 State = Spend.State
 
@@ -26,26 +26,19 @@ State = Spend.State
 def reserve(*, actor: Actor, purchase: Purchase, at: datetime) -> Spending:
     """Count the purchase if it keeps within the limits; what it means for them, either way.
 
-    Locks the person's month, so that each of many at once sees what the others took. Asked again, it counts once. The
-    approval that it needs is taken with it.
+    One conditional update of the person's month decides, last of all, so that many at once never wait for long and each
+    sees what the others took. Asked again, it counts once. The approval that it needs is taken with it.
     """
-    lock_month(actor, purchase, at)
-    spending = spending_of(actor=actor, purchase=purchase, at=at)
-    if spending.verdict != "within":
-        return spending
-    _count(actor, purchase, State.RESERVED, at)
-    if _needs_approval(spending):
-        permit = permit_for(actor=actor, purchase=purchase, at=at)
-        assert permit is not None
-        Permit.objects.filter(pk=permit.pk, used_at__isnull=True).update(used_at=at, used_for=purchase.cause)
-    return spending
+    while True:
+        spending = spending_of(actor=actor, purchase=purchase, at=at)
+        if spending.verdict != "within" or _take(actor, purchase, spending, at):
+            return spending
 
 
 def settle(*, actor: Actor, cause: uuid.UUID, purchase: Purchase | None, at: datetime) -> None:
     """The charge came in: what was reserved is spent. A `purchase` that never was is counted now, over any limit."""
     reserved = Spend.objects.visible_to(actor).filter(cause=cause, state=State.RESERVED)
     if not reserved.update(state=State.SPENT, changed_at=at) and purchase is not None:
-        lock_month(actor, purchase, at)
         _count(actor, purchase, State.SPENT, at)
 
 
@@ -59,21 +52,43 @@ def release(*, actor: Actor, cause: uuid.UUID, at: datetime) -> None:
     Permit.objects.visible_to(actor).filter(used_for=cause).update(used_at=None, used_for=None)
 
 
-def lock_month(actor: Actor, purchase: Purchase, at: datetime) -> None:
-    """Lock the row of the person's month, made where it is missing, until the transaction ends. Two queries."""
-    month = month_of(at, purchase.time_zone)
-    facts = {"user_id": purchase.user_id, "month": month, "currency": purchase.currency}
-    MonthSpend.objects.bulk_create([MonthSpend(tenant_id=actor.tenant_id, **facts)], ignore_conflicts=True)
-    list(
-        MonthSpend.objects.visible_to(actor)
-        .filter(**facts)
-        .select_for_update(no_key=True)
-        .values_list("pk", flat=True)
-    )
+class _Outrun(Exception):
+    """Another purchase took what was left, or the approval, since it was looked at."""
 
 
-def _count(actor: Actor, purchase: Purchase, state: str, at: datetime) -> None:
-    """Write the purchase into its locked month, once for its cause."""
+def _take(actor: Actor, purchase: Purchase, spending: Spending, at: datetime) -> bool:
+    """Whether the purchase now counts; nothing is written where it was outrun."""
+    try:
+        with atomic():
+            is_approved = needs_approval(spending)
+            if is_approved:
+                _take_permit(actor, purchase, at)
+            _count(
+                actor,
+                purchase,
+                State.RESERVED,
+                at,
+                most=most_in_month(spending.limits, is_approved=is_approved),
+            )
+    except _Outrun:
+        return False
+    return True
+
+
+def _take_permit(actor: Actor, purchase: Purchase, at: datetime) -> None:
+    permit = permit_for(actor=actor, purchase=purchase, at=at)
+    if permit is not None and permit.used_for == purchase.cause:
+        return
+    free = Permit.objects.filter(pk=permit.pk if permit else None, used_at__isnull=True)
+    if not free.update(used_at=at, used_for=purchase.cause):
+        raise _Outrun
+
+
+def _count(actor: Actor, purchase: Purchase, state: str, at: datetime, *, most: int | None = None) -> None:
+    """Write the purchase into its month, once for its cause, where that stays at most `most`.
+
+    :raises _Outrun: it would not.
+    """
     assert purchase.cause is not None
     known = Spend.objects.visible_to(actor).filter(cause=purchase.cause).first()
     if known is not None and known.state != State.RELEASED:
@@ -90,25 +105,19 @@ def _count(actor: Actor, purchase: Purchase, state: str, at: datetime) -> None:
         changed_at=at,
     )
     spend.save()
-    _month_of(actor, spend).update(spent_minor=F("spent_minor") + spend.amount_minor)
+    facts = {"user_id": spend.user_id, "month": spend.month, "currency": spend.currency}
+    MonthSpend.objects.bulk_create([MonthSpend(tenant_id=actor.tenant_id, **facts)], ignore_conflicts=True)
+    month = _month_of(actor, spend)
+    if most is not None:
+        month = month.filter(spent_minor__lte=most - spend.amount_minor)
+    if not month.update(spent_minor=F("spent_minor") + spend.amount_minor):
+        raise _Outrun
 
 
 def _month_of(actor: Actor, spend: Spend) -> ScopedQuerySet:
     return MonthSpend.objects.visible_to(actor).filter(
         user_id=spend.user_id, month=spend.month, currency=spend.currency
     )
-
-
-def _needs_approval(spending: Spending) -> bool:
-    """Whether the purchase is within the limits only by an approval."""
-    alone = judge(
-        spending.limits,
-        amount_minor=spending.amount_minor,
-        currency=spending.currency,
-        spent_minor=spending.spent_minor,
-        has_permit=False,
-    )
-    return alone.verdict == "needs_approval"
 
 
 def grant_permit(

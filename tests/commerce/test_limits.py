@@ -199,6 +199,7 @@ def test_bringing_back_is_a_purchase_once_disabled_and_a_renewal_before(
         pat.tenant,
         owner=pat,
         state=state,
+        period_start=ended - timedelta(days=31),
         period_end=ended,
         term_end=ended,
         expired_at=ended,

@@ -11,7 +11,7 @@ from policies.operations import spending
 
 
 def reserve(actor: Actor, checkout: Checkout, at: datetime) -> None:
-    """Count a locked checkout right before its charge; last in its transaction, since the person's month is locked.
+    """Count a locked checkout right before its charge; last in its transaction: others of the person wait for it.
 
     :raises OverLimit: it is more than the person may spend, with the reason.
     """
