@@ -3,7 +3,7 @@
 Pure. From the least to the most specific level: the tenant's default, the rule for products that are new to it, the
 product's category, the product. The most specific level that says something wins. A group's rule is an exception at
 its own level: there it comes before what holds for everybody, and of several groups the strictest counts
-(product §9; docs/policy.md; docs/adr/0018).
+(product §9; docs/policy.md; docs/adr/0019).
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""The limits on what a person spends, kept by the payment sequence: reserved, then spent or released (docs/adr/0018)."""
+"""The limits on what a person spends, kept by the payment sequence: reserved, then spent or released (docs/adr/0019)."""
 
 from datetime import datetime
 
