@@ -1,24 +1,84 @@
-"""The one translator of errors into pages (style §4).
+"""The one translator of errors into pages, and into problem details for programs (style §4, RFC 9457).
 
-The 404 page is the same bytes for what is missing and what belongs to somebody else: it holds no nonce,
-token, path or name.
+A 404 is the same bytes for what is missing and what belongs to somebody else: it holds no nonce, token, path or name.
 """
 
+import json
 import sys
+from http import HTTPStatus
 from typing import Any
 
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
+from django.utils.translation import gettext_lazy as _
 
-from config.kit.errors import DomainError
+from config.kit.errors import DomainError, Malformed, NotVisible
+from config.kit.http import is_api
 
 # Seconds, in which a restarted database is back.
 DATABASE_RETRY_AFTER = "30"
 
 
+PROBLEM = "application/problem+json"
+
+
+class ServerError(DomainError):
+    """A mistake of ours."""
+
+    code = "server_error"
+    status = 500
+    message = _("Something went wrong on our side. Nothing was changed.")
+
+
+class DatabaseAway(DomainError):
+    code = "unavailable"
+    status = 503
+    message = _("The database does not answer. Nothing was changed. Try again in half a minute.")
+    retry_after = DATABASE_RETRY_AFTER
+
+
+class BadRequest(Malformed):
+    code = "bad_request"
+
+    def __init__(self) -> None:
+        super().__init__(_("This request cannot be read."))
+
+
+class NotAllowedMethod(DomainError):
+    """The address exists, and takes other methods."""
+
+    code = "method_not_allowed"
+    status = 405
+    message = _("This address does not take this method.")
+
+
+def problem(error: DomainError) -> HttpResponse:
+    """Problem details of an error (RFC 9457). What is malformed is 400 on the wire; a 404 says nothing more."""
+    status = HTTPStatus.BAD_REQUEST if isinstance(error, Malformed) else HTTPStatus(error.status)
+    if status == HTTPStatus.NOT_FOUND:
+        error = NotVisible()
+    body = {
+        "type": f"urn:seatkeeper:problem:{error.code}",
+        "title": status.phrase,
+        "status": int(status),
+        "code": error.code,
+        "detail": str(error),
+    }
+    if isinstance(error, Malformed) and error.field:
+        body["field"] = error.field
+    response = HttpResponse(json.dumps(body), status=status, content_type=PROBLEM)
+    if status in (429, 503):
+        response["Retry-After"] = str(getattr(error, "retry_after", 60))
+    if status == HTTPStatus.UNAUTHORIZED:
+        response["WWW-Authenticate"] = "Bearer"
+    return response
+
+
 def render_error(request: HttpRequest, error: DomainError) -> HttpResponse:
     """A page for an error that no form caught; 404 says nothing more than that."""
+    if is_api(request):
+        return problem(error)
     if error.status == 404:
         return not_found(request, error)
     body = render_to_string("errors/error.html", {"error": error, "status": error.status}, request=request)
@@ -29,6 +89,8 @@ def render_error(request: HttpRequest, error: DomainError) -> HttpResponse:
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    if is_api(request):
+        return problem(NotVisible())
     return HttpResponse(render_to_string("errors/404.html"), status=404)
 
 
@@ -37,16 +99,21 @@ def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    if is_api(request):
+        return problem(BadRequest())
     return HttpResponse(render_to_string("errors/400.html"), status=400)
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
     """A mistake of ours; 503 where the database is away, full, or kept us waiting for too long (F-07, F-08)."""
-    if isinstance(sys.exception(), OperationalError | InterfaceError):
+    is_away = isinstance(sys.exception(), OperationalError | InterfaceError)
+    if is_api(request):
+        return problem(DatabaseAway() if is_away else ServerError())
+    if is_away:
         body = render_to_string("errors/503.html")
         return HttpResponse(body, status=503, headers={"Retry-After": DATABASE_RETRY_AFTER})
     return HttpResponse(render_to_string("errors/500.html"), status=500)
 
 
-def csrf_failure(request: HttpRequest, reason: str = "", **_: Any) -> HttpResponse:
+def csrf_failure(request: HttpRequest, reason: str = "", **unused: Any) -> HttpResponse:
     return HttpResponse(render_to_string("errors/csrf.html"), status=403)

@@ -62,6 +62,10 @@ def _sees_others_licenses(actor: Actor) -> bool:
     return actor.is_purchaser or bool(actor.scopes(Capability.SEE_LICENSES) & {"org", "all"})
 
 
+def _sees_service_tokens(actor: Actor) -> bool:
+    return actor.may(Capability.SEE_SERVICE_TOKENS)
+
+
 def _has_customers(actor: Actor) -> bool:
     return actor.has_customers
 
@@ -73,6 +77,7 @@ ITEMS = (
     Item(_("Billing"), _("Billing"), _("Bills & payments"), "receipt_long", "portal:bills", _sees_bills),
     Item(_("Billing"), _("Billing"), _("Payment methods"), "credit_card", "portal:payment-methods", _pays),
     Item(_("Licenses"), _("Work"), _("Licenses"), "key", "portal:licenses", _sees_others_licenses),
+    Item(_("Settings"), _("Settings"), _("Service tokens"), "vpn_key", "portal:tokens", _sees_service_tokens),
     Item(_("Partner"), _("Partner"), _("Customers"), "link", "portal:customers", _has_customers),
 )
 

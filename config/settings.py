@@ -156,6 +156,10 @@ SESSION_IDLE_ADMIN = timedelta(hours=1)
 BUYS_PER_MINUTE = env.int("BUYS_PER_MINUTE", default=10)
 SIGN_INS_PER_MINUTE = env.int("SIGN_INS_PER_MINUTE", default=5)
 EXPORTS_PER_HOUR = env.int("EXPORTS_PER_HOUR", default=5)
+# Calls of one token: in the long run and at once; entitlement checks, which a product makes at each sign-in, apart.
+API_PER_SECOND = env.int("API_PER_SECOND", default=10)
+API_BURST = env.int("API_BURST", default=50)
+ENTITLEMENTS_PER_SECOND = env.int("ENTITLEMENTS_PER_SECOND", default=1000)
 PDFS_PER_MINUTE = env.int("PDFS_PER_MINUTE", default=60)
 SESSION_COOKIE_NAME = "__Host-session" if IS_HTTPS else "session"
 CSRF_COOKIE_NAME = "__Host-csrf" if IS_HTTPS else "csrf"

@@ -1,4 +1,4 @@
-"""Building the `Actor` of a request from the session, re-read from the database each time (I-24)."""
+"""Building the `Actor` of a request from the session or a token, re-read from the database each time (I-24)."""
 
 import uuid
 from datetime import datetime
@@ -7,7 +7,7 @@ from django.db.models import F, Value
 
 from config.kit.actors import Actor, Door
 from config.kit.tenancy import ScopedQuerySet
-from directory.models import RelationshipAssignment, RoleAssignment, Tenant, User
+from directory.models import ApiToken, RelationshipAssignment, RoleAssignment, Tenant, User
 from directory.models.partners import Relationship
 from directory.permissions import grants_for
 
@@ -45,6 +45,22 @@ def build_actor(
         is_purchaser=is_purchaser,
         has_customers=_HAS_CUSTOMERS in found,
         door=door,
+        correlation_id=correlation_id or uuid.uuid4().hex,
+    )
+
+
+def service_actor(token: ApiToken, *, correlation_id: str = "") -> Actor:
+    """The organization itself, acting through a service token: its ceiling's rights, less those over own things."""
+    column = grants_for(frozenset({token.ceiling}), is_purchaser=False, is_guest=False, is_partner=False)
+    reach = {capability: scopes - {"own"} for capability, scopes in column.items()}
+    return Actor(
+        user_id=None,
+        tenant_id=token.tenant_id,
+        home_tenant_id=token.tenant_id,
+        label=f"{token.name} ({token.issued_by})"[:200],
+        roles=frozenset({token.ceiling}),
+        grants={capability: scopes for capability, scopes in reach.items() if scopes},
+        door="api",
         correlation_id=correlation_id or uuid.uuid4().hex,
     )
 

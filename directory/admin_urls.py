@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, path
 
-from directory.views import customers, jobs
+from directory.views import customers, jobs, tokens
 
 urlpatterns: list[URLPattern] = [
     path("jobs/", jobs.jobs, name="jobs"),
@@ -16,4 +16,5 @@ urlpatterns: list[URLPattern] = [
     path("customers/", customers.customers, name="customers"),
     path("customers/act-for/", customers.act_for, name="act-for"),
     path("customers/stop/", customers.stop_acting, name="stop-acting"),
+    path("tokens/", tokens.organization_tokens, name="tokens"),
 ]

@@ -6,7 +6,6 @@ acting tenant's transaction around the view and the rendering.
 The transaction ends before a streamed body is sent: a view that streams opens its own.
 """
 
-import re
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -29,7 +28,9 @@ from config.kit.access import Rule, rule_of
 from config.kit.actors import Actor
 from config.kit.clock import now
 from config.kit.errors import DomainError, NotAllowed, NotVisible
+from config.kit.http import clean_id, is_api
 from config.kit.tenancy import login_alias, tenant_atomic
+from directory import bearer
 from directory.actors import build_actor, tenant_row
 from directory.models import Tenant, User
 from directory.permissions import suspended
@@ -37,7 +38,6 @@ from directory.queries import customers_of
 from directory.sign_in import ACTING, HOME, SEEN, SINCE, STARTED, USER
 
 SHOWN_FOR = "shown_for_tenant"
-_NOT_IN_AN_ID = re.compile(r"[^A-Za-z0-9._-]")
 # The session's last sign of life is written at most this often.
 SEEN_EVERY_SECONDS = 60
 
@@ -53,6 +53,8 @@ class AccessMiddleware:
         request.tenant = None  # type: ignore[attr-defined]
         request.user = AnonymousUser()
         response = self._answer(request)
+        if is_api(request):
+            bearer.echo(request, response)
         # Also where the session was not looked at, so that missing and foreign pages have the same headers.
         patch_vary_headers(response, ("Cookie",))
         return response
@@ -68,6 +70,8 @@ class AccessMiddleware:
         except Resolver404 as error:
             # CommonMiddleware, outside of this one, adds a missing slash to the address of a 404.
             return not_found(request, error)
+        if is_api(request):
+            return bearer.answer(request, view, self.get_response)
         rule = rule_of(view)
         if rule is None:
             return not_found(request, NotVisible())
@@ -101,7 +105,7 @@ class AccessMiddleware:
         if home is None or user_id is None:
             return None
         at = now()
-        correlation_id = _NOT_IN_AN_ID.sub("", request.headers.get("X-Correlation-Id", ""))[:64]
+        correlation_id = clean_id(request.headers.get("X-Correlation-Id", ""))
         acting = session.get(ACTING, home)
         with tenant_atomic(home):
             user = User.objects.active().filter(pk=user_id, tenant_id=home).first()

@@ -1,8 +1,8 @@
-"""Sign-in and the account menu. Of allauth's addresses only login and callback exist, under our own names."""
+"""Sign-in, the account menu and what is under /my/. Of allauth's addresses only login and callback exist, under our own names."""
 
 from django.urls import URLPattern, path
 
-from directory.views import accounts, notifications, sign_in
+from directory.views import accounts, notifications, sign_in, tokens
 
 app_name = "directory"
 urlpatterns: list[URLPattern] = [
@@ -11,6 +11,7 @@ urlpatterns: list[URLPattern] = [
     path("my/accounts/", accounts.accounts, name="accounts"),
     path("my/notifications/", notifications.notifications, name="notifications"),
     path("my/notifications/off/<str:token>/", notifications.switch_off_by_link, name="switch-off"),
+    path("my/tokens/", tokens.personal_tokens, name="tokens"),
     path("accounts/oidc/<str:key>/login/", sign_in.provider_login, name="provider-login"),
     path("accounts/oidc/<str:key>/login/callback/", sign_in.provider_callback, name="provider-callback"),
 ]

@@ -35,6 +35,7 @@ from commerce.operations.credits import issue_credit_note
 from commerce.operations.orders import place_order, purchase_centrally
 from commerce.operations.payments.guards import lock_bill
 from config.kit.actors import Actor
+from config.kit.clock import real_now
 from config.kit.money import tax_on
 from config.kit.tenancy import connection, tenant_atomic, use_login
 from directory.actors import build_actor
@@ -49,6 +50,7 @@ from directory.models import (
     User,
 )
 from directory.models.people import fold
+from directory.operations.tokens import issue_for_person, issue_service_token
 from directory.permissions import Capability
 from directory.sign_in import ACTING, start_session
 
@@ -604,3 +606,24 @@ def client_of(user: User, acting_for: Tenant | None = None) -> Client:
     request.session.save()
     client.cookies[settings.SESSION_COOKIE_NAME] = str(request.session.session_key)
     return client
+
+
+def token_of(user: User, *scopes: str) -> str:
+    """A personal token of somebody, with all rights unless scopes are named; whoever it is, as the operator may."""
+    issued = issue_for_person(
+        actor=actor_of(user), name="Test", scopes=scopes or ("full",), days=30, at=AT, real_at=real_now()
+    )
+    return issued.secret
+
+
+def service_token_of(user: User, *scopes: str) -> str:
+    """A service token that an admin made."""
+    issued = issue_service_token(
+        actor=actor_of(user), name="Job", scopes=scopes, days=30, at=AT, real_at=real_now()
+    )
+    return issued.secret
+
+
+def caller_with(secret: str) -> Client:
+    """A program that calls with a token and has no session."""
+    return Client(headers={"authorization": f"Bearer {secret}"})

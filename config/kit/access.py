@@ -3,12 +3,12 @@
 The declaration sits on the view. `directory.middleware.AccessMiddleware` reads and enforces it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 type View = Callable[..., Any]
-type Audience = Literal["public", "signed_in", "capability"]
+type Audience = Literal["public", "signed_in", "capability", "token"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,13 +17,16 @@ class Rule:
 
     `sees`: the capability without which the address answers 404. `may`: the capability without which a
     person who sees it gets 403. `owns_transaction`: the view calls a peer over the network and opens short
-    `tenant_atomic` blocks itself, since no network call happens inside a transaction.
+    `tenant_atomic` blocks itself, since no network call happens inside a transaction. `scope`: what a token must
+    be for, where a token is asked; `checks_itself`: the view judges the token together with its answer.
     """
 
     audience: Audience
     sees: str = ""
     may: str = ""
     owns_transaction: bool = False
+    scope: str = ""
+    checks_itself: bool = False
 
 
 def declare(view: View, rule: Rule) -> View:
@@ -47,6 +50,29 @@ def requires(*, sees: str, may: str = "", owns_transaction: bool = False) -> Cal
     """Holders of a capability of product §2, in whatever scope; the rows are narrowed by `visible_to`."""
     rule = Rule("capability", sees=sees, may=may, owns_transaction=owns_transaction)
     return lambda view: declare(view, rule)
+
+
+def token(
+    scope: str, *, sees: str = "", may: str = "", owns_transaction: bool = False, checks_itself: bool = False
+) -> Callable[[View], View]:
+    """Bearers of a token for `scope`, whose person or service also holds the capabilities."""
+    rule = Rule("token", sees, may, owns_transaction, scope, checks_itself)
+    return lambda view: declare(view, rule)
+
+
+def by_method(view: View, rules: Mapping[str, Rule]) -> View:
+    """One address with a rule for each of its methods; without one, the method is not allowed."""
+    view.access_rules = dict(rules)  # type: ignore[attr-defined]
+    return view
+
+
+def rules_of(view: Any) -> Mapping[str, Rule]:
+    """Every rule of a resolved view by method, one for all methods under the empty name; empty when undeclared."""
+    methods: Mapping[str, Rule] = getattr(view, "access_rules", {})
+    if methods:
+        return methods
+    rule = rule_of(view)
+    return {"": rule} if rule else {}
 
 
 def rule_of(view: Any) -> Rule | None:

@@ -22,6 +22,11 @@ def now() -> datetime:
     return at + offset() if settings.DEMO else at
 
 
+def real_now() -> datetime:
+    """The instant that tokens, sessions and leases live by, whatever the demo's clock says (architecture §5)."""
+    return datetime.now(UTC)
+
+
 class ClockAstray(Exception):
     """This machine and the database disagree about the time by more than `TOLERANCE`."""
 

@@ -1,5 +1,6 @@
 """Response headers that no view sets by itself (reliability §7)."""
 
+import re
 from collections.abc import Callable
 
 from django.conf import settings
@@ -7,6 +8,20 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.middleware.csp import ContentSecurityPolicyMiddleware
 
 ADMIN_PREFIXES = ("/admin/", "/operator/")
+# Where programs call, with a token in place of a session; the last two are where the stock MSCommerce module looks.
+API_PREFIXES = ("/api/", "/v1.0/", "/v1/")
+
+
+def is_api(request: HttpRequest) -> bool:
+    return request.path_info.startswith(API_PREFIXES)
+
+
+_NOT_IN_AN_ID = re.compile(r"[^A-Za-z0-9._-]")
+
+
+def clean_id(text: str) -> str:
+    """A caller's correlation id as far as it can be written anywhere: at most 64 letters, digits, dots and dashes."""
+    return _NOT_IN_AN_ID.sub("", text)[:64]
 
 
 class SecurityPolicyMiddleware(ContentSecurityPolicyMiddleware):

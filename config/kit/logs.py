@@ -9,6 +9,7 @@ _DIGITS = re.compile(r"(?<![\w.-])\d(?:[ -]?\d){12,18}(?![\w-])")
 _SECRETS = re.compile(
     r"\b(?:sk|rk)_(?:test|live)_\w+"
     r"|\bwhsec_\w+"
+    r"|\bseatkeeper_(?:pat|svc)_\w+"
     r"|\b(?:pi|seti)_[A-Za-z0-9]+_secret_\w+"
     r"|\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"
     r"|(?i:\b(?:bearer|basic) )[\w.~+/=-]{16,}"

@@ -61,6 +61,16 @@ class TooManyTries(DomainError):
         super().__init__(message, retry_after=retry_after)
 
 
+class TooManyRequests(TooManyTries):
+    """More calls than the token may make; `Retry-After` says when the next one passes."""
+
+    code = "too_many_requests"
+
+    def __init__(self, retry_after: int) -> None:
+        super().__init__(retry_after)
+        self.message = _("Too many calls with this token. Wait for as long as Retry-After says.")
+
+
 class CounterAway(PeerUnavailable):
     """The limit cannot be counted, so nothing passes."""
 
@@ -98,6 +108,43 @@ class Limit:
             return
         if number > self.tries:
             raise TooManyTries(max(1, -(-left_ms // 1000)))
+
+
+# The same bucket for those who do not wait: takes a token if it is there, else answers in how many microseconds.
+_TAKE_OR_LEAVE: Final = """
+local t = redis.call('TIME')
+local now, step, bucket = t[1] * 1000000 + t[2], tonumber(ARGV[1]), tonumber(ARGV[2])
+local turn = math.max(tonumber(redis.call('GET', KEYS[1]) or '0'), now - bucket)
+if turn > now then return math.floor(turn - now) end
+redis.call('SET', KEYS[1], string.format('%.0f', turn + step), 'PX', math.ceil((turn + step - now + bucket) / 1000) + 1)
+return 0
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """A token bucket for each caller: `per_second` in the long run, `burst` at once. Open while Valkey is away."""
+
+    name: str
+    per_second: float
+    burst: int
+
+    def take(self, digest: str) -> None:
+        """Let one call of whoever `digest` names pass. :raises TooManyRequests: the bucket is empty."""
+        step = 1_000_000 / self.per_second
+        try:
+            left = _valkey().eval(
+                _TAKE_OR_LEAVE,
+                1,
+                f"seatkeeper:rate:{self.name}:{digest}",
+                str(step),
+                str(step * (self.burst - 1)),
+            )
+        except redis.RedisError as error:
+            logger.error("Limit %s cannot be counted: %s", self.name, error)
+            return
+        if left:
+            raise TooManyRequests(max(1, -(-int(left) // 1_000_000)))
 
 
 # Which share of a pace a process takes that cannot ask Valkey, and for how long it does not ask again.

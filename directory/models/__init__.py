@@ -1,4 +1,4 @@
-"""Tenants, people, partners, the audit trail and the outbox."""
+"""Tenants, people, partners, tokens, the audit trail and the outbox."""
 
 from directory.models.audit import AuditEntry
 from directory.models.jobs import Job, JobPart, JobRow
@@ -6,12 +6,15 @@ from directory.models.mail import MailPreference, OutgoingMail
 from directory.models.partners import Relationship, RelationshipAssignment
 from directory.models.people import Group, GroupMembership, RoleAssignment, User
 from directory.models.tenants import Domain, IdentityProvider, Tenant
+from directory.models.tokens import ApiToken, IdempotentCall
 
 __all__ = [
+    "ApiToken",
     "AuditEntry",
     "Domain",
     "Group",
     "GroupMembership",
+    "IdempotentCall",
     "IdentityProvider",
     "Job",
     "JobPart",

@@ -4,8 +4,9 @@ import pytest
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
-from config.kit.access import rule_of
+from config.kit.access import rules_of
 from directory.permissions import ROLES, TABLE, Capability, Row, grants_for
+from directory.tokens import SCOPES
 
 
 def walk(resolver=None, namespace="", path=""):
@@ -22,13 +23,16 @@ def walk(resolver=None, namespace="", path=""):
 
 @pytest.mark.parametrize(("name", "route", "callback"), walk(), ids=lambda v: v if isinstance(v, str) else "")
 def test_every_address_has_a_rule_and_a_name(name, route, callback):
-    rule = rule_of(callback)
+    rules = rules_of(callback)
 
-    assert rule is not None, f"{route} declares no rule"
+    assert rules, f"{route} declares no rule"
     assert not name.endswith("None"), f"{route} has no name"
     known = {value for key, value in vars(Capability).items() if key.isupper()}
-    assert {rule.sees, rule.may} - {""} <= known
-    assert (rule.audience == "capability") == bool(rule.sees)
+    for rule in rules.values():
+        assert {rule.sees, rule.may} - {""} <= known
+        assert (rule.audience == "token") == bool(rule.scope)
+        assert rule.audience == "token" or (rule.audience == "capability") == bool(rule.sees)
+        assert rule.scope in {"", *SCOPES}
 
 
 def test_names_are_unique():

@@ -1,0 +1,62 @@
+"""Make a personal token for somebody: `manage.py create_token --user gina@contoso.example --scope policies.read`."""
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from config.kit.clock import now, real_now
+from config.kit.errors import DomainError
+from config.kit.tenancy import tenant_atomic
+from directory.actors import build_actor
+from directory.models import User
+from directory.operations.tokens import issue_for_person
+from directory.queries import door_of_address, people_at
+from directory.tokens import SCOPES
+
+
+class Command(BaseCommand):
+    help = "Make a personal token and print it alone on one line; it is shown this once and never again."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--user", required=True, metavar="MAIL", help="of an active account")
+        parser.add_argument(
+            "--scope",
+            required=True,
+            action="append",
+            metavar="SCOPE",
+            help=f"again for several; full is all that the person's roles allow. One of {', '.join(SCOPES)}",
+        )
+        parser.add_argument("--name", default="Command line", help="what it is for")
+        parser.add_argument(
+            "--days", type=int, default=90, help="until it expires, at most 366 (default: 90)"
+        )
+
+    def handle(self, *args: Any, user: str, scope: list[str], name: str, days: int, **options: Any) -> None:
+        person = _person(user)
+        at = now()
+        with tenant_atomic(person.tenant_id):
+            actor = build_actor(person, acting_tenant_id=person.tenant_id, at=at, door="cli")
+        if actor is None:
+            raise CommandError(f"{user} may not sign in.")
+        scopes = [each for part in scope for each in part.replace(",", " ").split()]
+        try:
+            issued = issue_for_person(
+                actor=actor, name=name, scopes=scopes, days=days, at=at, real_at=real_now()
+            )
+        except DomainError as refused:
+            raise CommandError(str(refused)) from refused
+        self.stdout.write(issued.secret)
+
+
+def _person(address: str) -> User:
+    """The active account of an address, at the organization that its domain belongs to.
+
+    :raises CommandError: there is none, or not one alone.
+    """
+    door = door_of_address(address)
+    people = people_at(address, tenant_id=door.tenant_id if door else None)
+    if not people:
+        raise CommandError(f"There is no active account with the address {address}.")
+    if len(people) > 1:
+        raise CommandError(f"There are {len(people)} active accounts with the address {address}.")
+    return people[0]
