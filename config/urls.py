@@ -10,6 +10,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),
     path("admin/", portal.urls),
+    path("", include("config.api")),
     path("", include("directory.urls")),
     path("", include("commerce.urls")),
     path("", include("licensing.urls")),

@@ -28,6 +28,8 @@ class AssignmentQuerySet(ScopedQuerySet):
 class Assignment(TenantModel):
     """One seat of one subscription held by one user; live until `ended_at` is set, kept ever after.
 
+    `last_used_on`: the day, in UTC, of the last entitlement check that it answered; None when there was none yet.
+
     The columns that name who gave and who took it are plain, since a partner's user belongs to another tenant.
     """
 
@@ -55,6 +57,7 @@ class Assignment(TenantModel):
     ended_at = models.DateTimeField(null=True)
     ended_by_id = models.BigIntegerField(null=True)
     ended_by = models.CharField(max_length=200, blank=True)
+    last_used_on = models.DateField(null=True)
 
     objects = AssignmentQuerySet.as_manager()
 

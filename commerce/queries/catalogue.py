@@ -72,6 +72,19 @@ def product_keys(product: Product) -> list[str]:
     return [product.key, *former.values_list("former_key", flat=True)]
 
 
+def product_of_id(product_id: str) -> Product:
+    """The product of a current or former id. Two queries at most. :raises NotVisible: of neither."""
+    if "\0" in product_id:
+        raise NotVisible
+    product = Product.objects.filter(key=product_id).first()
+    if product is None:
+        alias = ProductAlias.objects.filter(former_key=product_id).select_related("product").first()
+        product = alias.product if alias else None
+    if product is None:
+        raise NotVisible
+    return product
+
+
 def subject_of(product: Product) -> Subject:
     """The product as the purchase policy sees it. One query."""
     return Subject(product_keys(product), product.category, product.added_at)

@@ -1,0 +1,127 @@
+"""The API as a whole: its calls from the apps, its addresses, its errors, its description (product §16).
+
+The same calls answer under several prefixes; each path is one address with one rule for each method.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Any, override
+
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.urls import URLPattern, URLResolver, include, path
+from django.utils.functional import cached_property
+from django.utils.translation import gettext_lazy as _
+from django.views.decorators.http import require_safe
+from ninja import NinjaAPI
+from ninja.errors import HttpError, ValidationError
+from ninja.operation import Operation
+
+from commerce.api import bills, policies, purchases
+from config.errors import PROBLEM, BadRequest, problem
+from config.kit import access
+from config.kit.api import Bearer
+from config.kit.errors import DomainError, Malformed, NotVisible
+from directory.operations.tokens import NotAuthenticated
+from licensing.api import entitlements, licenses
+
+
+class Api(NinjaAPI):
+    """Problem details for every error; nothing that a refused call wrote stays."""
+
+    @override
+    def on_exception(self, request: HttpRequest, exc: Any) -> HttpResponse:
+        request.failed = True  # type: ignore[attr-defined]
+        return super().on_exception(request, exc)
+
+    @override
+    def get_openapi_operation_id(self, operation: Operation) -> str:
+        return operation.view_func.__name__
+
+    @cached_property
+    def document(self) -> dict[str, Any]:
+        """The OpenAPI description, problems under their own media type."""
+        schema: dict[str, Any] = self.get_openapi_schema(path_prefix="/api/v1.0/")
+        for methods in schema["paths"].values():
+            for call in methods.values():
+                for status, answer in call["responses"].items():
+                    if int(status) >= 400:
+                        answer["content"] = {PROBLEM: next(iter(answer["content"].values()))}
+        return schema
+
+
+def _api(title: str) -> Api:
+    api = Api(
+        title=title,
+        version="1.0",
+        description="Purchases, licenses, bills and purchase policies. See docs/api.md.",
+        docs_url=None,
+        openapi_url=None,
+        auth=Bearer(),
+        urls_namespace=title,
+    )
+    api.add_exception_handler(DomainError, lambda request, error: problem(error))
+    api.add_exception_handler(ValidationError, lambda request, error: problem(_malformed(error)))
+    api.add_exception_handler(HttpError, lambda request, error: problem(_of_status(error)))
+    api.add_exception_handler(Http404, lambda request, error: problem(NotVisible()))
+    api.add_exception_handler(Exception, _raise_again)
+    return api
+
+
+def _raise_again(request: HttpRequest, error: Exception) -> HttpResponse:
+    """Ours to mend: Django's handler logs it and answers."""
+    raise error
+
+
+def _malformed(error: ValidationError) -> Malformed:
+    """The first value that does not fit, by its name in the call."""
+    first = error.errors[0]
+    field = ".".join(str(part) for part in first["loc"][1:] if not str(part).startswith("payload"))
+    return Malformed(
+        _("%(field)s: %(reason)s") % {"field": field or "body", "reason": first["msg"]}, field=field
+    )
+
+
+def _of_status(error: HttpError) -> DomainError:
+    return NotAuthenticated() if error.status_code == 401 else BadRequest()
+
+
+api = _api("Seatkeeper")
+api.add_router("policies", policies.router)
+api.add_router("entitlements", entitlements.router)
+api.add_router("purchases", purchases.router)
+api.add_router("purchases", licenses.router)
+api.add_router("bills", bills.router)
+
+
+def _addresses(router_of: tuple[str, ...] = ()) -> Iterator[URLPattern]:
+    """One pattern for each path, with the rules of its methods; only of those routers, when named."""
+    for bound in api._get_bound_routers():
+        if router_of and bound.prefix not in router_of:
+            continue
+        for route, view_of_path in bound.path_operations.items():
+            full = "/".join(part for part in (bound.prefix, route.strip("/")) if part)
+            operations = view_of_path.operations
+            rules = {
+                method: rule
+                for operation in operations
+                for method in operation.methods
+                if (rule := access.rule_of(operation.view_func))
+            }
+            view = access.by_method(view_of_path.get_view(), rules)
+            yield path(re.sub(r"{([^}]+)}", r"<\1>", full), view, name=operations[0].url_name)
+
+
+@access.public(owns_transaction=True)
+@require_safe
+def openapi(request: HttpRequest) -> JsonResponse:
+    """What can be called, by whom, and what comes back."""
+    return JsonResponse(api.document)
+
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("api/v1.0/openapi.json", openapi, name="openapi"),
+    path("api/v1.0/", include((list(_addresses()), "api"), namespace="api")),
+    path("api/v1/", include((list(_addresses()), "api"), namespace="api-v1")),
+    path("v1.0/", include((list(_addresses(("policies",))), "api"), namespace="wire-v1.0")),
+    path("v1/", include((list(_addresses(("policies",))), "api"), namespace="wire-v1")),
+]

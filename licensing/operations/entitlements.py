@@ -1,0 +1,66 @@
+"""Whether a person may use a product, asked by that product with a token (product §7.4)."""
+
+import uuid
+from dataclasses import dataclass
+from datetime import datetime
+
+from config.kit.errors import NotVisible
+from config.kit.tenancy import connection
+from directory.operations.tokens import NotAuthenticated, ScopeTooLow
+from directory.permissions import ROLES, TABLE, Capability
+from directory.tokens import SCOPES, includes
+
+SCOPE = "licenses.read"
+# A token must hold one of these, and whoever does not hold one of these roles asks about the own account alone.
+_SCOPES = [scope for scope in SCOPES if includes({scope}, SCOPE)]
+_SEE_ALL = [role for role in ROLES if "all" in getattr(TABLE[Capability.SEE_LICENSES], role)]
+_ANSWERED = frozenset({"entitled", "no_license", "account_disabled"})
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What holds now. `reason` says why not; the rest is of the subscription that gives the product, if one does.
+
+    `ends_at`: the end of the term, or once Expired the end of that; access may last longer where it renews.
+    """
+
+    reason: str
+    user_key: uuid.UUID
+    product_key: str
+    product_name: str
+    subscription_key: uuid.UUID | None
+    channel: str | None
+    owner_kind: str | None
+    state: str | None
+    ends_at: datetime | None
+    is_recurring: bool | None
+
+    @property
+    def is_entitled(self) -> bool:
+        return self.reason == "entitled"
+
+
+def check_entitlement(*, digest: bytes, user: str, product: str, at: datetime) -> Answer:
+    """Whether `user` (id or e-mail) may use `product` (current or former id, or slug), asked with a token's hash.
+
+    One statement that judges the token too. Notes the day of use on the license, at most once a day.
+
+    :raises NotAuthenticated: the token is not good.
+    :raises ScopeTooLow: it lacks the scope.
+    :raises NotVisible: no such product or person, several with that address, or none that the token may ask about.
+    """
+    if "\0" in user or "\0" in product:
+        raise NotVisible
+    with connection().cursor() as cursor:
+        cursor.execute(
+            "SELECT * FROM licensing_entitlement(%s, %s, %s, %s, %s, %s)",
+            [digest, user, product, at, _SCOPES, _SEE_ALL],
+        )
+        verdict, *facts = cursor.fetchone()
+    if verdict in _ANSWERED:
+        return Answer(verdict, *facts)
+    if verdict == "unauthenticated":
+        raise NotAuthenticated
+    if verdict == "scope_too_low":
+        raise ScopeTooLow
+    raise NotVisible
