@@ -1,0 +1,177 @@
+"""The command line against a running server, as a program of its own (product §16)."""
+
+import csv
+import io
+import json
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import settings
+
+from config.kit.tenancy import tenant_atomic
+from licensing.models import Assignment
+from tests.factories import make_subscription, make_tenant, make_user, token_of
+
+pytestmark = pytest.mark.django_db(databases=["default", "owner", "worker"], transaction=True)
+
+POWER_APPS = "CFQ7TTC0LH2H"
+
+
+@pytest.fixture
+def seatkeeper(live_server: Any, tmp_path: Path) -> Any:
+    """Run a command; `token` and `url` may be others, or none at all."""
+
+    def run(*arguments: str, token: str = "", url: str = live_server.url, typed: str = "") -> Any:
+        environment = {
+            "PATH": os.environ["PATH"],
+            "XDG_CONFIG_HOME": str(tmp_path / "config"),
+            "HOME": str(tmp_path),
+            **({"SEATKEEPER_URL": url, "SEATKEEPER_TOKEN": token} if token else {}),
+        }
+        return subprocess.run(
+            [sys.executable, "-m", "config.cli", *arguments],
+            cwd=settings.BASE_DIR,
+            env=environment,
+            input=typed,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    return run
+
+
+def test_policies_are_listed_read_and_set(seatkeeper: Any) -> None:
+    token = token_of(make_user(make_tenant(), roles=("global_admin",)))
+
+    listed = seatkeeper("policies", "list", token=token)
+    changed = seatkeeper("policies", "set", POWER_APPS, "block", "--json", token=token)
+    read = seatkeeper("policies", "get", POWER_APPS, token=token)
+    as_json = json.loads(seatkeeper("policies", "list", "--json", token=token).stdout)
+
+    assert listed.returncode == 0
+    assert any("Power Apps per user" in line and "Enabled" in line for line in listed.stdout.splitlines())
+    assert json.loads(changed.stdout)["policyValue"] == "Disabled"
+    assert "Disabled" in read.stdout
+    assert {i["productId"]: i["policyValue"] for i in as_json["items"]}[POWER_APPS] == "Disabled"
+
+
+def test_exit_codes_tell_what_was_wrong(seatkeeper: Any) -> None:
+    tenant = make_tenant()
+    admin = token_of(make_user(tenant, roles=("global_admin",)))
+    reader = token_of(make_user(tenant, roles=("global_reader",)))
+
+    ended = {
+        "usage": seatkeeper("policies", "list", "--nothing", token=admin),
+        "no connection": seatkeeper("policies", "list"),
+        "bad token": seatkeeper("policies", "list", token="x"),
+        "role too low": seatkeeper("policies", "set", POWER_APPS, "block", token=reader),
+        "not there": seatkeeper("policies", "get", "CFQ7TTC00000", token=admin),
+        "bad value": seatkeeper("policies", "set", POWER_APPS, "perhaps", token=admin),
+        "no server": seatkeeper("policies", "list", token=admin, url="http://127.0.0.1:9"),
+    }
+
+    assert {why: each.returncode for why, each in ended.items()} == {
+        "usage": 2,
+        "no connection": 3,
+        "bad token": 3,
+        "role too low": 4,
+        "not there": 5,
+        "bad value": 7,
+        "no server": 8,
+    }
+    for why, each in ended.items():
+        assert each.stdout == "", why
+        assert each.stderr.strip(), why
+        assert "Traceback" not in each.stderr, why
+        assert admin not in each.stderr, why
+
+
+def test_connect_tries_the_token_and_keeps_it_for_its_owner_alone(
+    seatkeeper: Any, live_server: Any, tmp_path: Path
+) -> None:
+    token = token_of(make_user(make_tenant(), roles=("global_admin",)))
+    kept = tmp_path / "config" / "seatkeeper" / "connection.json"
+
+    refused = seatkeeper("connect", live_server.url, "--token", "seatkeeper_pat_x")
+    nothing_kept = not kept.exists()
+    connected = seatkeeper("connect", live_server.url + "/", typed=token + "\n")
+    listed = seatkeeper("policies", "list")
+
+    assert (refused.returncode, nothing_kept) == (3, True)
+    assert (connected.returncode, listed.returncode) == (0, 0), connected.stderr
+    assert token not in connected.stdout + connected.stderr
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+
+
+def test_purchases_are_listed_exported_and_canceled(seatkeeper: Any, tmp_path: Path) -> None:
+    tenant = make_tenant()
+    gina = make_user(tenant, name="=HYPERLINK(1)", roles=("global_admin",), purchaser_since=None)
+    purchase = make_subscription(tenant)
+    make_subscription(tenant, owner=gina)
+    token = token_of(gina)
+    file = tmp_path / "all.csv"
+
+    listed = seatkeeper("purchases", "list", "--channel", "central", token=token)
+    exported = seatkeeper("purchases", "export", "--to", str(file), token=token)
+    asked = seatkeeper("purchases", "cancel", str(purchase.key), token=token, typed="n\n")
+    canceled = seatkeeper("purchases", "cancel", str(purchase.key), "--yes", "--json", token=token)
+    again = seatkeeper("purchases", "cancel", str(purchase.key), "--yes", token=token)
+
+    assert str(purchase.key) in listed.stdout
+    assert "EUR / month" in listed.stdout
+    rows = list(csv.DictReader(io.StringIO(file.read_text())))
+    assert {row["id"] for row in rows} >= {str(purchase.key)}
+    assert len(rows) == 2
+    assert not any(cell.startswith(("=", "+", "-", "@")) for row in rows for cell in row.values())
+    assert exported.stdout == ""
+    assert asked.returncode == 6
+    assert "is not renewed" in asked.stderr
+    assert (canceled.returncode, json.loads(canceled.stdout)["recurringBilling"]) == (0, False)
+    assert again.returncode == 6
+
+
+def test_licenses_are_given_and_taken_back_by_list(seatkeeper: Any) -> None:
+    tenant = make_tenant()
+    gina = make_user(tenant, email="gina@contoso.example", roles=("global_admin",))
+    make_user(tenant, email="mike@contoso.example")
+    purchase = make_subscription(tenant)
+    token = token_of(gina)
+
+    given = seatkeeper("licenses", "assign", str(purchase.key), "gina@contoso.example", token=token)
+    partly = seatkeeper(
+        *("licenses", "assign", str(purchase.key), "-", "--json"),
+        token=token,
+        typed="mike@contoso.example\nnobody@contoso.example\n",
+    )
+    with tenant_atomic(tenant.pk):
+        held = Assignment.objects.live().count()
+    taken = seatkeeper("licenses", "unassign", str(purchase.key), "mike@contoso.example", token=token)
+
+    assert (given.returncode, partly.returncode, held, taken.returncode) == (0, 9, 2, 0)
+    assert [item["outcome"] for item in json.loads(partly.stdout)["items"]] == ["assigned", "unknown"]
+    assert "1 of 2 done" in partly.stderr
+
+
+def test_it_offers_completion_and_says_what_each_command_does(seatkeeper: Any) -> None:
+    helped = seatkeeper("--help")
+
+    assert helped.returncode == 0
+    for word in ("connect", "policies", "purchases", "licenses", "--install-completion"):
+        assert word in helped.stdout
+
+
+def test_it_imports_nothing_of_the_installation() -> None:
+    names = "{name.split('.')[0] for name in sys.modules}"
+    code = f"import sys, config.cli.main; print({names} & {{'django', 'directory', 'policies', 'commerce'}})"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=settings.BASE_DIR, capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout.strip() == "set()"
