@@ -25,9 +25,13 @@ def gina(contoso: Tenant) -> User:
     return make_user(contoso, name="Gina", roles=("global_admin",))
 
 
-@pytest.mark.parametrize(("page", "kind"), [("directory:tokens", "personal"), ("portal:tokens", "service")])
-def test_a_new_token_is_shown_once_and_works_until_it_is_revoked(gina: User, page: str, kind: str) -> None:
-    browser, address = client_of(gina), reverse(page)
+@pytest.mark.parametrize(
+    ("address_name", "kind"), [("directory:tokens", "personal"), ("portal:tokens", "service")]
+)
+def test_a_new_token_is_shown_once_and_works_until_it_is_revoked(
+    gina: User, address_name: str, kind: str
+) -> None:
+    browser, address = client_of(gina), reverse(address_name)
     empty = browser.get(address).content.decode()
 
     made = browser.post(address, {"name": "Nightly script", "scope": ["policies.read"], "days": "30"})
@@ -66,9 +70,11 @@ def test_a_new_token_is_shown_once_and_works_until_it_is_revoked(gina: User, pag
         {"name": "a\0b", "scope": "full", "days": "30"},
     ],
 )
-@pytest.mark.parametrize("page", ["directory:tokens", "portal:tokens"])
-def test_what_is_wrong_is_said_and_nothing_is_made(gina: User, page: str, form: dict[str, str]) -> None:
-    answer = client_of(gina).post(reverse(page), form)
+@pytest.mark.parametrize("address_name", ["directory:tokens", "portal:tokens"])
+def test_what_is_wrong_is_said_and_nothing_is_made(
+    gina: User, address_name: str, form: dict[str, str]
+) -> None:
+    answer = client_of(gina).post(reverse(address_name), form)
 
     assert answer.status_code == 422
     assert "No token was made." in answer.content.decode()
