@@ -14,12 +14,13 @@ from django.conf import settings as django_settings
 from django.db import connections
 from django.db.models import Count, Q
 from django.db.models.functions import Now
+from django.test.utils import CaptureQueriesContext
 
 from commerce.gateways import stripe
 from commerce.models import Bill, Card, PaymentAttempt, Subscription
 from commerce.operations.payments import GIVES_UP_AFTER, charge_bill, charge_bills, groups, take_due_bills
 from commerce.operations.renewals import Charged, charge_due, renew_due
-from config.kit.tenancy import use_login
+from config.kit.tenancy import connection, use_login
 from directory.models import AuditEntry, OutgoingMail
 from tests.faults.crowd import assert_each_is_billed_and_charged_once, crowd, let_leases_run_out
 from tests.processor import charges, control, fault, intents
@@ -31,6 +32,8 @@ pytestmark = [
 
 MARCH = datetime(2026, 3, 10, 9, 30, tzinfo=UTC)
 APRIL = datetime(2026, 4, 10, 9, 30, tzinfo=UTC)
+# Of a whole group: begin, know, book, each with begin and commit.
+STATEMENTS = 31
 CREATE, CONFIRM = "/v1/payment_intents", "/v1/payment_intents/*/confirm"
 
 
@@ -329,6 +332,20 @@ def test_a_bill_charged_in_a_group_leaves_the_same_rows_as_one_charged_alone() -
     assert [len(expected[name]) for name in ("attempts", "payments", "audit", "mails")] == [1, 1, 1, 1]
     for bill in group:
         assert rows_of(bill) == expected
+
+
+def test_a_group_of_whatever_size_asks_the_database_the_same_number_of_questions() -> None:
+    due(12)
+    with use_login("worker"):
+        bill_ids = take_due_bills(at=APRIL, limit=12)
+        asked_for: list[int] = []
+        for group in (bill_ids[:3], bill_ids[3:]):
+            with CaptureQueriesContext(connection()) as statements:
+                results = charge_bills(bill_ids=group, at=APRIL)
+            assert results == dict.fromkeys(group, "paid")
+            asked_for.append(len(statements))
+
+    assert asked_for == [STATEMENTS, STATEMENTS]
 
 
 def test_a_group_leaves_to_the_single_form_what_is_not_plain() -> None:

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from django import db
-from django.db.models import Exists, OuterRef, prefetch_related_objects
+from django.db.models import Exists, OuterRef, QuerySet, prefetch_related_objects
 
 from commerce.gateways import Declined, Intent, NeedsAuthentication, Rejected, Retryable, stripe
 from commerce.models import Bill, Card, PaymentAttempt, ProcessorCustomer
@@ -39,8 +39,22 @@ _KNOW = """
     RETURNING a.id
 """
 
-# How long a group asks for, half of it to create. A processor that takes its time for each answer must not hold a lane past the end of
-# its ring; what was not asked about is taken again.
+# What a group reads of its bills and their subscriptions: both rows are wide, and most of a group's time is Python's.
+_CHARGED_BY = (
+    *("tenant_id", "number", "type", "status", "collection", "total_minor", "currency", "period_start"),
+    *("payer_id", "subscription__key", "subscription__state", "subscription__recurring_billing"),
+)
+_RECEIPT_BY = (
+    *(*_CHARGED_BY, "subtotal_minor", "tax_name", "tax_rate", "tax_minor", "period_end"),
+    *("subscription__tenant_id", "subscription__product_id", "subscription__plan_id"),
+    *("subscription__vendor_entity_id", "subscription__quantity", "subscription__currency"),
+    "subscription__time_zone",
+)
+# Of these only what may change between two looks (I-14).
+_LOOKED_AT = ("status", "collection", "subscription__state", "subscription__recurring_billing")
+
+# How long a group asks for, half of it to create. A processor that takes its time for each answer must not hold a
+# lane past the end of its ring; what was not asked about is taken again.
 SECONDS_A_GROUP = 30.0
 
 
@@ -133,26 +147,40 @@ def _begin(bill_ids: list[int], at: datetime) -> list[_Charge]:
     return charges
 
 
-def _lock(bill_ids: Iterable[int], *, is_under_way: bool = False) -> list[Bill]:
-    """Those of the bills that are plain, locked with their subscriptions; what somebody holds is left out.
+def _plain(bill_ids: Iterable[int]) -> "QuerySet[Bill]":
+    """Those of the bills that are plain, to be locked with their subscriptions; what somebody holds is left out.
 
-    `is_under_way`: with the attempt that the caller has begun.
+    Joined with the subscription alone, both are locked; whoever joins more says `of`.
     """
+    bills: QuerySet[Bill] = Bill.objects.open().filter(
+        pk__in=bill_ids, tries=0, payer__isnull=False, subscription__payment_failed_at__isnull=True
+    )
+    return bills.select_for_update(skip_locked=True, no_key=True)
+
+
+def _chargeable(bill_ids: Iterable[int]) -> list[Bill]:
+    """Those that nobody has begun to charge and that may be charged now (I-14)."""
+    live = PaymentAttempt.objects.filter(bill=OuterRef("pk")).exclude(state__in=("failed", "canceled"))
     bills = (
-        Bill.objects.open()
-        .filter(pk__in=bill_ids, tries=0, payer__isnull=False, subscription__payment_failed_at__isnull=True)
+        _plain(bill_ids)
+        .filter(~Exists(live))
         .select_related("subscription__card")
+        .only(*_CHARGED_BY, "subscription__card")
         .select_for_update(of=("self", "subscription"), skip_locked=True, no_key=True)
     )
-    if not is_under_way:
-        live = PaymentAttempt.objects.filter(bill=OuterRef("pk")).exclude(state__in=("failed", "canceled"))
-        bills = bills.filter(~Exists(live))
-    return list(bills)
+    return [bill for bill in bills if not guards.why_not_charged(bill)]
 
 
-def _chargeable(bill_ids: Iterable[int], *, is_under_way: bool = False) -> list[Bill]:
-    """Those of the plain ones that may be charged now (I-14)."""
-    return [bill for bill in _lock(bill_ids, is_under_way=is_under_way) if not guards.why_not_charged(bill)]
+def _still_chargeable(created: list[_Charge]) -> list[_Charge]:
+    """Those that may be charged after a second look; the caller has begun them (I-14)."""
+    by_bill = {charge.bill.pk: charge for charge in created}
+    allowed = []
+    for bill_id, *now in _plain(by_bill).values_list("pk", *_LOOKED_AT):
+        bill = by_bill[bill_id].bill
+        bill.status, bill.collection, bill.subscription.state, bill.subscription.recurring_billing = now
+        if not guards.why_not_charged(bill):
+            allowed.append(by_bill[bill_id])
+    return allowed
 
 
 def _customers(bills: list[Bill]) -> dict[int | None, str]:
@@ -193,21 +221,20 @@ def _create(charge: _Charge) -> Intent:
 def _know(created: list[_Charge], at: datetime) -> list[_Charge]:
     """R4: their ids, committed; those that may still be charged (I-14), marked as about to be.
 
-    An attempt that somebody ended meanwhile stays ended. Until this is committed nobody confirms them; afterwards whoever finds one asks before charging.
+    An attempt that somebody ended meanwhile stays ended. Until this is committed nobody confirms them; afterwards
+    whoever finds one asks before charging.
     """
     if not created:
         return []
     _reached("R4:before", created)
     with atomic():
-        ids_of_bills = [charge.bill.pk for charge in created]
-        may_confirm = [] if is_paused() else _chargeable(ids_of_bills, is_under_way=True)
-        allowed = {bill.pk for bill in may_confirm}
+        may_confirm = [] if is_paused() else _still_chargeable(created)
         with connection().cursor() as cursor:
             ids = [charge.attempt.pk for charge in created]
             intents = [charge.intent.id for charge in created if charge.intent is not None]
             cursor.execute(_KNOW, {"ids": ids, "intents": intents, "at": at})
             known = {attempt_id for (attempt_id,) in cursor.fetchall()}
-        marked = [charge for charge in created if charge.bill.pk in allowed and charge.attempt.pk in known]
+        marked = [charge for charge in may_confirm if charge.attempt.pk in known]
         PaymentAttempt.objects.filter(pk__in=[charge.attempt.pk for charge in marked]).update(
             state=State.CONFIRMING, updated_at=at
         )
@@ -237,13 +264,14 @@ def _book(confirmed: list[_Charge], at: datetime) -> list[_Charge]:
         return []
     _reached("R6:before", charged)
     with atomic():
-        bills = {bill.pk: bill for bill in _lock([c.bill.pk for c, _ in charged.values()], is_under_way=True)}
+        bills = {bill.pk: bill for bill in _with_receipt([charge.bill.pk for charge, _ in charged.values()])}
         under_way = PaymentAttempt.objects.filter(pk__in=charged, state=State.CONFIRMING)
-        rows = [
-            (attempt, bills[attempt.bill_id], charged[attempt.pk][1])
-            for attempt in under_way.select_for_update(no_key=True)
-            if attempt.bill_id in bills and outcomes.is_as_agreed(attempt, charged[attempt.pk][1])
-        ]
+        rows: list[tuple[PaymentAttempt, Bill, Intent]] = []
+        for attempt_id, intent_id in under_way.select_for_update(no_key=True).values_list("pk", "intent_id"):
+            charge, intent = charged[attempt_id]
+            charge.attempt.intent_id = intent_id
+            if charge.bill.pk in bills and outcomes.is_as_agreed(charge.attempt, intent):
+                rows.append((charge.attempt, bills[charge.bill.pk], intent))
         if rows:
             PaymentAttempt.objects.filter(pk__in=[attempt.pk for attempt, _, _ in rows]).update(
                 state=State.SUCCEEDED, updated_at=at, leased_until=None
@@ -254,6 +282,15 @@ def _book(confirmed: list[_Charge], at: datetime) -> list[_Charge]:
     return [charged[attempt.pk][0] for attempt, _, _ in rows]
 
 
+def _with_receipt(bill_ids: list[int]) -> list[Bill]:
+    """The bills, locked, with what their receipts say."""
+    bills = list(_plain(bill_ids).select_related("subscription").only(*_RECEIPT_BY))
+    prefetch_related_objects(
+        bills, "payer", *(f"subscription__{name}" for name in ("product", "plan", "tenant", "vendor_entity"))
+    )
+    return bills
+
+
 def _book_and_tell(rows: list[tuple[PaymentAttempt, Bill, Intent]], at: datetime) -> None:
     cards_used = {intent.card.processor_id for _, _, intent in rows if intent.card}
     cards = {card.processor_id: card for card in Card.objects.filter(processor_id__in=cards_used)}
@@ -262,10 +299,6 @@ def _book_and_tell(rows: list[tuple[PaymentAttempt, Bill, Intent]], at: datetime
         card = cards.get(intent.card.processor_id) if intent.card else None
         bookings.append(Booking(Actor.system(bill.tenant_id), bill, attempt, intent.charge_id, card))
     book_payments(bookings, received_at=at, at=at)
-    bills = [bill for _, bill, _ in rows]
-    prefetch_related_objects(
-        bills, "payer", *(f"subscription__{name}" for name in ("product", "plan", "tenant", "vendor_entity"))
-    )
     queue_mails(
         [
             mail

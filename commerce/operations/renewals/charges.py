@@ -17,9 +17,11 @@ from config.kit.tenancy import connection, use_login
 
 logger = logging.getLogger(__name__)
 
-# How many bills one lane takes at once, when all lanes are open. More save little, and a worker that is killed
-# leaves so many a lane to be asked about again.
-GROUP = 16
+# How many bills one lane takes at once, when all lanes are open and answers come fast. More save little, and a
+# worker that is killed leaves so many a lane to be asked about again.
+GROUP = 64
+# Longer than this for a group, and the next is smaller.
+SECONDS_FOR_A_GROUP = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +60,9 @@ class _Round:
     """One sweep: lanes that each take the next bills, charge them, and go on until none is due.
 
     The first lane is the caller's thread, and begins with one bill. Answers double how many lanes there may be,
-    up to `CHARGES_AT_ONCE`, and then how many bills each takes, up to `GROUP`; a question without an answer
-    leaves one lane and one bill, and some such in a row end the sweep. It is the circuit breaker, too: in an
-    outage every sweep asks about few bills, and the first answer opens it again.
+    up to `CHARGES_AT_ONCE`, and then how many bills each takes, up to `GROUP` and while a group is soon done; a
+    question without an answer leaves one lane and one bill, and some such in a row end the sweep. It is the circuit
+    breaker, too: in an outage every sweep asks about few bills, and the first answer opens it again.
     """
 
     def __init__(self, at: datetime, limit: int | None, seconds: float | None) -> None:
@@ -102,7 +104,8 @@ class _Round:
         try:
             with stripe.paced(self._pace):
                 while bill_ids := self._next(is_first):
-                    self._note(self._charge(bill_ids))
+                    began = time.monotonic()
+                    self._note(self._charge(bill_ids), took=time.monotonic() - began)
         except BaseException:
             with self._lock:
                 self._is_over = True
@@ -157,7 +160,7 @@ class _Round:
             put_off(bill_ids=pending)
         return results
 
-    def _note(self, results: dict[int, ChargeResult]) -> None:
+    def _note(self, results: dict[int, ChargeResult], *, took: float) -> None:
         with self._lock:
             for result in results.values():
                 self._results.append(result)
@@ -167,5 +170,7 @@ class _Round:
                 self._is_over = self._is_over or self._in_a_row >= GIVES_UP_AFTER
             elif self._most_lanes < settings.CHARGES_AT_ONCE:
                 self._most_lanes = min(2 * self._most_lanes, settings.CHARGES_AT_ONCE)
-            else:
+            elif took > SECONDS_FOR_A_GROUP:
+                self._size = max(1, min(self._size, len(results) // 2))
+            elif took < SECONDS_FOR_A_GROUP / 2:
                 self._size = min(2 * self._size, GROUP)
