@@ -1,6 +1,7 @@
 """Reminders and rises of the price: every outcome of `remind_due` (product §3.6, §5.3, §15)."""
 
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -9,7 +10,7 @@ import pytest
 from commerce.models import Subscription
 from commerce.operations.renewals import end_trials, remind_due, renew_due
 from config.invariants import violations
-from config.kit.tenancy import use_login
+from config.kit.tenancy import connection, use_login
 from directory.models import OutgoingMail, Tenant, User
 from directory.operations.outbox import message_of
 from tests.commerce.test_trials import start_carded, start_free
@@ -277,3 +278,23 @@ def test_one_that_is_deleted_is_looked_at_no_more(alice: User) -> None:
     assert told() == []
     with use_login("worker"):
         assert Subscription.objects.get(pk=subscription.pk).next_reminder_at is None
+
+
+def test_subscriptions_from_before_there_were_reminders_are_looked_at_too(alice: User) -> None:
+    """What the migration writes; one that ended by being canceled stays as it is."""
+    bought, canceled = buy(alice, next_reminder_at=None), buy(alice, next_reminder_at=None, state="disabled")
+    migration = import_module("commerce.migrations.0017_reminders_of_earlier_subscriptions")
+
+    with use_login("owner"), connection().cursor() as cursor:
+        cursor.execute(migration.LOOK_NOW)
+        assert cursor.rowcount == 1
+    with use_login("worker"):
+        looks_at = Subscription.objects.get(pk=bought.pk).next_reminder_at
+    assert looks_at is not None
+    # The tests' clock is behind the database's.
+    change(bought, next_reminder_at=MARCH)
+    remind_due(at=MONTH_ENDS - 2 * DAY)
+
+    assert [kind for kind, _ in told()] == ["monthly_reminder"]
+    with use_login("worker"):
+        assert Subscription.objects.get(pk=canceled.pk).next_reminder_at is None
