@@ -229,6 +229,17 @@ def test_a_term_committed_to_is_charged_although_the_renewal_is_off(pat: User) -
     assert charge(bill) == "paid"
 
 
+def test_a_month_of_a_committed_term_is_charged_although_a_late_sweep_found_the_term_over(pat: User) -> None:
+    bill = billed(bought(pat), type="monthly_charge")
+    with tenant_atomic(pat.tenant_id):
+        Subscription.objects.update(recurring_billing=False, state="expired")
+
+    assert charge(bill) == "paid"
+
+    left = now(bill)
+    assert (left.status, left.subscription.state) == ("paid", "expired")
+
+
 def test_switching_off_between_creation_and_confirmation_stops_the_charge(
     pat: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -94,15 +94,17 @@ def why_not_paid(bill: Bill) -> str:
 def why_not_charged(bill: Bill) -> str:
     """Why the bill must not be charged to a card by itself; empty when it may. No query.
 
-    A renewal, or a trial that turned paid, is charged only while recurring billing is on. A monthly charge inside a term that was committed
-    to is owed whatever the switch says (product §5.5).
+    A renewal, or a trial that turned paid, is charged only while recurring billing is on. A monthly charge inside a
+    term that was committed to is owed whatever the switch says, and still when a late sweep finds the term over and
+    the subscription Expired (product §5.5).
     """
     subscription: Subscription = bill.subscription
     if bill.status not in (Bill.Status.OPEN, Bill.Status.PAST_DUE):
         return "bill_not_open"
     if bill.collection != Bill.Collection.CARD:
         return "on_account"
-    if subscription.state != Subscription.State.ACTIVE:
+    is_owed = bill.type == Bill.Type.MONTHLY_CHARGE and subscription.state == Subscription.State.EXPIRED
+    if subscription.state != Subscription.State.ACTIVE and not is_owed:
         return "subscription_not_active"
     if bill.type in BEGINS_A_TERM and not subscription.recurring_billing:
         return RENEWAL_OFF
