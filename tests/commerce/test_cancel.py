@@ -1,11 +1,17 @@
 """Every outcome of canceling (product §5.5; I-07, I-14, F-19; docs/adr/0010)."""
 
+import html
+import re
+import threading
 import uuid
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+import time_machine
 from django.db import connections
 
 from commerce.models import (
@@ -46,13 +52,14 @@ from commerce.operations.renewals import charge_due, expire_due, renew_due, run_
 from commerce.queries.cancellations import Ending
 from config.invariants import violations
 from config.kit.errors import Conflict, NotAllowed, NotVisible
-from config.kit.tenancy import tenant_atomic, use_login
+from config.kit.tenancy import atomic, connection, tenant_atomic, use_login
 from directory.models import AuditEntry, OutgoingMail, Tenant, User
 from directory.permissions import Role
 from licensing.operations.assignments import NotAssignable, assign_license
 from licensing.queries.entitlements import entitlement_of
 from tests.factories import (
     actor_of,
+    client_of,
     make_agreement,
     make_central_subscription,
     make_checkout,
@@ -60,6 +67,7 @@ from tests.factories import (
     make_user,
     plan,
 )
+from tests.faults.installation import wait_until
 from tests.processor import card_token, charges, control, fault
 
 pytestmark = [
@@ -210,6 +218,53 @@ def test_inside_the_window_it_is_disabled_at_once_and_the_holders_stay_listed(pa
     assert not renew_due(at=APRIL_1 + timedelta(days=30))
     assert expire_due(at=after.due_at).moved == 1
     assert fresh(subscription).state == "deleted"
+
+
+def test_a_refund_that_waits_for_a_lock_leaves_the_cancellation_as_it_is_and_follows(pat: User) -> None:
+    subscription = buy(pat)
+    address = f"/admin/billing/your-products/{subscription.key}/cancel/"
+    control("POST", "latency", seconds=1, path="/v1/refunds")
+    with time_machine.travel(on(4), tick=True):
+        client = client_of(pat)
+        page = client.get(address).text
+        (signed,) = re.findall(r'name="quote" value="([^"]+)"', page)
+        with held_once_refunded(subscription):
+            answer = client.post(address, {"quote": html.unescape(signed)}, follow=True)
+
+    assert answer.status_code == 200
+    assert "is canceled. Nobody has access from now on." in answer.text
+    assert "goes back to the card that paid." in answer.text
+    assert fresh(subscription).state == "disabled"
+    with tenant_atomic(pat.tenant_id):
+        assert list(RefundAttempt.objects.values_list("state", "leased_until")) == [("created", None)]
+    control("POST", "latency", seconds=0)
+    settle_refunds(at=on(4) + timedelta(hours=1))
+    with tenant_atomic(pat.tenant_id):
+        assert list(RefundAttempt.objects.values_list("state", flat=True)) == ["succeeded"]
+    assert len(refunded()) == 1
+    assert violations(at=on(5)) == []
+
+
+@contextmanager
+def held_once_refunded(subscription: Subscription) -> Iterator[None]:
+    """Somebody locks the subscription while the processor is asked for its refund, for longer than anybody waits."""
+    is_over = threading.Event()
+
+    def hold() -> None:
+        with use_login("worker"):
+            wait_until(lambda: RefundAttempt.objects.filter(leased_until__isnull=False).exists())
+            with atomic():
+                Subscription.objects.select_for_update().get(pk=subscription.pk)
+                is_over.wait(30)
+            connection().close()
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        holder.join()
 
 
 def test_history_audit_and_mail_say_what_happened(pat: User) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from django import db
 from django.conf import settings
 from django.db.models import F, Q
 from django.db.models.functions import Now
@@ -27,7 +28,7 @@ from config.kit.actors import Actor
 from config.kit.errors import Conflict
 from config.kit.faults import reached
 from config.kit.rate import Pace
-from config.kit.tenancy import atomic, tenant_atomic, use_login
+from config.kit.tenancy import atomic, connection, tenant_atomic, use_login
 from directory.operations.audit import record
 
 log = logging.getLogger(__name__)
@@ -72,20 +73,27 @@ class Refunded:
 def refund_now(credit_note_id: int, *, actor: Actor, at: datetime) -> None:
     """Try at once to refund a credit note that was just committed; outside any transaction, by the login in use.
 
-    Whatever is not done afterwards is done by the sweep, so nothing is raised when the processor is away, and
-    nothing done while billing is paused.
+    Whatever is not done afterwards is done by the sweep, so nothing is raised when the processor is away, or when
+    somebody holds the rows for too long: what gave the money back stands. Nothing is done while billing is paused.
     """
+    try:
+        for attempt_id in _take_all(credit_note_id, actor):
+            _drive(actor, attempt_id, at)
+    except db.Error:
+        log.exception("The refund of credit note %s waits for the sweep", credit_note_id)
+        connection().close_if_unusable_or_obsolete()
+
+
+def _take_all(credit_note_id: int, actor: Actor) -> list[int]:
     with tenant_atomic(actor):
         if is_paused():
-            return
+            return []
         ids = list(
             RefundAttempt.objects.filter(
                 tenant_id=actor.tenant_id, credit_note_id=credit_note_id, state=State.CREATED
             ).values_list("pk", flat=True)
         )
-        taken = [pk for pk in ids if _take(_free().filter(pk=pk))]
-    for pk in taken:
-        _drive(actor, pk, at)
+        return [pk for pk in ids if _take(_free().filter(pk=pk))]
 
 
 def settle_refunds(*, at: datetime, limit: int | None = None) -> Refunded:
