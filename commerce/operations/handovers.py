@@ -260,6 +260,17 @@ def over_because(offer: HandOver, subscription: Subscription, at: datetime) -> s
     return ""
 
 
+def has_use_for_a_card(person: User) -> bool:
+    """Whether somebody buys, or is offered something to take over; who does not has no page of cards either.
+
+    Inside a transaction: open offers stay locked, so that none ends while a card is being kept for it.
+    """
+    if person.purchaser_since is not None:
+        return True
+    offers = HandOver.objects.filter(tenant_id=person.tenant_id, to_user=person, state=State.OFFERED)
+    return bool(list(offers.select_for_update(of=("self",)).order_by("pk")))
+
+
 def _lock_own(actor: Actor, key: uuid.UUID) -> Subscription:
     found: Subscription | None = (
         Subscription.objects.visible_to(actor)
@@ -346,11 +357,7 @@ def _decide(actor: Actor, offer: HandOver, state: str, at: datetime) -> None:
 
 
 def _forget_card(actor: Actor, colleague: User, at: datetime) -> None:
-    """Whoever buys nothing and is offered nothing else has no page of cards, and no use for one."""
-    other_offers = HandOver.objects.filter(
-        tenant_id=colleague.tenant_id, to_user=colleague, state=State.OFFERED
-    )
-    if colleague.purchaser_since is None and not other_offers.exists():
+    if not has_use_for_a_card(colleague):
         remove_all_cards(actor=actor, user=colleague, at=at)
 
 

@@ -5,12 +5,20 @@ import uuid
 from datetime import timedelta
 from typing import Any
 
+import httpx
 import pytest
+from django.conf import settings
 from django.test import Client
 
 from commerce.models import Card, CardSetup, HandOver, Subscription
-from commerce.operations.handovers import OfferOver, lapse_offers, offer_hand_over, withdraw_offer
-from commerce.operations.payments import save_card
+from commerce.operations.handovers import (
+    OfferOver,
+    decline_offer,
+    lapse_offers,
+    offer_hand_over,
+    withdraw_offer,
+)
+from commerce.operations.payments import finish_setup, save_card
 from config.kit.clock import now
 from config.kit.errors import NotVisible
 from config.kit.tenancy import tenant_atomic
@@ -201,6 +209,36 @@ def test_a_declined_offer_forgets_the_card_of_who_buys_nothing(erik: User, offer
     client.post(address(offer), {"action": "decline"})
 
     assert cards_of(erik) == []
+
+
+@pytest.mark.parametrize("end", ["decline", "withdraw", "lapse"])
+def test_a_card_that_the_bank_confirms_after_the_offer_is_over_is_not_kept(
+    erik: User, pat: User, offer: HandOver, end: str
+) -> None:
+    client = client_of(erik)
+    enter(client, offer, "pm_card_threeDSecure2Required")
+    with tenant_atomic(erik.tenant_id):
+        setup = CardSetup.objects.get()
+    if end == "decline":
+        decline_offer(actor=actor_of(erik), key=offer.key, at=now())
+    elif end == "withdraw":
+        withdraw_offer(actor=actor_of(pat), key=offer.subscription.key, at=now())
+    else:
+        lapse_offers(at=offer.expires_at)
+    control("POST", "authenticate", intent=setup.intent_id, outcome="succeeded")
+
+    finish_setup(actor=actor_of(erik), key=setup.key, at=now())
+
+    assert cards_of(erik) == []
+    with tenant_atomic(erik.tenant_id):
+        card = Card.objects.get(user=erik)
+    assert (card.removed_at is not None, card.detached_at is not None) == (True, True)
+    method = httpx.get(
+        f"{settings.STRIPE_API_BASE}/v1/payment_methods/{card.processor_id}",
+        auth=(settings.STRIPE_SECRET_KEY, ""),
+        timeout=20,
+    )
+    assert method.json()["customer"] is None
 
 
 def test_an_offer_that_lapses_forgets_it_too(erik: User, offer: HandOver) -> None:

@@ -18,7 +18,7 @@ from commerce.gateways import Declined, NeedsAuthentication, Rejected, Retryable
 from commerce.gateways.declines import sentence_of
 from commerce.models import Card, CardSetup, Checkout
 from commerce.operations import cards
-from commerce.operations.handovers import require_may_accept
+from commerce.operations.handovers import has_use_for_a_card, require_may_accept
 from commerce.operations.payments.customers import customer_of
 from commerce.operations.payments.kinds import start_with_card
 from commerce.operations.payments.outcomes import ActionNeeded, Pending, facts_of
@@ -347,6 +347,7 @@ def _keep(actor: Actor, setup: CardSetup, intent: Setup, at: datetime) -> None:
         _finish(actor, setup, State.FAILED, "no_card", at)
         return
     paid = cards.lock_paid(setup.replaces, also=setup.subscription_id)
+    is_of_use = setup.user is None or setup.checkout_id is not None or has_use_for_a_card(setup.user)
     card = cards.keep_card(actor=actor, tenant_id=setup.tenant_id, payer=setup.user, facts=intent.card, at=at)
     cards.let_pay(actor=actor, subscriptions=paid, card=card, at=at)
     if setup.replaces is not None:
@@ -357,6 +358,9 @@ def _keep(actor: Actor, setup: CardSetup, intent: Setup, at: datetime) -> None:
     _finish(actor, setup, State.DONE, "", at)
     if setup.checkout_id is not None:
         start_with_card(actor=actor, checkout_id=setup.checkout_id, card=card, at=at)
+    if not is_of_use:
+        # What it was entered for was declined, withdrawn or has lapsed meanwhile.
+        cards.remove_all_cards(actor=actor, user=setup.user, at=at)
 
 
 def _is_as_asked(setup: CardSetup, intent: Setup) -> bool:
