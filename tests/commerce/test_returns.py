@@ -16,6 +16,7 @@ from commerce.models import (
     Bill,
     BillLine,
     Dispute,
+    HandOver,
     Refund,
     RefundAttempt,
     Subscription,
@@ -24,6 +25,7 @@ from commerce.models import (
 )
 from commerce.operations.changes import start_adding_seats
 from commerce.operations.changes.rules import Disputed
+from commerce.operations.handovers import offer_hand_over
 from commerce.operations.payments import (
     handle_events,
     pay_checkout,
@@ -32,7 +34,7 @@ from commerce.operations.payments import (
 )
 from config.invariants import violations
 from config.kit.tenancy import tenant_atomic, use_login
-from directory.models import AuditEntry, OutgoingMail, User
+from directory.models import AuditEntry, OutgoingMail, Tenant, User
 from tests.commerce.test_refunds import facts, rows
 from tests.commerce.test_webhooks import post
 from tests.factories import AT, actor_of, make_checkout, make_credit_note, make_tenant, make_user
@@ -284,6 +286,27 @@ def test_a_lost_dispute_ends_access_at_once_and_books_the_money_back(paid: Bill)
     assert rows(paid, Bill, "type", "status", "total_minor", credits=paid) == [("refund", "paid", -11_374)]
     assert rows(paid, OutgoingMail, "pk", kind="refund") == []
     assert codes(paid)[-5:] == ["dispute_opened", "dispute_lost", "credited", "refunded", "disabled"]
+    assert violations(at=AT) == []
+
+
+def test_a_lost_dispute_withdraws_what_was_offered_to_a_colleague(paid: Bill, pat: User) -> None:
+    with tenant_atomic(pat.tenant_id):
+        erik = make_user(Tenant.objects.get(), name="Erik")
+        pat.refresh_from_db()
+    key = subscription_of(paid).key
+    offer = offer_hand_over(actor=actor_of(pat), key=key, to_user_id=erik.pk, at=AT)
+    made = dispute()
+    tell()
+    while_open = rows(paid, HandOver, "state")
+    close(made, "lost")
+
+    tell()
+
+    assert while_open == [("offered",)]
+    assert rows(paid, HandOver, "state", "decided_at") == [("withdrawn", AT)]
+    assert rows(paid, OutgoingMail, "to_user_id", event_key__contains=f"{offer.key}:withdrawn") == [
+        (erik.pk,)
+    ]
     assert violations(at=AT) == []
 
 

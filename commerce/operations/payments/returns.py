@@ -21,6 +21,7 @@ from commerce.operations.credits import (
     charge_of,
     issue_credit_note_over,
 )
+from commerce.operations.handovers import withdraw_open_offer
 from commerce.operations.payments import refunding
 from commerce.operations.payments.attempts import tenant_of_intent
 from commerce.operations.subscriptions import disable, remember
@@ -243,6 +244,7 @@ def _close(actor: Actor, dispute: Dispute, bill: Bill, told: DisputeFacts, at: d
     _tell(actor, dispute, bill, told.status, at)
     if told.status == "lost":
         _book_loss(actor, dispute, bill, at)
+        withdraw_open_offer(actor=actor, subscription=subscription, at=at)
         disable(subscription, actor=actor, reason=Subscription.DisabledReason.DISPUTED, at=at)
 
 
