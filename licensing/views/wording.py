@@ -17,10 +17,15 @@ def channel_of(subscription: Subscription) -> str:
 
 
 def given_through(subscription: Subscription, user_id: int | None, organization: str) -> str:
-    """Where the holder has it from: `Bought by you`, `From Contoso`, `Bought by Pat Mulder`."""
+    """Where the holder has it from: `Bought by you`, `From Contoso`, `Bought by Pat Mulder`, `Trial, started by you`."""
     if subscription.is_organizations:
         return _("From %(organization)s") % {"organization": organization}
-    if subscription.owner_user_id == user_id:
+    is_own = subscription.owner_user_id == user_id
+    if subscription.channel == Subscription.Channel.TRIAL:
+        if is_own:
+            return _("Trial, started by you")
+        return _("Trial, started by %(name)s") % {"name": subscription.purchaser_name}
+    if is_own:
         return _("Bought by you")
     return _("Bought by %(name)s") % {"name": subscription.purchaser_name}
 

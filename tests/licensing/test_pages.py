@@ -180,6 +180,19 @@ def test_the_central_license_answers_before_the_own_one(
     assert "Bought by you" not in page
 
 
+def test_a_trial_is_said_to_be_one_and_not_bought(
+    contoso: Tenant, alice: User, bob: User, at: datetime
+) -> None:
+    trial = make_subscription(contoso, owner=alice, channel="trial")
+    give(trial, alice, alice, bob, at=at)
+
+    own = client_of(alice).get("/my/licenses/").content.decode()
+    given = client_of(bob).get("/my/licenses/").content.decode()
+
+    assert ("Trial, started by you" in own, "Bought by" in own) == (True, False)
+    assert (f"Trial, started by {alice.name}" in given, "Bought by" in given) == (True, False)
+
+
 # --- Assigning --------------------------------------------------------------------------------------------
 
 
