@@ -32,7 +32,7 @@ from django.test.utils import CaptureQueriesContext  # noqa: E402
 
 from benchmarks.harness import ROUNDS, pairs, print_figures, report  # noqa: E402
 from commerce.models import Subscription  # noqa: E402
-from commerce.operations.catalogue import load_catalogue  # noqa: E402
+from commerce.operations.catalogue import PRICES_VALID_FROM, load_catalogue  # noqa: E402
 from commerce.operations.seeding import Wanted, seed_customers  # noqa: E402
 from config.kit.tenancy import tenant_atomic, use_login  # noqa: E402
 from directory.actors import build_actor  # noqa: E402
@@ -69,7 +69,7 @@ def prepare(subscriptions: int) -> tuple[str, list[str]]:
     """Organizations with purchases, and in the large one people with licenses; a service token that asks about them."""
     at = datetime.now(UTC)
     with use_login("owner"):
-        load_catalogue()
+        load_catalogue(at=PRICES_VALID_FROM)
         seeded = seed_customers(
             Wanted(tenants=5, subscriptions=subscriptions, large=subscriptions // 2), at=at
         )
