@@ -66,6 +66,10 @@ def _sees_service_tokens(actor: Actor) -> bool:
     return actor.may(Capability.SEE_SERVICE_TOKENS)
 
 
+def _reads_policy(actor: Actor) -> bool:
+    return actor.may(Capability.READ_POLICY)
+
+
 def _has_customers(actor: Actor) -> bool:
     return actor.has_customers
 
@@ -77,6 +81,7 @@ ITEMS = (
     Item(_("Billing"), _("Billing"), _("Bills & payments"), "receipt_long", "portal:bills", _sees_bills),
     Item(_("Billing"), _("Billing"), _("Payment methods"), "credit_card", "portal:payment-methods", _pays),
     Item(_("Licenses"), _("Work"), _("Licenses"), "key", "portal:licenses", _sees_others_licenses),
+    Item(_("Control"), _("Work"), _("Purchase policy"), "shield", "portal:policy", _reads_policy),
     Item(_("Settings"), _("Settings"), _("Service tokens"), "vpn_key", "portal:tokens", _sees_service_tokens),
     Item(_("Partner"), _("Partner"), _("Customers"), "link", "portal:customers", _has_customers),
 )

@@ -26,6 +26,7 @@ from config.kit.clock import now
 from config.kit.tenancy import tenant_atomic
 from directory.models import Tenant, User
 from directory.permissions import ROLES, Capability
+from policies.operations import policies as operations
 from tests.access.test_rules import walk
 from tests.factories import (
     actor_of,
@@ -77,6 +78,7 @@ class World:
     trial_cards: dict[str, uuid.UUID]
     bills: dict[str, str]
     jobs: dict[str, uuid.UUID]
+    policy_changes: dict[str, uuid.UUID]
 
     def client(self, who: str) -> Client:
         if who == "anonymous":
@@ -169,7 +171,20 @@ def world(request: pytest.FixtureRequest) -> World:
         FOREIGN: make_job(stranger, title=f"{CANARY}-job").key,
         MISSING: uuid.uuid4(),
     }
-    return World(a, b, people, purchases, checkouts, changes, offers, cards, setups, trial_cards, bills, jobs)
+    policy_changes = {
+        ORG: make_policy_change(people["billing_admin"][0], at),
+        FOREIGN: make_policy_change(people["other tenant's global admin"][0], at),
+        MISSING: uuid.uuid4(),
+    }
+    return World(
+        *(a, b, people, purchases, checkouts, changes, offers, cards, setups, trial_cards, bills, jobs),
+        policy_changes,
+    )
+
+
+def make_policy_change(admin: User, at: datetime) -> uuid.UUID:
+    change = operations.of_category("Teams", "Disabled")
+    return operations.change_policies(actor=actor_of(admin, at=at), changes=[change], at=at)[0].key
 
 
 def make_setup(user: User, *, for_trial: bool = False) -> uuid.UUID:
@@ -245,6 +260,11 @@ def setup(world: World) -> dict[str, dict[str, Any]]:
     return {kind: {"key": key} for kind, key in world.setups.items()}
 
 
+def policy_change(world: World) -> dict[str, dict[str, Any]]:
+    """A change of the policy is the organization's."""
+    return {kind: {"key": key} for kind, key in world.policy_changes.items()}
+
+
 def trial_card(world: World) -> dict[str, dict[str, Any]]:
     """The card of a new trial is seen by who starts it."""
     return {kind: {"slug": "visio-plan-1", "key": key} for kind, key in world.trial_cards.items()}
@@ -273,6 +293,8 @@ EXAMPLES = {
     "directory:switch-off": token,
     "directory:provider-login": provider,
     "directory:provider-callback": provider,
+    "portal:policy-product": product,
+    "portal:policy-undo": policy_change,
     "portal:subscription": purchase,
     "portal:recurring-billing": purchase,
     "portal:seats": purchase,
@@ -355,6 +377,11 @@ def changes_job(actor: Actor, kind: str) -> bool | None:
 # Pages whose answer hangs on more than a capability: address -> whether it is there for the person.
 EXPLICIT = {
     "portal:card-setup": lambda actor, kind: kind == OWN and actor.is_purchaser,
+    # Readers see the pages, and change nothing.
+    "portal:policy": lambda actor, kind: True if actor.may(Capability.CHANGE_POLICY) else None,
+    "portal:policy-product": lambda actor, kind: (
+        kind != MISSING and (True if actor.may(Capability.CHANGE_POLICY) else None)
+    ),
     "portal:index": lambda actor, kind: sees_admin_center(actor),
     "portal:licenses": lambda actor, kind: sees_licenses_page(actor),
     "portal:license-subscription": lambda actor, kind: (
