@@ -10,6 +10,7 @@ from celery.exceptions import SoftTimeLimitExceeded
 
 from commerce.operations import expiring_cards, handovers, payments, renewals
 from commerce.operations.dunning import dun_due
+from commerce.operations.new_products import tell_of_new_products
 from commerce.operations.on_account import mark_past_due, tell_of_bills
 from config.kit import clock
 from config.kit.tenancy import connection, use_login
@@ -60,10 +61,11 @@ def refund() -> None:
 
 @shared_task(name="commerce.remind")
 def remind() -> None:
-    """Announce renewals, ends and rises of the price, and tell of bills on account."""
+    """Announce renewals, ends and rises of the price, and tell of bills on account and of products to decide about."""
     at = _now()
     renewals.remind_due(at=at)
     tell_of_bills(at=at)
+    tell_of_new_products(at=at)
 
 
 @shared_task(name="commerce.notice_expiring_cards")

@@ -110,7 +110,6 @@ def _page(
 ) -> HttpResponse:
     table = table_of(actor)
     fields = _fields(actor, table)
-    query = request.GET.get("q", "")[:100].strip()
     tenant = request.tenant  # type: ignore[attr-defined]
     limits = table.policy.limits
     context: dict[str, Any] = {
@@ -133,9 +132,7 @@ def _page(
                 "value": label_of(row.effective),
             }
             for row in table.rows
-            if query.casefold() in row.product.name.casefold()
         ],
-        "q": query,
         "offers": [fields[f"offer:{kind}"] for kind in OfferType],
         "undecided": [row.product for row in undecided(table)],
         "limits": [

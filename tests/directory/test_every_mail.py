@@ -49,6 +49,7 @@ KINDS = {
     "hand_over_decided": "hand-over",
     "job_finished": "job finished",
     "policy_changed": "policy changed",
+    "new_product": "new product to decide",
 }
 
 

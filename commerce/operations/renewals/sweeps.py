@@ -7,6 +7,7 @@ from datetime import datetime
 from commerce.operations.dunning import Dunned, dun_due
 from commerce.operations.expiring_cards import notice_expiring_cards
 from commerce.operations.handovers import lapse_offers
+from commerce.operations.new_products import tell_of_new_products
 from commerce.operations.on_account import mark_past_due, tell_of_bills
 from commerce.operations.payments import Refunded, reconcile, settle_refunds
 from commerce.operations.renewals.batches import Swept
@@ -34,6 +35,7 @@ class Sweeps:
     expiring_cards: int = 0
     past_due: int = 0
     told_of_bills: int = 0
+    told_of_products: int = 0
     reminded: int = 0
 
 
@@ -48,6 +50,7 @@ def run_sweeps(*, at: datetime) -> Sweeps:
         reminded=remind_due(at=at),
         past_due=mark_past_due(at=at),
         told_of_bills=tell_of_bills(at=at),
+        told_of_products=tell_of_new_products(at=at),
         charged=charge_due(at=at),
         refunded=settle_refunds(at=at),
         lapsed_offers=lapse_offers(at=at),
