@@ -21,6 +21,9 @@ from commerce.views import (
 
 urlpatterns = [
     path("billing/your-products/", subscriptions.your_products, name="your-products"),
+    path("billing/your-products/totals/", subscriptions.your_products_totals, name="your-products-totals"),
+    path("billing/your-products/views/", subscriptions.save_view, name="view-save"),
+    path("billing/your-products/views/<int:view>/delete/", subscriptions.delete_view, name="view-delete"),
     path("billing/your-products/<uuid:key>/seats/", seats.seats, name="seats"),
     path("billing/your-products/<uuid:key>/plan/", plans.plan, name="plan"),
     path("billing/your-products/<uuid:key>/scheduled/", plans.revoke, name="revoke-change"),

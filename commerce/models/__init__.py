@@ -25,6 +25,7 @@ from commerce.models.payments import (
     UnmatchedCharge,
     WebhookEvent,
 )
+from commerce.models.saved_views import SavedView
 from commerce.models.subscriptions import HandOver, Subscription, SubscriptionEvent, Trial
 
 __all__ = [
@@ -53,6 +54,7 @@ __all__ = [
     "ProductAlias",
     "Refund",
     "RefundAttempt",
+    "SavedView",
     "Subscription",
     "SubscriptionEvent",
     "Trial",

@@ -222,6 +222,12 @@ class Subscription(TenantModel):
                 condition=models.Q(owner_kind="organization", agreement__isnull=True),
                 name="commerce_sub_org_by_card",
             ),
+            # What ends, rather than renews: few, and asked for by day.
+            models.Index(
+                fields=["tenant", "term_end", "id"],
+                condition=models.Q(state="active", recurring_billing=False),
+                name="commerce_sub_ending",
+            ),
             # Read alone, without the table, by the counts of the channel buttons.
             models.Index(fields=["tenant", "state", "channel"], name="commerce_sub_counts"),
         ]

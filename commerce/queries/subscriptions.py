@@ -2,18 +2,19 @@
 
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from django.core.exceptions import EmptyResultSet
 from django.db.models import Q
 
-from commerce.models import Product, Subscription
+from commerce.models import OrderLine, Product, Subscription
 from commerce.models.subscriptions import SubscriptionQuerySet
 from config.kit import keyset
 from config.kit.actors import Actor
 from config.kit.tenancy import connection
+from directory.models import User
 from directory.models.people import fold
 from directory.permissions import Capability
 
@@ -34,6 +35,16 @@ SORTS: Mapping[str, str] = {
     "seats": "quantity",
     "price": "period_price_minor",
 }
+
+_PERSON, _ORGANIZATION = Subscription.Owner.PERSON, Subscription.Owner.ORGANIZATION
+# Whose it is now. What a purchaser bought and the organization owns was taken over.
+OWNERS: Mapping[str, Q] = {
+    "purchaser": Q(owner_kind=_PERSON),
+    "organization": Q(owner_kind=_ORGANIZATION),
+    "taken-over": Q(owner_kind=_ORGANIZATION) & ~Q(channel=Subscription.Channel.CENTRAL),
+}
+# The furthest end that can be asked for.
+MOST_DAYS = 366
 
 _STATES = Subscription.State
 _ACTIVE = Q(state=_STATES.ACTIVE)
@@ -92,18 +103,51 @@ _COLUMNS = [_JOINED.get(name, name) for name in Row._fields]
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """What the person asked to see. Empty means everything but Deleted."""
+    """What the person asked to see. Empty means everything but Deleted.
+
+    `ends_before`: only what ends, rather than renews, before that instant. `has_left`: only what was bought by
+    people whose account is disabled or deleted.
+    """
 
     channels: tuple[str, ...] = ()
     product_id: int | None = None
     status: str = ""
+    owner: str = ""
+    purchaser_key: uuid.UUID | None = None
+    has_left: bool = False
+    ends_before: datetime | None = None
     words: tuple[str, ...] = ()
     sort: str = "product"
     descending: bool = False
 
+    def facts(self) -> dict[str, Any]:
+        """The filter as plain JSON values, for a job; `filter_of` reads them."""
+        return asdict(self) | {
+            "purchaser_key": self.purchaser_key and str(self.purchaser_key),
+            "ends_before": self.ends_before and self.ends_before.isoformat(),
+        }
+
     @property
     def is_narrowed(self) -> bool:
-        return bool(self.channels or self.product_id is not None or self.status or self.words)
+        return replace(self, sort="product", descending=False) != Filter()
+
+
+def filter_of(facts: Mapping[str, Any]) -> Filter:
+    """The filter of which `Filter.facts` made plain values."""
+    key, ends_before = facts["purchaser_key"], facts["ends_before"]
+    values = dict(facts) | {
+        "channels": tuple(facts["channels"]),
+        "words": tuple(facts["words"]),
+        "purchaser_key": uuid.UUID(key) if key else None,
+        "ends_before": datetime.fromisoformat(ends_before) if ends_before else None,
+    }
+    return Filter(**values)
+
+
+def chunk_of(rows: SubscriptionQuerySet, *, after: int, size: int) -> list[Row]:
+    """The next rows of an export, by id, behind the last one's. One query."""
+    found = rows.filter(pk__gt=after).order_by("id").values_list(*_COLUMNS)[:size]
+    return [Row._make(row) for row in found]
 
 
 def words_of(text: str) -> tuple[str, ...]:
@@ -121,6 +165,15 @@ def rows_for(actor: Actor, chosen: Filter) -> SubscriptionQuerySet:
     rows = rows.filter(STATUSES[chosen.status]) if chosen.status else rows.not_deleted()
     if chosen.product_id is not None:
         rows = rows.filter(product_id=chosen.product_id)
+    if chosen.owner:
+        rows = rows.filter(OWNERS[chosen.owner])
+    people = User.objects.filter(tenant_id=actor.tenant_id)
+    if chosen.purchaser_key is not None:
+        rows = rows.filter(purchaser__in=people.filter(key=chosen.purchaser_key).values("pk"))
+    if chosen.has_left:
+        rows = rows.filter(purchaser__in=people.exclude(status=User.Status.ACTIVE).values("pk"))
+    if chosen.ends_before is not None:
+        rows = rows.filter(_ACTIVE, recurring_billing=False, term_end__lt=chosen.ends_before)
     if chosen.words:
         ids = found_ids(chosen.words)
         if len(ids) <= FEW:
@@ -187,3 +240,31 @@ def found_ids(words: Sequence[str]) -> list[int]:
     with connection().cursor() as cursor:
         cursor.execute("SELECT id FROM search_subscriptions(%s::text[], %s)", [list(words), FEW + 1])
         return [row[0] for row in cursor.fetchall()]
+
+
+class TakenOver(NamedTuple):
+    """Who took a purchase over for the organization, and when."""
+
+    by: str
+    at: datetime
+
+
+def taken_over_of(rows: Sequence[Row]) -> dict[int, TakenOver]:
+    """Of the rows that were taken over, who did it, by subscription id. One query, none where no row was."""
+    ids = [row.id for row in rows if is_taken_over(row)]
+    if not ids:
+        return {}
+    lines = OrderLine.objects.filter(subscription_id__in=ids, order__type="take_over").order_by("id")
+    found = lines.values_list("subscription_id", "order__actor_label", "order__placed_at")
+    return {subscription_id: TakenOver(by, at) for subscription_id, by, at in found}
+
+
+def is_taken_over(row: Row) -> bool:
+    """Whether a purchaser's purchase is the organization's now."""
+    return row.owner_kind == _ORGANIZATION and row.channel != Subscription.Channel.CENTRAL
+
+
+def purchaser_of(actor: Actor, key: uuid.UUID) -> User | None:
+    """The person that a filter names; None when there is none here. One query."""
+    found: User | None = User.objects.visible_to(actor).filter(key=key).first()
+    return found

@@ -95,6 +95,10 @@ class User(AbstractBaseUser, TenantModel):
             models.Index(fields=["tenant", "sort_name", "id"], name="directory_user_sorted"),
             models.Index(fields=["issuer", "subject"], name="directory_user_subject"),
             models.Index(fields=["tenant", "email"], name="directory_user_email"),
+            # Those who left: few, and asked for by what they bought.
+            models.Index(
+                fields=["tenant", "id"], condition=~models.Q(status="active"), name="directory_user_left"
+            ),
         ]
 
     def __str__(self) -> str:

@@ -1,12 +1,29 @@
 """Your products, as limited and as full view (product §4, §8)."""
 
+from datetime import timedelta
+
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
+from commerce.models import Order, OrderLine, SavedView, Subscription
+from commerce.views.subscriptions import money
+from config.kit.clock import now
+from config.kit.tenancy import tenant_atomic
 from tests.admin.conftest import SignIn
-from tests.factories import make_relationship, make_subscription, make_tenant, make_user, plan
+from tests.factories import (
+    AT,
+    make_bill,
+    make_central_subscription,
+    make_credit_note,
+    make_relationship,
+    make_self_service_subscription,
+    make_subscription,
+    make_tenant,
+    make_user,
+    plan,
+)
 
 pytestmark = pytest.mark.django_db(databases=["default", "owner", "worker"])
 
@@ -231,7 +248,10 @@ def test_a_purchaser_who_left_is_marked(sign_in: SignIn, contoso, bill):
     assert "Left" in sign_in(bill).get(ADDRESS).text
 
 
-@pytest.mark.parametrize(("query", "expected"), [("", 6), ("?q=pat", 7), ("?channel=central&sort=-price", 6)])
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [("", 9), ("?q=pat", 8), ("?channel=central&sort=-price", 7), ("?left=1&owner=purchaser&within=30", 7)],
+)
 def test_the_full_list_takes_few_queries(sign_in: SignIn, bill, purchases, query, expected):
     client = sign_in(bill)
 
@@ -257,3 +277,237 @@ def test_djangos_own_pages_are_not_there(sign_in: SignIn, bill, path):
 
 def test_the_admin_center_is_closed_to_members(sign_in: SignIn, contoso):
     assert sign_in(make_user(contoso)).get("/admin/").status_code == 404
+
+
+def people_bought(response) -> list[str]:
+    return [line["purchaser"] for line in response.context["lines"]]
+
+
+def test_filters_by_owner(sign_in: SignIn, contoso, bill, pat, purchases):
+    taken = make_subscription(contoso, owner=pat, quantity=4)
+    with tenant_atomic(contoso.pk):
+        Subscription.objects.filter(pk=taken.pk).update(owner_kind="organization", owner_user=None)
+        order = Order.objects.create(
+            tenant=contoso, type="take_over", placed_at=AT, actor_label="Bill Bakker"
+        )
+        OrderLine.objects.create(
+            tenant=contoso, order=order, subscription=taken, quantity=4, currency="EUR",
+            unit_price_minor=1, amount_minor=4,
+        )  # fmt: skip
+    client = sign_in(bill)
+    shown = {
+        owner: [line["bought"] for line in client.get(f"{ADDRESS}?owner={owner}&sort=seats").context["lines"]]
+        for owner in ("purchaser", "organization", "taken-over")
+    }
+
+    assert shown == {"purchaser": ["1", "10"], "organization": ["4", "25"], "taken-over": ["4"]}
+    assert "Taken over by Bill Bakker on 10 Mar 2026" in client.get(f"{ADDRESS}?owner=taken-over").text
+
+
+def test_filters_by_purchaser_and_says_whose(sign_in: SignIn, bill, pat, purchases):
+    response = sign_in(bill).get(f"{ADDRESS}?purchaser={pat.key}")
+
+    assert names(response) == ["Power BI Pro of Pat Peters"]
+    assert "Bought by Pat Peters" in response.text
+
+
+def test_another_tenants_person_is_nobodys_filter(sign_in: SignIn, bill, purchases):
+    stranger = make_user(make_tenant(), name="Stranger")
+
+    response = sign_in(bill).get(f"{ADDRESS}?purchaser={stranger.key}")
+
+    assert names(response) == []
+    assert "Stranger" not in response.text
+
+
+def test_filters_by_people_who_left(sign_in: SignIn, contoso, bill, purchases):
+    for status in ("disabled", "deleted"):
+        make_subscription(contoso, owner=make_user(contoso, name=status, status=status))
+
+    assert people_bought(sign_in(bill).get(f"{ADDRESS}?left=1&sort=purchaser")) == ["deleted", "disabled"]
+
+
+def test_filters_by_what_ends_soon_and_not_by_what_renews(sign_in: SignIn, contoso, bill, purchases):
+    at = now()
+    for days, renews in ((5, False), (29, False), (31, False), (5, True)):
+        made = make_subscription(contoso, quantity=100 + days, recurring_billing=renews)
+        with tenant_atomic(contoso.pk):
+            Subscription.objects.filter(pk=made.pk).update(
+                period_start=at - timedelta(days=2),
+                term_end=at + timedelta(days=days),
+                period_end=at + timedelta(days=days),
+            )
+    client = sign_in(bill)
+    ends = {
+        days: [line["bought"] for line in client.get(f"{ADDRESS}?within={days}&sort=seats").context["lines"]]
+        for days in (7, 30, 90, 366)
+    }
+
+    assert ends == {7: ["105"], 30: ["105", "129"], 90: ["105", "129", "131"], 366: ["105", "129", "131"]}
+
+
+@pytest.mark.parametrize(
+    "query", ["owner=odd", "purchaser=rubbish", "left=2", "within=0", "within=367", "within=-1", "within=٣"]
+)
+def test_refuses_a_further_filter_that_makes_no_sense(sign_in: SignIn, bill, purchases, query):
+    assert sign_in(bill).get(f"{ADDRESS}?{query}").status_code == 422
+
+
+# --- Totals ------------------------------------------------------------------------------------------------
+
+
+def test_totals_count_licenses_that_work(sign_in: SignIn, contoso, bill, pat, purchases):
+    make_subscription(contoso, owner=pat, quantity=1000, state="disabled")
+    make_subscription(contoso, owner=pat, quantity=3, assigned=1, state="expired")
+
+    context = sign_in(bill).get(ADDRESS).context
+
+    assert (context["bought"], context["assigned"], context["free"], context["share"]) == (
+        "39", "8", "31", "21% of all",
+    )  # fmt: skip
+    assert [(bar["label"], bar["free"]) for bar in context["bars"]] == [
+        ("Power BI Pro", "30"),
+        ("Visio Plan 1", "1"),
+    ]
+
+
+def test_spend_is_what_was_billed_in_the_month_less_credits(sign_in: SignIn, contoso, bill, pat):
+    at = now()
+    own = make_self_service_subscription(pat, at=at)
+    central = make_central_subscription(bill, at=at)
+    late = make_bill(own, at=at - timedelta(days=40))
+    with tenant_atomic(contoso.pk):
+        paid = own.bills.get(type="purchase")
+    make_credit_note(paid, 100, at=at)
+
+    response = sign_in(bill).get(ADDRESS)
+
+    months = dict(response.context["months"])
+    assert next(iter(months.values())) == [
+        money(central.period_price_minor, "EUR"), money(own.period_price_minor - 100, "EUR"),
+    ]  # fmt: skip
+    assert [money(0, "EUR"), money(late.subtotal_minor, "EUR")] in months.values()
+    assert len(months) == 6
+    assert response.text.count('role="img"') == 2
+    assert "Show as a table" in response.text
+
+
+def test_totals_of_a_narrowed_list_come_after_the_rows(sign_in: SignIn, bill, purchases):
+    client = sign_in(bill)
+
+    page = client.get(f"{ADDRESS}?channel=central")
+    fragment = client.get(f"{ADDRESS}totals/", headers={"HX-Request": "true"})
+    alone = client.get(f"{ADDRESS}totals/")
+
+    assert 'hx-get="/admin/billing/your-products/totals/"' in page.text
+    assert "bought" not in page.context
+    assert (fragment.context["bought"], "<html" in fragment.text) == ("36", False)
+    assert "<html" in alone.text
+
+
+def test_totals_of_a_large_list_come_after_the_rows(sign_in: SignIn, bill, purchases, monkeypatch):
+    monkeypatch.setattr("config.kit.keyset.COUNT_LIMIT", 2)
+
+    page = sign_in(bill).get(ADDRESS)
+
+    assert 'hx-get="/admin/billing/your-products/totals/"' in page.text
+    assert "bought" not in page.context
+
+
+def test_another_organizations_bills_are_no_part_of_it(sign_in: SignIn, contoso, bill, pat):
+    make_self_service_subscription(pat, at=now())
+    fiona = make_user(make_tenant(name="Fabrikam"), roles=("global_admin",))
+
+    ours = sign_in(bill).get(f"{ADDRESS}totals/")
+    theirs = sign_in(fiona).get(f"{ADDRESS}totals/")
+
+    assert "months" in ours.context
+    assert "months" not in theirs.context
+    assert theirs.context["bought"] == "0"
+
+
+def test_a_purchaser_has_no_totals(sign_in: SignIn, pat, purchases):
+    assert sign_in(pat).get(f"{ADDRESS}totals/").status_code == 404
+
+
+# --- Saved views -------------------------------------------------------------------------------------------
+
+
+def save(client, name: str, query: str):
+    return client.post(f"{ADDRESS}views/", {"name": name, "query": query})
+
+
+def own_views(response) -> list[tuple[str, str]]:
+    return [(view["name"], view["address"]) for view in response.context["views"] if view["id"]]
+
+
+def test_a_view_is_kept_under_a_name_and_shown_as_the_current_one(sign_in: SignIn, bill, purchases):
+    client = sign_in(bill)
+
+    response = save(client, "  Gone   people ", "left=1&page=abc&utm=1&sort=-price")
+    page = client.get(response["Location"])
+
+    assert response["Location"] == f"{ADDRESS}?left=1&sort=-price"
+    assert own_views(page) == [("Gone people", "?left=1&sort=-price")]
+    assert [view["is_current"] for view in page.context["views"]] == [False] * 4 + [True]
+
+
+def test_a_view_of_the_same_name_is_replaced(sign_in: SignIn, bill, purchases):
+    client = sign_in(bill)
+
+    save(client, "Mine", "left=1")
+    save(client, "Mine", "owner=organization")
+
+    assert own_views(client.get(ADDRESS)) == [("Mine", "?owner=organization")]
+
+
+def test_views_are_the_persons_own(sign_in: SignIn, contoso, bill, purchases):
+    gert = make_user(contoso, roles=("global_admin",))
+    save(sign_in(bill), "Mine", "left=1")
+    with tenant_atomic(contoso.pk):
+        view = SavedView.objects.get()
+
+    other = sign_in(gert)
+
+    assert own_views(other.get(ADDRESS)) == []
+    assert other.post(f"{ADDRESS}views/{view.pk}/delete/").status_code == 404
+    with tenant_atomic(contoso.pk):
+        assert SavedView.objects.count() == 1
+
+
+def test_a_view_is_deleted(sign_in: SignIn, contoso, bill, purchases):
+    client = sign_in(bill)
+    save(client, "Mine", "left=1")
+    with tenant_atomic(contoso.pk):
+        view = SavedView.objects.get()
+
+    response = client.post(f"{ADDRESS}views/{view.pk}/delete/")
+
+    assert response.status_code == 303
+    assert own_views(client.get(ADDRESS)) == []
+
+
+@pytest.mark.parametrize("name", ["", "   ", "x" * 61])
+def test_a_view_needs_a_name_that_fits(sign_in: SignIn, bill, purchases, name):
+    client = sign_in(bill)
+
+    save(client, name, "left=1")
+
+    assert own_views(client.get(ADDRESS)) == []
+
+
+def test_no_view_is_kept_of_what_makes_no_sense(sign_in: SignIn, bill, purchases):
+    client = sign_in(bill)
+
+    assert save(client, "Odd", "status=odd").status_code == 422
+    assert own_views(client.get(ADDRESS)) == []
+
+
+def test_twenty_views_are_enough(sign_in: SignIn, contoso, bill, purchases):
+    client = sign_in(bill)
+    for number in range(21):
+        save(client, f"View {number}", "left=1")
+
+    with tenant_atomic(contoso.pk):
+        assert SavedView.objects.count() == 20
+    assert "You keep twenty views already" in client.get(ADDRESS).text
