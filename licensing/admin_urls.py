@@ -2,13 +2,17 @@
 
 from django.urls import URLPattern, path
 
-from licensing.views import assigning, licenses, subscription
+from licensing.views import assigning, exporting, licenses, overviews, subscription
 
 urlpatterns: list[URLPattern] = [
+    path("billing/your-products/export/", exporting.export, name="your-products-export"),
     path("billing/your-products/<uuid:key>/", subscription.subscription, name="subscription"),
     path("billing/your-products/<uuid:key>/assign/", assigning.assign, name="assign"),
     path("billing/your-products/<uuid:key>/unassign/", assigning.unassign, name="unassign"),
     path("licenses/", licenses.licenses, name="licenses"),
+    path("licenses/by-product/", overviews.licenses_by_product, name="licenses-by-product"),
+    path("licenses/by-purchaser/", overviews.licenses_by_purchaser, name="licenses-by-purchaser"),
+    path("licenses/by-purchaser/<uuid:key>/", overviews.purchaser_users, name="purchaser-users"),
     path("licenses/<uuid:key>/", licenses.license_subscription, name="license-subscription"),
     path("licenses/<uuid:key>/assign/", assigning.license_assign, name="license-assign"),
     path("licenses/<uuid:key>/unassign/", assigning.license_unassign, name="license-unassign"),

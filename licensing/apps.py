@@ -6,7 +6,9 @@ class LicensingConfig(AppConfig):
 
     def ready(self) -> None:
         from commerce import hooks
-        from licensing.operations import assignments
+        from directory.operations import jobs
+        from licensing.operations import assignments, exporting
 
         hooks.subscription_activated.register(assignments.give_first_license)
         hooks.subscriptions_deleted.register(assignments.end_assignments)
+        jobs.register(exporting.EXPORT)

@@ -9,7 +9,7 @@ import json
 import logging
 import time
 import uuid
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -289,7 +289,7 @@ class Worked:
 _TAKE = """
 UPDATE directory_job SET state = 'running', turn = turn + 1, taken_at = clock_timestamp(),
        tries = tries + (leased_until IS NOT NULL)::int,
-       leased_until = clock_timestamp() + %(lease)s, started_at = coalesce(started_at, %(at)s)
+       leased_until = clock_timestamp() + make_interval(secs => %(lease)s), started_at = coalesce(started_at, %(at)s)
  WHERE id = (
        SELECT j.id FROM directory_job j
         WHERE j.state IN ('queued', 'running')
@@ -324,7 +324,7 @@ def run_jobs(*, clock: Callable[[], datetime], seconds: float = 100.0) -> Worked
 def _take(at: datetime) -> Turn | None:
     with use_login("worker"), atomic(), connection().cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_TAKING])
-        cursor.execute(_TAKE, {"lease": LEASE, "at": at})
+        cursor.execute(_TAKE, {"lease": LEASE.total_seconds(), "at": at})
         row = cursor.fetchone()
     return Turn(*row) if row else None
 
@@ -422,27 +422,42 @@ def _write(job: Job, step: Step) -> None:
 
 
 def _add_content(job: Job, content: bytes) -> None:
+    for start in range(0, len(content), PART_BYTES):
+        _add_part(job, content[start : start + PART_BYTES])
+
+
+def _add_part(job: Job, content: bytes) -> None:
     last = JobPart.objects.filter(job=job).aggregate(last=Max("number"))["last"]
-    first = 0 if last is None else last + 1
-    JobPart.objects.bulk_create(
-        [
-            JobPart(
-                tenant_id=job.tenant_id,
-                job=job,
-                number=first + place,
-                content=content[start : start + PART_BYTES],
-            )
-            for place, start in enumerate(range(0, len(content), PART_BYTES))
-        ],
-        batch_size=4,
+    JobPart.objects.create(
+        tenant_id=job.tenant_id, job=job, number=0 if last is None else last + 1, content=content
     )
     job.file_bytes += len(content)
 
 
-def drop_content(job: Job) -> None:
-    """Take back the pieces of a result file written so far, for a job that then writes the file itself."""
-    JobPart.objects.filter(job=job).delete()
-    job.file_bytes = 0
+def content_of(job: Job) -> Iterator[bytes]:
+    """The pieces of the result file written so far, in order, one in memory at a time. One query a piece."""
+    number, last = -1, JobPart.objects.filter(job=job).aggregate(last=Max("number"))["last"]
+    kept = JobPart.objects.filter(job=job, number__lte=-1 if last is None else last)
+    while part := kept.filter(number__gt=number).order_by("number").first():
+        yield bytes(part.content)
+        number = part.number
+
+
+def replace_content(job: Job, pieces: Iterable[bytes]) -> None:
+    """Write the result file anew, for the last chunk of a job whose pieces so far were not yet the file.
+
+    `pieces` may read `content_of` the job meanwhile. Little more than a megabyte is in memory.
+    """
+    old = list(JobPart.objects.filter(job=job).values_list("pk", flat=True))
+    job.file_bytes, waiting = 0, bytearray()
+    for piece in pieces:
+        waiting += piece
+        if len(waiting) >= PART_BYTES:
+            _add_part(job, bytes(waiting))
+            waiting.clear()
+    if waiting:
+        _add_part(job, bytes(waiting))
+    JobPart.objects.filter(pk__in=old).delete()
 
 
 def _end(job: Job, state: State, at: datetime, *, reason: str = "") -> None:
@@ -530,13 +545,7 @@ def actor_of(job: Job, *, at: datetime) -> Actor:
         return replace(Actor.system(job.tenant_id), correlation_id=job.correlation_id)
     with tenant_atomic(job.actor_tenant_id):
         user: User | None = User.objects.active().filter(pk=job.actor_user_id).first()
-        actor = user and build_actor(
-            user,
-            acting_tenant_id=job.tenant_id,
-            at=at,
-            door="job",
-            correlation_id=job.correlation_id,
-        )
+        actor = _rebuilt(user, job, at) if user is not None else None
     if actor is None:
         raise StarterGone(job.actor_label)
     if tenant_row(job.tenant_id).standing == Tenant.Standing.SUSPENDED:
@@ -545,6 +554,12 @@ def actor_of(job: Job, *, at: datetime) -> Actor:
     if not held or ("all" not in held and not set(job.scopes) <= held):
         raise StarterDemoted(job.actor_label)
     return actor
+
+
+def _rebuilt(user: User, job: Job, at: datetime) -> Actor | None:
+    return build_actor(
+        user, acting_tenant_id=job.tenant_id, at=at, door="job", correlation_id=job.correlation_id
+    )
 
 
 def _named(job: Job) -> Actor:

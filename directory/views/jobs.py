@@ -168,14 +168,15 @@ def job_file(request: HttpRequest, key: uuid.UUID) -> StreamingHttpResponse:
 
 
 def _parts(actor: Actor, found: Job) -> Iterator[bytes]:
-    number = 0
+    """Each piece in a short transaction of its own."""
+    number = -1
     while True:
         with tenant_atomic(actor):
-            part = JobPart.objects.filter(job=found, number=number).first()
+            part = JobPart.objects.filter(job=found, number__gt=number).order_by("number").first()
         if part is None:
             return
         yield bytes(part.content)
-        number += 1
+        number = part.number
 
 
 def _file(content: Iterable[Any], media_type: str, name: str, *, size: int = 0) -> StreamingHttpResponse:

@@ -46,9 +46,11 @@ def may_assign(actor: Actor, subscription: Subscription) -> bool:
     )
 
 
-def licenses_page(actor: Actor, *, cursor: str) -> Page[Subscription]:
+def licenses_page(actor: Actor, *, cursor: str, product_id: int | None = None) -> Page[Subscription]:
     """The subscriptions whose licenses the actor sees, by product, a page by key. One query."""
     rows = Subscription.objects.visible_to(actor, Capability.SEE_LICENSES).not_deleted()
+    if product_id is not None:
+        rows = rows.filter(product_id=product_id)
     return paginate(
         rows.select_related("product"),
         order=("product_sort", "id"),

@@ -8,15 +8,16 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
-from commerce.models import Subscription
+from commerce.models import Product, Subscription
 from commerce.queries import details
 from config.kit import access
 from config.kit.actors import Actor
 from config.kit.admin import render_page
-from config.kit.errors import NotVisible
+from config.kit.errors import Malformed, NotVisible
 from directory.permissions import Capability
 from licensing.queries import holders
 from licensing.views.assigning import LICENSES, PRODUCTS, Area
+from licensing.views.overviews import tabs
 from licensing.views.wording import channel_of
 
 
@@ -26,12 +27,19 @@ def licenses(request: HttpRequest) -> HttpResponse:
     actor: Actor = request.actor  # type: ignore[attr-defined]
     if not holders.sees_others_licenses(actor):
         raise NotVisible
-    page = holders.licenses_page(actor, cursor=request.GET.get("page", ""))
+    slug = request.GET.get("product", "")
+    product = Product.objects.filter(slug=slug).first() if slug and "\0" not in slug else None
+    if slug and product is None:
+        raise Malformed(_("This page address is not valid."))
+    cursor = request.GET.get("page", "")
+    page = holders.licenses_page(actor, cursor=cursor, product_id=product.pk if product else None)
     context = {
-        "title": _("Licenses"),
+        "title": product.name if product else _("Licenses"),
+        "crumbs": [(_("Licenses by product"), reverse("portal:licenses-by-product"))] if product else [],
+        "tabs": tabs(actor, "" if product else "portal:licenses"),
         "rows": [_row(each) for each in page.rows],
-        "next": _turn(page.next, "page"),
-        "back": _turn(page.back, "page"),
+        "next": _turn(page.next, "page", product=slug),
+        "back": _turn(page.back, "page", product=slug),
     }
     return render_page(request, "licensing/licenses.html", context)
 

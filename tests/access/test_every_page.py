@@ -18,7 +18,7 @@ from django.http import HttpResponse
 from django.test import Client
 from django.urls import reverse
 
-from commerce.models import CardSetup, Checkout, HandOver
+from commerce.models import CardSetup, Checkout, HandOver, SavedView
 from commerce.operations.handovers import offer_hand_over
 from config.kit.access import rule_of
 from config.kit.actors import Actor
@@ -79,6 +79,8 @@ class World:
     bills: dict[str, str]
     jobs: dict[str, uuid.UUID]
     policy_changes: dict[str, uuid.UUID]
+    views: dict[str, int]
+    purchasers: dict[str, uuid.UUID]
 
     def client(self, who: str) -> Client:
         if who == "anonymous":
@@ -176,9 +178,20 @@ def world(request: pytest.FixtureRequest) -> World:
         FOREIGN: make_policy_change(people["other tenant's global admin"][0], at),
         MISSING: uuid.uuid4(),
     }
+    views = {
+        COLLEAGUES: make_view(colleague),
+        FOREIGN: make_view(stranger),
+        MISSING: 2**40,
+    }
+    purchasers = {
+        OWN: people["purchaser"][0].key,
+        COLLEAGUES: colleague.key,
+        FOREIGN: stranger.key,
+        MISSING: uuid.uuid4(),
+    }
     return World(
         *(a, b, people, purchases, checkouts, changes, offers, cards, setups, trial_cards, bills, jobs),
-        policy_changes,
+        *(policy_changes, views, purchasers),
     )
 
 
@@ -205,6 +218,15 @@ def make_setup(user: User, *, for_trial: bool = False) -> uuid.UUID:
             updated_at=now(),
         )
     return key
+
+
+def make_view(user: User) -> int:
+    """A filter that the person keeps."""
+    with tenant_atomic(user.tenant_id):
+        view = SavedView.objects.create(
+            tenant_id=user.tenant_id, user_id=user.pk, name="Mine", query="left=1", created_at=now()
+        )
+    return view.pk
 
 
 def make_offer(purchase: uuid.UUID, owner: User, colleague: User, at: datetime) -> HandOver:
@@ -245,6 +267,14 @@ def token(world: World) -> dict[str, dict[str, Any]]:
 def job(world: World) -> dict[str, dict[str, Any]]:
     """What the purchasers started reaches their own purchases, what the admin started all of them."""
     return {kind: {"key": key} for kind, key in world.jobs.items()}
+
+
+def purchaser_person(world: World) -> dict[str, dict[str, Any]]:
+    return {kind: {"key": key} for kind, key in world.purchasers.items()}
+
+
+def view(world: World) -> dict[str, dict[str, Any]]:
+    return {kind: {"view": pk} for kind, pk in world.views.items()}
 
 
 def offer(world: World) -> dict[str, dict[str, Any]]:
@@ -320,6 +350,8 @@ EXAMPLES = {
     "portal:license-subscription": purchase,
     "portal:license-assign": purchase,
     "portal:license-unassign": purchase,
+    "portal:view-delete": view,
+    "portal:purchaser-users": purchaser_person,
     "portal:job": job,
     "portal:job-progress": job,
     "portal:job-rows": job,
@@ -403,6 +435,12 @@ EXPLICIT = {
     "commerce:trial-card": lambda actor, kind: kind == OWN and actor.is_purchaser,
     "commerce:confirmation": lambda actor, kind: kind == OWN and actor.is_purchaser,
     "portal:pay-change": lambda actor, kind: kind == OWN and actor.is_purchaser,
+    "portal:licenses-by-product": lambda actor, kind: sees_licenses_page(actor),
+    "portal:purchaser-users": lambda actor, kind: kind in (OWN, COLLEAGUES),
+    # The full view's alone; nobody of this world keeps a view but people whose it is.
+    "portal:your-products-totals": lambda actor, kind: "all" in actor.scopes(Capability.SEE_PURCHASES),
+    "portal:view-save": lambda actor, kind: "all" in actor.scopes(Capability.SEE_PURCHASES),
+    "portal:view-delete": lambda actor, kind: False,
     "portal:jobs": lambda actor, kind: bool(actor.roles or actor.is_purchaser),
     "portal:job": sees_job,
     "portal:job-progress": sees_job,

@@ -27,6 +27,7 @@ BENCHMARKS: Mapping[str, tuple[str, list[str]]] = {
     "charge": ("--bills 6 --tenants 2 --rounds 1", ["ratio"]),
     "checkout": ("--orders 30 --purchases 1 --rounds 1", ["ratio", "queries"]),
     "entitlement": ("--subscriptions 60 --connections 2 --checks 8 --rounds 1", ["ratio", "queries"]),
+    "export": ("--rows 60 --small 20", ["memory_mb"]),
     "renewals": (
         "--due 40 --scale 100 --small 20 --tenants 5 --rounds 1",
         ["ratio", "ratio_scale"],
