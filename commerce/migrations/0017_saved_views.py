@@ -9,7 +9,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('commerce', '0015_card_from_now_on'),
+        ('commerce', '0016_product_added_at'),
         ('directory', '0005_people_who_left'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
