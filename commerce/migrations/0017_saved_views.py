@@ -10,7 +10,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('commerce', '0016_product_added_at'),
-        ('directory', '0005_people_who_left'),
+        ('directory', '0007_people_who_left'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
