@@ -25,7 +25,7 @@ django.setup()
 from django.test import override_settings  # noqa: E402
 
 from benchmarks.harness import plain_files, print_figures, signed_in  # noqa: E402
-from commerce.operations.catalogue import load_catalogue  # noqa: E402
+from commerce.operations.catalogue import PRICES_VALID_FROM, load_catalogue  # noqa: E402
 from commerce.operations.seeding import Seeded, Wanted, seed_customers  # noqa: E402
 from config.kit.clock import now  # noqa: E402
 from config.kit.tenancy import tenant_atomic, use_login  # noqa: E402
@@ -49,7 +49,7 @@ def main() -> None:
         export(form, int(tenant_id), int(admin_id))
         return
     with use_login("owner"):
-        load_catalogue()
+        load_catalogue(at=PRICES_VALID_FROM)
     small, large = (seeded(size, seed) for seed, size in enumerate((options.small, options.rows), start=1))
     growth = {}
     for form in FORMS:
