@@ -9,7 +9,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('commerce', '0016_product_added_at'),
+        ('commerce', '0017_reminders_of_earlier_subscriptions'),
         ('directory', '0007_people_who_left'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
