@@ -324,7 +324,7 @@ def test_the_database_refuses_a_second_trial_that_slipped_past_every_check(
     pat: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     start_free(pat)
-    monkeypatch.setattr("commerce.operations.trials._require_eligible", lambda *_: None)
+    monkeypatch.setattr("commerce.operations.trials.starting.require_eligible", lambda *_: None)
 
     with pytest.raises(TrialUsed):
         start_free(pat)
