@@ -33,7 +33,7 @@ _SOURCES = (
     "config/demo/migrated.py",
     "uv.lock",
 )
-_KEPT_ENTRIES = 4
+_KEPT_ENTRIES = 8
 
 
 def prepare(postgres: Postgres, kept: Kept, settings: Mapping[str, str]) -> None:
@@ -43,7 +43,7 @@ def prepare(postgres: Postgres, kept: Kept, settings: Mapping[str, str]) -> None
     """
     _CACHE.mkdir(parents=True, exist_ok=True, mode=0o700)
     entry = _CACHE / _fingerprint()
-    with (_CACHE / "lock").open("w") as lock:
+    with _lock_of(entry).open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (entry / "cluster").exists():
             _remove_old_entries()
@@ -99,8 +99,14 @@ def _fingerprint() -> str:
     return digest.hexdigest()[:24]
 
 
+def _lock_of(entry: Path) -> Path:
+    """An entry is filled, copied and removed under its own lock: other checkouts do not wait for its migrations."""
+    return entry.with_suffix(".lock")
+
+
 def _remove_old_entries() -> None:
     entries = [path for path in _CACHE.iterdir() if path.is_dir()]
-    with suppress(OSError):
-        for old in sorted(entries, key=lambda path: path.stat().st_mtime)[: -_KEPT_ENTRIES + 1]:
+    for old in sorted(entries, key=lambda path: path.stat().st_mtime)[: -_KEPT_ENTRIES + 1]:
+        with suppress(OSError), _lock_of(old).open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(old, ignore_errors=True)
