@@ -216,8 +216,15 @@ def make_product(**fields: Any) -> Product:
     return made
 
 
-def make_price(plan: Plan, market: str = "NL", *, unit_price_minor: int, valid_from: datetime = AT) -> Price:
-    """A list price from a day on, by the owner's login; only for transactional tests."""
+def make_price(
+    plan: Plan,
+    market: str = "NL",
+    *,
+    unit_price_minor: int,
+    valid_from: datetime = AT,
+    published_at: datetime | None = None,
+) -> Price:
+    """A list price from a day on, by the owner's login; only for transactional tests. Published long before."""
     with use_login("owner"):
         return Price.objects.create(
             plan=plan,
@@ -225,6 +232,7 @@ def make_price(plan: Plan, market: str = "NL", *, unit_price_minor: int, valid_f
             currency=Market.objects.get(pk=market).currency,
             unit_price_minor=unit_price_minor,
             valid_from=valid_from,
+            published_at=published_at or valid_from - timedelta(days=62),
         )
 
 

@@ -153,13 +153,17 @@ class Plan(models.Model):
 
 
 class Price(models.Model):
-    """A list price per seat and billing period, without tax, from a day on."""
+    """A list price per seat and billing period, without tax, from a day on.
+
+    `published_at`: since when it can be known. A renewal that it raises must have been told of it in time.
+    """
 
     plan = models.ForeignKey(Plan, on_delete=models.CASCADE, related_name="prices")
     market = models.ForeignKey(Market, on_delete=models.CASCADE, related_name="prices")
     currency = models.CharField(max_length=3)
     unit_price_minor = models.BigIntegerField()
     valid_from = models.DateTimeField()
+    published_at = models.DateTimeField(db_default=Now())
 
     app_grants = grants.READ_ONLY
 

@@ -180,6 +180,7 @@ def _load_prices(
             currency=row["currency"],
             unit_price_minor=int(row["unit_price_minor"]),
             valid_from=PRICES_VALID_FROM,
+            published_at=PRICES_VALID_FROM,
         )
         for row in rows
     ]

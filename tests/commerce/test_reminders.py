@@ -217,6 +217,47 @@ def test_a_rise_is_told_thirty_days_before_a_yearly_renewal(alice: User) -> None
     assert sorted(told()) == [("price_rise", "2027-02-08"), ("renewal_reminder", "2027-02-08")]
 
 
+def test_a_rise_that_was_published_too_late_for_a_renewal_waits_for_the_next(alice: User) -> None:
+    subscription = buy(alice)
+    make_price(
+        plan(), unit_price_minor=2_000, valid_from=MARCH + 20 * DAY, published_at=MARCH + timedelta(hours=1)
+    )
+    walk(MARCH, 30)
+    renew_due(at=MONTH_ENDS)
+    told_of_the_first = told()
+    first = unit_of(subscription)
+
+    walk(MONTH_ENDS, 30)
+    renew_due(at=MONTH_ENDS + 31 * DAY)
+
+    assert (told_of_the_first, first) == ([("monthly_reminder", "2026-04-07")], subscription.unit_price_minor)
+    assert told()[1:] == [("price_rise", "2026-04-10"), ("monthly_reminder", "2026-05-07")]
+    assert unit_of(subscription) == 2_000
+
+
+@pytest.mark.parametrize(("days_before", "rises"), [(30, True), (29, False)])
+def test_a_yearly_term_costs_a_rise_that_was_published_thirty_days_before(
+    alice: User, days_before: int, rises: bool
+) -> None:
+    subscription = buy(alice, "yearly")
+    before = subscription.unit_price_minor
+    make_price(
+        plan(code="yearly"),
+        unit_price_minor=before + 1_000,
+        valid_from=YEAR_ENDS - DAY,
+        published_at=YEAR_ENDS - days_before * DAY,
+    )
+
+    renew_due(at=YEAR_ENDS)
+
+    assert unit_of(subscription) == before + 1_000 * rises
+
+
+def unit_of(subscription: Subscription) -> int:
+    with use_login("worker"):
+        return int(Subscription.objects.get(pk=subscription.pk).unit_price_minor)
+
+
 def test_a_price_that_falls_is_no_rise(alice: User) -> None:
     buy(alice)
     make_price(plan(), unit_price_minor=1, valid_from=MARCH + DAY)

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from django.conf import settings
 
-from commerce.operations.renewals.telling import ABOUT_SQL, JOIN_SQL, QUEUE_SQL, parameters
+from commerce.operations.renewals.telling import ABOUT_SQL, IN_TIME_SQL, JOIN_SQL, QUEUE_SQL, parameters
 from commerce.periods import DAYS_LATER_SQL
 from commerce.trials import REMINDED
 from config.kit.tenancy import atomic, connection, use_login
@@ -78,6 +78,16 @@ WITH due AS MATERIALIZED (
            SELECT price.unit_price_minor FROM commerce_price price
             WHERE s.channel <> 'central' AND price.plan_id = next_plan.id AND price.market_id = s.market_id
               AND price.currency = s.currency AND price.valid_from <= s.term_end
+              AND {
+    IN_TIME_SQL.format(
+        now="s.unit_price_minor",
+        kept="s.next_plan_id IS NULL",
+        term="s.term_months",
+        starts="s.period_start",
+        ends="s.term_end",
+        zone="s.time_zone",
+    )
+}
             ORDER BY price.valid_from DESC LIMIT 1
       ) listed ON true
       LEFT JOIN commerce_agreementprice agreed

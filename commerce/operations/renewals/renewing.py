@@ -10,6 +10,7 @@ from commerce.models import Subscription
 from commerce.operations.billing_control import sweeps_may_run
 from commerce.operations.renewals.batches import NUMBERED_SQL, Batch, Place, Step, Swept, Take, sweep
 from commerce.operations.renewals.parking import AUDIT_SQL, HISTORY_SQL
+from commerce.operations.renewals.telling import IN_TIME_SQL
 from commerce.periods import INSTANT_SQL
 from config.kit.actors import Actor
 from config.kit.tenancy import connection
@@ -19,8 +20,8 @@ def renew_due(*, at: datetime, limit: int | None = None, while_paused: bool = Fa
     """Bill every period that has begun by `at`, each once, and advance the subscriptions; in batches of `limit`.
 
     Inside a term the period costs the term's price, also with recurring billing off (product §5.3). At the end
-    of a term, with recurring billing on, a new term begins at the price valid on its day: the list's, or for
-    central ones the agreement's, with the number of seats and the plan that were scheduled for it, which makes an
+    of a term, with recurring billing on, a new term begins at the price valid on its day: the list's, unless it
+    rose and was published too late to be told in time, which waits for the next one; or for central ones the agreement's, with the number of seats and the plan that were scheduled for it, which makes an
     order of its own. A Scheduled one becomes Active at its start, at the price it was bought at,
     whereupon `commerce.hooks.subscription_activated` is called. Bills are issued at `at` and not charged here.
     What cannot be billed is parked. Nothing while billing is paused, unless `while_paused`.
@@ -70,7 +71,8 @@ _TERM_ENDS = INSTANT_SQL.format(
 # half up, as `config.kit.money.tax_on` does.
 _RENEW = f"""
 WITH due AS MATERIALIZED (
-    SELECT s.id, s.tenant_id, s.key, s.due_at, s.period_end, s.term_end, s.state = 'scheduled' AS is_start,
+    SELECT s.id, s.tenant_id, s.key, s.due_at, s.period_start, s.period_end, s.term_end,
+           s.state = 'scheduled' AS is_start,
            CASE s.state WHEN 'scheduled' THEN 0 ELSE s.period_index + 1 END AS n,
            CASE s.state WHEN 'scheduled' THEN s.period_start ELSE s.period_end END AS expected,
            s.anchor_date, s.time_zone, s.offset_months, s.billing_months, s.term_months,
@@ -80,7 +82,8 @@ WITH due AS MATERIALIZED (
     {STEP.due_sql}
     FOR NO KEY UPDATE OF s SKIP LOCKED
 ), planned AS (
-    SELECT d.id, d.tenant_id, d.key, d.due_at, d.period_end, d.term_end, d.is_start, d.in_term, d.expected,
+    SELECT d.id, d.tenant_id, d.key, d.due_at, d.period_start, d.period_end, d.term_end, d.is_start, d.in_term,
+           d.expected, d.term_months AS old_term_months,
            d.anchor_date, d.time_zone, d.unit_price_minor, d.currency, d.tax_name, d.tax_rate, d.channel,
            d.owner_kind, d.owner_user_id, d.bill_to_id, d.product_id, d.market_id, d.agreement_id,
            d.vendor_entity_id, d.quantity AS old_quantity, d.plan_id AS old_plan_id,
@@ -110,6 +113,16 @@ WITH due AS MATERIALIZED (
            SELECT price.unit_price_minor, price.currency FROM commerce_price price
             WHERE d.channel <> 'central' AND price.plan_id = d.plan_id AND price.market_id = d.market_id
               AND price.valid_from <= d.due_at
+              AND {
+    IN_TIME_SQL.format(
+        now="d.unit_price_minor",
+        kept="d.plan_id = d.old_plan_id",
+        term="d.old_term_months",
+        starts="d.period_start",
+        ends="d.due_at",
+        zone="d.time_zone",
+    )
+}
             ORDER BY price.valid_from DESC LIMIT 1
       ) listed ON NOT d.in_term
       LEFT JOIN commerce_agreementprice agreed

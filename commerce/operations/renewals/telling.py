@@ -4,6 +4,7 @@ from typing import Any
 
 from django.conf import settings
 
+from commerce.periods import DAYS_LATER_SQL
 from directory.operations.mail import QUEUE_SQL
 
 # What every mail about a subscription says, for a row `s` of it joined with product, tenant, vendor entity and plan.
@@ -22,7 +23,15 @@ JOIN_SQL = """
     JOIN commerce_plan plan ON plan.id = s.plan_id
 """
 
-__all__ = ["ABOUT_SQL", "JOIN_SQL", "QUEUE_SQL", "parameters"]
+# Whether a list price may hold at a renewal (product §5.3): no rise, another plan that somebody chose, or published
+# early enough for the rise to be told, 30 days before the end of a yearly term, a whole period before a monthly one's.
+_YEARLY_BY = DAYS_LATER_SQL.format(instant="{ends}", days="-30", zone="{zone}")
+IN_TIME_SQL = (
+    "(price.unit_price_minor <= {now} OR NOT ({kept}) OR price.published_at <="
+    f" CASE WHEN {{term}} = 12 THEN {_YEARLY_BY} ELSE {{starts}} END)"
+)
+
+__all__ = ["ABOUT_SQL", "IN_TIME_SQL", "JOIN_SQL", "QUEUE_SQL", "parameters"]
 
 
 def parameters() -> dict[str, Any]:
