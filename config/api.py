@@ -59,17 +59,24 @@ def _api(title: str) -> Api:
         auth=Bearer(),
         urls_namespace=title,
     )
-    api.add_exception_handler(DomainError, lambda request, error: problem(error))
-    api.add_exception_handler(ValidationError, lambda request, error: problem(_malformed(error)))
-    api.add_exception_handler(HttpError, lambda request, error: problem(_of_status(error)))
-    api.add_exception_handler(Http404, lambda request, error: problem(NotVisible()))
-    api.add_exception_handler(Exception, _raise_again)
+    for kind in (DomainError, ValidationError, HttpError, Http404, Exception):
+        api.add_exception_handler(kind, _answer)
     return api
 
 
-def _raise_again(request: HttpRequest, error: Exception) -> HttpResponse:
-    """Ours to mend: Django's handler logs it and answers."""
-    raise error
+def _answer(request: HttpRequest, error: Exception | type[Exception]) -> HttpResponse:
+    """What is known as problem details. All else is ours to mend: Django's handler logs it and answers."""
+    match error:
+        case DomainError():
+            return problem(error)
+        case ValidationError():
+            return problem(_malformed(error))
+        case HttpError():
+            return problem(_of_status(error))
+        case Http404():
+            return problem(NotVisible())
+        case _:
+            raise error
 
 
 def _malformed(error: ValidationError) -> Malformed:

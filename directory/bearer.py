@@ -79,10 +79,12 @@ def _run(
 
 def _once(request: HttpRequest, caller: Caller, run: Callable[[], HttpResponseBase]) -> HttpResponseBase:
     """Run the call, or answer as the one before with the same key did; a failure of ours frees the key."""
-    named = {"actor": caller.actor, "caller": caller.name, "key": request.headers[IDEMPOTENCY]}
+    key = request.headers[IDEMPOTENCY]
     try:
         digest = digest_of_call("POST", request.get_full_path(), request.body)
-        before = begin_call(**named, digest=digest, real_at=real_now())
+        before = begin_call(
+            actor=caller.actor, caller=caller.name, key=key, digest=digest, real_at=real_now()
+        )
     except DomainError as error:
         return problem(error)
     except RequestDataTooBig:
@@ -97,7 +99,7 @@ def _once(request: HttpRequest, caller: Caller, run: Callable[[], HttpResponseBa
         if isinstance(response, HttpResponse) and response.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
             answered = Answered(response.status_code, response.headers["Content-Type"], response.content)
     finally:
-        end_call(**named, answered=answered)
+        end_call(actor=caller.actor, caller=caller.name, key=key, answered=answered)
     return response
 
 

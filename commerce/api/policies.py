@@ -27,6 +27,7 @@ router = Router(tags=["Purchase policy"])
 
 type Value = Literal["Enabled", "Disabled", "OnlyTrialsWithoutPaymentMethod"]
 type OfferValue = Literal["Enabled", "Disabled"]
+type OfferTypeId = Literal["SaaS", "POWERBIVISUALS", "DYNAMICSCE", "DYNAMICSBC"]
 
 
 class PolicyOut(Schema):
@@ -52,7 +53,7 @@ class OfferTypePolicyOut(Schema):
 
     policyId: str
     scope: Literal["OfferType"]
-    scopeId: Literal["SaaS", "POWERBIVISUALS", "DYNAMICSCE", "DYNAMICSBC"]
+    scopeId: OfferTypeId
     scopeValue: str = Field(description="Its title.")
     policyValue: OfferValue
 
@@ -193,7 +194,7 @@ def _offer_type(kind: OfferType, value: PolicyValue) -> OfferTypePolicyOut:
     return OfferTypePolicyOut(
         policyId=POLICY_ID,
         scope="OfferType",
-        scopeId=kind.value,
+        scopeId=cast("OfferTypeId", kind.value),
         scopeValue=str(kind.label),
         policyValue=cast("OfferValue", value.value),
     )

@@ -1,12 +1,13 @@
 """Purchases and their orders: list, one, what canceling would do, cancel (product §16)."""
 
 from datetime import datetime
-from typing import Literal
+from typing import Literal, cast
 from uuid import UUID
 
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
-from ninja import Query, Router, Schema
+from ninja import Router, Schema
+from ninja.params.functions import Query
 from pydantic import Field
 
 from commerce.models import Order, OrderLine, Subscription
@@ -38,6 +39,11 @@ CHANGE = access.token(
 )
 MOST_ORDERS = 200
 
+type Channel = Literal["central", "self-service", "trial"]
+type Owner = Literal["organization", "person"]
+type State = Literal["scheduled", "active", "expired", "disabled", "deleted"]
+type EndingName = Literal["at_once", "at_term", "before_start"]
+
 router = Router(tags=["Purchases"])
 
 
@@ -47,11 +53,11 @@ class PurchaseOut(Schema):
     id: UUID
     productId: str
     productName: str
-    channel: Literal["central", "self-service", "trial"]
-    owner: Literal["organization", "person"]
+    channel: Channel
+    owner: Owner
     purchaser: str
     purchaserEmail: str | None
-    state: Literal["scheduled", "active", "expired", "disabled", "deleted"]
+    state: State
     paymentFailedAt: datetime | None
     recurringBilling: bool
     quantity: int
@@ -92,7 +98,7 @@ class Orders(Schema):
 class CancellationOut(Schema):
     """What canceling would do now. Send `version` and the four figures back to do just that."""
 
-    ending: Literal["at_once", "at_term", "before_start"]
+    ending: EndingName
     currency: str
     refundMinor: int = Field(description="Goes back to the card, with tax.")
     creditedMinor: int = Field(description="Is no longer to be paid.")
@@ -203,11 +209,11 @@ def _out(row: Subscription) -> PurchaseOut:
         id=row.key,
         productId=row.product.key,
         productName=row.product.name,
-        channel=row.channel,
-        owner=row.owner_kind,
+        channel=cast("Channel", row.channel),
+        owner=cast("Owner", row.owner_kind),
         purchaser=row.purchaser_name,
         purchaserEmail=row.purchaser.email if row.purchaser else None,
-        state=row.state,
+        state=cast("State", row.state),
         paymentFailedAt=row.payment_failed_at,
         recurringBilling=row.recurring_billing,
         quantity=row.quantity,
@@ -239,7 +245,7 @@ def _order(line: OrderLine, order: Order) -> OrderOut:
 
 def _cancellation(subscription: Subscription, quote: CancellationQuote) -> CancellationOut:
     return CancellationOut(
-        ending=str(quote.ending),
+        ending=cast("EndingName", str(quote.ending)),
         currency=quote.currency,
         refundMinor=quote.refund_minor,
         creditedMinor=quote.credited_minor,

@@ -61,7 +61,7 @@ class Field:
     name: str
     label: str
     value: str
-    options: Sequence[tuple[str, str]]
+    options: Sequence[tuple[str, Text]]
 
     @property
     def id(self) -> str:
@@ -69,7 +69,7 @@ class Field:
 
     @property
     def shown(self) -> str:
-        return dict(self.options).get(self.value, "")
+        return str(dict(self.options).get(self.value, ""))
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ class Chosen:
 
     @property
     def shown(self) -> str:
-        return dict(self.field.options)[self.value]
+        return str(dict(self.field.options)[self.value])
 
 
 # --- The policy -----------------------------------------------------------------------------------------------------
@@ -183,7 +183,7 @@ def _fields(actor: Actor, table: Table) -> dict[str, Field]:
     return {field.name: field for field in fields}
 
 
-def _options_of(row: Row) -> list[tuple[str, str]]:
+def _options_of(row: Row) -> list[tuple[str, Text]]:
     """As inherited, or one of the three; trials only where the product has such a trial, or it is set already."""
     has_trial = row.product.trial_without_card or row.own == rule.TRIALS_ONLY
     return [
@@ -206,7 +206,7 @@ def origin_of(row: Row) -> str:
 def limit_text(limit: Limit | None, currency: str) -> str:
     if limit is None:
         return _("No limit")
-    told = _("%(sum)s a purchase") if limit.basis == Basis.PURCHASE else _("%(sum)s a person and month")
+    told = _("%(sum)s a purchase") if limit.basis == "purchase" else _("%(sum)s a person and month")
     return told % {"sum": format_money(limit.minor, currency)}
 
 

@@ -91,7 +91,7 @@ def issue_for_person(
         # The person's row is the queue in which new tokens are counted.
         if not User.objects.select_for_update(no_key=True).filter(pk=actor.user_id).exists():
             raise NotVisible
-        rows = ApiToken.objects.filter(tenant_id=actor.tenant_id, user_id=actor.user_id)
+        rows = ApiToken.objects.filter(tenant_id=actor.tenant_id, user=actor.user_id)
         _check_count(rows.filter(revoked_at__isnull=True, expires_at__gt=real_at).count())
         token = ApiToken(kind=ApiToken.Kind.PERSONAL, user_id=actor.user_id, scopes=chosen)
         return _issue(actor, token, name, days, at=at, real_at=real_at)
@@ -200,10 +200,10 @@ def _note_use(token_id: int) -> None:
             """
             UPDATE directory_apitoken SET last_used_at = clock_timestamp()
              WHERE id = (SELECT id FROM directory_apitoken
-                          WHERE id = %s AND (last_used_at IS NULL OR last_used_at < clock_timestamp() - %s)
+                          WHERE id = %s AND (last_used_at IS NULL OR last_used_at < clock_timestamp() - make_interval(secs => %s))
                             FOR NO KEY UPDATE SKIP LOCKED)
             """,
-            [token_id, SEEN_EVERY],
+            [token_id, SEEN_EVERY.total_seconds()],
         )
 
 

@@ -6,7 +6,8 @@ from uuid import UUID
 
 from django.conf import settings
 from django.http import HttpRequest, JsonResponse
-from ninja import Query, Router, Schema
+from ninja import Router, Schema
+from ninja.params.functions import Query
 from pydantic import Field
 
 from config.kit import access

@@ -1,11 +1,12 @@
 """Licenses of a purchase over the wire: who holds them, give, take back (product §7, §16)."""
 
 from datetime import datetime
-from typing import Literal
+from typing import Literal, cast
 from uuid import UUID
 
 from django.http import HttpRequest
-from ninja import Query, Router, Schema
+from ninja import Router, Schema
+from ninja.params.functions import Query
 from pydantic import Field
 
 from config.kit import access
@@ -26,6 +27,11 @@ READ = access.token("licenses.read", sees=Capability.SEE_LICENSES)
 ASSIGN = access.token("licenses.write", sees=Capability.SEE_LICENSES, may=Capability.ASSIGN)
 
 router = Router(tags=["Licenses"])
+
+type OutcomeName = Literal[
+    "assigned", "holds_license", "holds_product", "guest", "disabled", "unknown", "ambiguous", "no_seat",
+    "reduction_scheduled", "repeated", "unassigned", "not_held",
+]  # fmt: skip
 
 
 class HolderOut(Schema):
@@ -53,10 +59,7 @@ class People(In):
 
 class OutcomeOut(Schema):
     person: str
-    outcome: Literal[
-        "assigned", "holds_license", "holds_product", "guest", "disabled", "unknown", "ambiguous", "no_seat",
-        "reduction_scheduled", "repeated", "unassigned", "not_held",
-    ]  # fmt: skip
+    outcome: OutcomeName
 
 
 class Outcomes(Schema):
@@ -139,7 +142,7 @@ def _change(request: HttpRequest, purchase_id: UUID, payload: People, *, gives: 
     ):
         became |= dict.fromkeys((row.line for row in left), outcome)
     return Outcomes(
-        items=[OutcomeOut(person=row.who, outcome=became[row.line]) for row in rows],
+        items=[OutcomeOut(person=row.who, outcome=cast("OutcomeName", became[row.line])) for row in rows],
         done=result.done,
         available=result.free,
     )

@@ -322,7 +322,7 @@ def _make(
     )
     audit.record(
         actor,
-        _CODES[change.target],
+        _CODES[Target(change.target)],
         at=at,
         target_type=change.level if group else change.target,
         target_id=change.key or actor.tenant_id,

@@ -79,8 +79,8 @@ def _take_permit(actor: Actor, purchase: Purchase, at: datetime) -> None:
     permit = permit_for(actor=actor, purchase=purchase, at=at)
     if permit is not None and permit.used_for == purchase.cause:
         return
-    free = Permit.objects.filter(pk=permit.pk if permit else None, used_at__isnull=True)
-    if not free.update(used_at=at, used_for=purchase.cause):
+    free = Permit.objects.filter(used_at__isnull=True)
+    if permit is None or not free.filter(pk=permit.pk).update(used_at=at, used_for=purchase.cause):
         raise _Outrun
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from django.db.models import F, Value
 
@@ -17,7 +17,7 @@ from policies.models import (
     TenantPolicy,
 )
 from policies.rule import Effective, GroupValue, Rules, Subject, effective
-from policies.spending import Limit, Limits
+from policies.spending import Basis, Limit, Limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +84,13 @@ def limits_in(row: TenantPolicy) -> Limits:
     """The limits that a tenant's row holds."""
     return Limits(
         currency=row.limits_currency,
-        cap=None if row.cap_minor is None else Limit(row.cap_minor, row.cap_basis),
-        threshold=None if row.threshold_minor is None else Limit(row.threshold_minor, row.threshold_basis),
+        cap=_limit(row.cap_minor, row.cap_basis),
+        threshold=_limit(row.threshold_minor, row.threshold_basis),
     )
+
+
+def _limit(minor: int | None, basis: str) -> Limit | None:
+    return None if minor is None else Limit(minor, cast("Basis", basis))
 
 
 def effective_policy(*, actor: Actor, subject: Subject, user_id: int | None = None) -> Effective:

@@ -358,7 +358,7 @@ def _keep(actor: Actor, setup: CardSetup, intent: Setup, at: datetime) -> None:
     _finish(actor, setup, State.DONE, "", at)
     if setup.checkout_id is not None:
         start_with_card(actor=actor, checkout_id=setup.checkout_id, card=card, at=at)
-    if not is_of_use:
+    if setup.user is not None and not is_of_use:
         # What it was entered for was declined, withdrawn or has lapsed meanwhile.
         cards.remove_all_cards(actor=actor, user=setup.user, at=at)
 
