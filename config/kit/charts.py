@@ -1,14 +1,17 @@
 """Charts as inline SVG, drawn by the server in two widths, without script or styles (design §7)."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-# Viewbox width -> left edge of the plot and width of a bar, at most. Text shrinks with the picture, so there are two.
+# Viewbox width -> left edge of the plot, at least, and width of a bar, at most. Text shrinks with the picture, so there are two.
 WIDTHS = {"wide": (640, 52, 46), "narrow": (330, 40, 28)}
 HEIGHT, TOP, BOTTOM = 212, 18, 184
 MOST_LINES = 5
 # Between the parts of one bar.
 GAP = 1.5
+# Between the axis and its labels, and the width of one of their signs, all in 12 px.
+LABEL_GAP, SIGN = 10, 7.4
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,7 @@ class Picture:
 
     @property
     def text_x(self) -> int:
-        return self.left - 10
+        return self.left - LABEL_GAP
 
 
 def stacked(
@@ -107,7 +110,9 @@ def _picture(
     axis: Callable[[int], str],
     value: Callable[[int], str],
 ) -> Picture:
-    width, left, widest = WIDTHS[name]
+    width, least, widest = WIDTHS[name]
+    amounts = range(0, top + 1, step)
+    left = max(least, LABEL_GAP + math.ceil(SIGN * max(len(axis(at)) for at in amounts)))
     slot = (width - left) / len(labels)
     bar = min(widest, int(slot))
 
@@ -126,5 +131,5 @@ def _picture(
                 y -= height
         marks.append(Mark(round(x + bar / 2, 1), HEIGHT - 8, label))
     last = Mark(marks[-1].x, round(BOTTOM - height_of(sums[-1]) - 7, 1), value(sums[-1])) if marks else None
-    lines = [Line(round(BOTTOM - height_of(at), 1), axis(at)) for at in range(0, top + 1, step)]
+    lines = [Line(round(BOTTOM - height_of(at), 1), axis(at)) for at in amounts]
     return Picture(name, width, left, lines, parts, marks, last)

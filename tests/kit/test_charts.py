@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from config.kit.charts import BOTTOM, MOST_LINES, TOP, Series, scale, stacked
+from config.kit.charts import BOTTOM, MOST_LINES, SIGN, TOP, Series, scale, stacked
 
 
 @pytest.mark.parametrize(
@@ -41,6 +41,7 @@ def test_every_part_stays_inside_the_plot(values):
             assert TOP - 1 <= part.y <= BOTTOM
             assert part.y + part.height <= BOTTOM + 0.2
             assert picture.left <= part.x <= picture.width - part.width
+        assert all(picture.text_x >= SIGN * len(line.label) for line in picture.lines)
 
 
 def test_parts_lie_on_each_other_with_a_gap():
