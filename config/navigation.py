@@ -58,6 +58,10 @@ def _pays(actor: Actor) -> bool:
     return actor.may(Capability.PAY_BILLS)
 
 
+def _buys_centrally(actor: Actor) -> bool:
+    return actor.may(Capability.BUY_CENTRALLY)
+
+
 def _sees_others_licenses(actor: Actor) -> bool:
     return actor.is_purchaser or bool(actor.scopes(Capability.SEE_LICENSES) & {"org", "all"})
 
@@ -77,6 +81,10 @@ def _has_customers(actor: Actor) -> bool:
 ITEMS = (
     Item(
         _("Billing"), _("Billing"), _("Your products"), "inventory_2", "portal:your-products", _sees_purchases
+    ),
+    Item(
+        *(_("Billing"), _("Billing"), _("Buy centrally"), "add_shopping_cart", "portal:buy-centrally"),
+        _buys_centrally,
     ),
     Item(_("Billing"), _("Billing"), _("Bills & payments"), "receipt_long", "portal:bills", _sees_bills),
     Item(_("Billing"), _("Billing"), _("Payment methods"), "credit_card", "portal:payment-methods", _pays),

@@ -3,6 +3,7 @@
 The context of a mail holds plain values; names that end in `_at` are instants, shown in `time_zone`.
 """
 
+import uuid
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -11,6 +12,7 @@ from django.conf import settings
 
 from commerce.models import Bill, Card, Dispute, Order, RefundAttempt, Subscription
 from commerce.operations.orders import Placed
+from commerce.queries.central import CentralQuote
 from config.kit.actors import Actor
 from config.kit.tenancy import tenant_atomic
 from directory.models import OutgoingMail, Tenant, User
@@ -57,6 +59,45 @@ def queue_purchase_notice(*, placed: Placed, at: datetime) -> None:
         | {
             "purchaser": subscription.purchaser_name,
             "purchaser_email": _buyer_of(subscription).email,
+            "link": purchase_link(subscription),
+        },
+        at=at,
+    )
+
+
+def queue_central_purchase(
+    *,
+    subscription: Subscription,
+    bill: Bill | None,
+    quote: CentralQuote,
+    order_key: uuid.UUID,
+    by: Actor,
+    at: datetime,
+) -> None:
+    """What was bought for the organization, to its other global and billing admins; its bill comes by a mail of its own.
+
+    `bill` None: it starts later, and nothing is billed before.
+    """
+    queue_mail(
+        "central_purchase",
+        event_key=str(order_key),
+        to=[admin for admin in _billing_admins(subscription.tenant_id) if admin.pk != by.user_id],
+        tenant_id=subscription.tenant_id,
+        context=_about(subscription)
+        | {
+            "by": by.label,
+            "partner": by.partner_name,
+            "bill_number": bill.number if bill is not None else "",
+            "subtotal_minor": quote.subtotal_minor,
+            "tax_name": quote.tax_name,
+            "tax_rate": quote.tax_rate,
+            "tax_minor": quote.tax_minor,
+            "total_minor": quote.total_minor,
+            "reference": subscription.bill_to.own_reference,
+            "starts_at": quote.starts_at.isoformat() if quote.is_later else "",
+            "period_start_at": quote.starts_at.isoformat(),
+            "period_last_at": (quote.ends_at - _INSTANT).isoformat(),
+            "days": quote.payment_days,
             "link": purchase_link(subscription),
         },
         at=at,

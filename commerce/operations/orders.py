@@ -1,5 +1,6 @@
 """Orders: one act of buying. By card after the charge, or centrally on account (product §3, §8)."""
 
+import uuid
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
@@ -7,7 +8,6 @@ from django.utils.translation import gettext_lazy as _
 
 from commerce.hooks import Activation, subscription_activated
 from commerce.models import (
-    AgreementPrice,
     Bill,
     BillTo,
     Card,
@@ -22,6 +22,8 @@ from commerce.models import (
 from commerce.operations.bills import Line, issue_bill
 from commerce.operations.subscriptions import Terms, activate, remember
 from commerce.periods import local_date
+from commerce.queries.catalogue import NotSoldHere
+from commerce.queries.central import agreed_price, latest_bill_to
 from config.kit.actors import Actor
 from config.kit.errors import Conflict, DomainError, Malformed, NotAllowed
 from config.kit.tenancy import atomic, tenant_atomic
@@ -105,16 +107,17 @@ def purchase_centrally(
     at: datetime,
     bill_to: BillTo | None = None,
     starts_on: date | None = None,
+    order_key: uuid.UUID | None = None,
 ) -> Subscription:
-    """Buy seats for the organization at the agreement's price, on account.
+    """Buy seats for the organization at the agreement's price, on account. Tells nobody: `central.buy_centrally` does.
 
     `starts_on`, a later day in the organization's zone, leaves it Scheduled at this price: the sweep starts and
     bills it then (product §5.1). Today is now. `bill_to` defaults to the one of the organization's latest bill,
-    else the organization's name and country.
+    else the organization's name and country. `order_key` is the order's, which can be placed once.
 
     :raises NotVisible: the actor may not buy centrally.
     :raises NotAllowed: the organization is suspended.
-    :raises NotInAgreement: no agreed price for the plan.
+    :raises NotInAgreement: no agreed price for the plan. :raises NotSoldHere: the country is no market.
     :raises Malformed: the number of seats, a plan of another product, or a start that is past or too far ahead.
     Source: product §6, §8.
     """
@@ -127,17 +130,14 @@ def purchase_centrally(
         tenant = Tenant.objects.get(pk=actor.tenant_id)
         if tenant.standing != Tenant.Standing.GOOD:
             raise NotAllowed(_("Your organization is suspended; nothing can be bought."))
-        agreed = (
-            AgreementPrice.objects.select_related("agreement")
-            .filter(tenant=tenant, plan=plan)
-            .order_by("unit_price_minor", "id")
-            .first()
-        )
+        agreed = agreed_price(tenant_id=tenant.pk, plan=plan)
         if agreed is None:
             raise NotInAgreement
-        market = Market.objects.select_related("vendor_entity").get(pk=tenant.country)
-        later = _later_start(starts_on, today=local_date(at, tenant.time_zone))
-        order = write_order(actor, Order.Type.CENTRAL_PURCHASE, checkout=None, at=at)
+        market = Market.objects.select_related("vendor_entity").filter(pk=tenant.country).first()
+        if market is None:
+            raise NotSoldHere
+        later = later_start(starts_on, today=local_date(at, tenant.time_zone))
+        order = write_order(actor, Order.Type.CENTRAL_PURCHASE, checkout=None, key=order_key, at=at)
         subscription = activate(
             actor=actor,
             tenant=tenant,
@@ -153,7 +153,7 @@ def purchase_centrally(
             channel=Subscription.Channel.CENTRAL,
             owner=None,
             purchaser=None if actor.is_partner else User.objects.filter(pk=actor.user_id).first(),
-            bill_to=bill_to or _organizations_bill_to(tenant),
+            bill_to=bill_to or organizations_bill_to(tenant),
             agreement=agreed.agreement,
             starts_on=later,
             at=at,
@@ -174,7 +174,7 @@ def purchase_centrally(
     return placed.subscription
 
 
-def _later_start(starts_on: date | None, *, today: date) -> date | None:
+def later_start(starts_on: date | None, *, today: date) -> date | None:
     """The day of a later start; None: at once.
 
     :raises Malformed: past, or more than a year ahead.
@@ -186,10 +186,13 @@ def _later_start(starts_on: date | None, *, today: date) -> date | None:
     return starts_on
 
 
-def write_order(actor: Actor, kind: str, *, checkout: Checkout | None, at: datetime) -> Order:
+def write_order(
+    actor: Actor, kind: str, *, checkout: Checkout | None, at: datetime, key: uuid.UUID | None = None
+) -> Order:
     """An order of that type, in the caller's transaction, which writes its lines too (I-06)."""
     return Order.objects.create(
         tenant_id=actor.tenant_id,
+        key=key or uuid.uuid4(),
         type=kind,
         checkout=checkout,
         placed_at=at,
@@ -284,14 +287,7 @@ def _tell_higher_apps(actor: Actor, subscription: Subscription, *, first_license
         remember(subscription, "first_license_refused", actor=actor, at=at, reason=refused.code)
 
 
-def _organizations_bill_to(tenant: Tenant) -> BillTo:
-    latest = (
-        Bill.objects.select_related("bill_to")
-        .filter(tenant=tenant, payer__isnull=True)
-        .order_by("-id")
-        .first()
-    )
-    if latest is not None:
-        bill_to: BillTo = latest.bill_to
-        return bill_to
-    return BillTo.objects.create(tenant=tenant, name=tenant.name, country=tenant.country)
+def organizations_bill_to(tenant: Tenant) -> BillTo:
+    """To whom the organization's bills are made out: as its latest one, else its name and country. In a transaction."""
+    latest = latest_bill_to(tenant.pk)
+    return latest or BillTo.objects.create(tenant=tenant, name=tenant.name, country=tenant.country)

@@ -22,6 +22,7 @@ MAIL = Path(settings.BASE_DIR) / "templates" / "mail"
 # Every kind, by the words of product §15 that it answers.
 KINDS = {
     "purchase_notice": "purchase",
+    "central_purchase": "purchase",
     "receipt": "receipt",
     "renewal_receipt": "receipt",
     "renewal_reminder": "renewal or expiry reminder",
