@@ -17,6 +17,7 @@ from commerce.views import (
     recurring,
     seats,
     subscriptions,
+    takeovers,
     trials,
 )
 
@@ -41,6 +42,7 @@ urlpatterns = [
     path("billing/your-products/<uuid:key>/cancel/", canceling.cancel, name="cancel"),
     path("billing/your-products/<uuid:key>/reactivate/", reactivating.reactivate, name="reactivate"),
     path("billing/your-products/<uuid:key>/hand-over/", handovers.hand_over, name="hand-over"),
+    path("billing/your-products/<uuid:key>/take-over/", takeovers.take_over_page, name="take-over"),
     path("billing/your-products/<uuid:key>/trial/extend/", trials.extend, name="trial-extend"),
     path("billing/your-products/<uuid:key>/trial/keep/", trials.keep, name="trial-keep"),
     path("billing/buy/", central.buy, name="buy-centrally"),

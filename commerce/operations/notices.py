@@ -12,6 +12,7 @@ from django.conf import settings
 
 from commerce.models import Bill, Card, Dispute, Order, RefundAttempt, Subscription
 from commerce.operations.orders import Placed
+from commerce.queries import details
 from commerce.queries.central import CentralQuote
 from config.kit.actors import Actor
 from config.kit.tenancy import tenant_atomic
@@ -102,6 +103,49 @@ def queue_central_purchase(
         },
         at=at,
     )
+
+
+def queue_taken_over(
+    *,
+    subscription: Subscription,
+    owner: User,
+    moved: Sequence[Bill],
+    order_key: uuid.UUID,
+    by: Actor,
+    at: datetime,
+) -> None:
+    """It is the organization's now: to who owned it, and to the global and billing admins but for who did it.
+
+    `moved`: the bills that were issued anew to the organization.
+    """
+    agreement = subscription.agreement
+    next_charge_at = details.next_charge_at(subscription)
+    context = _about(subscription) | {
+        "by": by.label,
+        "partner": by.partner_name,
+        "owner": owner.name,
+        "owner_has_left": owner.has_left,
+        "assigned": subscription.assigned,
+        "price_minor": subscription.period_price_minor,
+        "moved_minor": sum(bill.total_minor for bill in moved),
+        "bill_numbers": ", ".join(bill.number for bill in moved),
+        "days": agreement.payment_days if agreement is not None else 0,
+        "on_account": agreement is not None,
+        "next_charge_at": next_charge_at.isoformat() if next_charge_at else "",
+        "link": purchase_link(subscription),
+    }
+    admins = [
+        admin for admin in _billing_admins(subscription.tenant_id) if admin.pk not in (by.user_id, owner.pk)
+    ]
+    for readers, is_for_owner in (([owner], True), (admins, False)):
+        queue_mail(
+            "taken_over",
+            event_key=str(order_key),
+            to=readers,
+            tenant_id=subscription.tenant_id,
+            context=context | {"is_for_owner": is_for_owner},
+            at=at,
+        )
 
 
 def queue_trial_started(

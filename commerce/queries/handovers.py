@@ -1,12 +1,16 @@
 """Purchases offered to a colleague, and those that were handed over (product §2, §4)."""
 
 import uuid
+from dataclasses import dataclass
 from datetime import datetime
 
-from commerce.models import Bill, HandOver, Subscription, SubscriptionEvent
+from django.db.models import QuerySet
+
+from commerce.models import Bill, HandOver, Order, OrderLine, Subscription, SubscriptionEvent
 from commerce.queries.details import MOST_EVENTS
 from config.kit.actors import Actor
 from config.kit.errors import NotVisible
+from directory.models import User
 
 MOST_OFFERS = 4
 MOST_FORMER = 20
@@ -54,26 +58,68 @@ def has_open_bill(subscription: Subscription) -> bool:
     )
 
 
-def handed_over_by(actor: Actor) -> list[HandOver]:
-    """What the person handed over and does not own again, the latest first, at most twenty. One query."""
-    rows = _handed_over(actor).select_related("subscription__product", "to_user")
-    return list(rows.order_by("-decided_at", "-id")[:MOST_FORMER])
+@dataclass(frozen=True, slots=True)
+class Former:
+    """How a person stopped owning a purchase: `to` a colleague, or taken over for the organization (None)."""
+
+    subscription: Subscription
+    to: User | None
+    at: datetime
 
 
-def former_purchase(actor: Actor, key: uuid.UUID) -> HandOver:
-    """The hand-over by which the person stopped owning a purchase, with product and new owner. One query.
+def handed_over_by(actor: Actor) -> list[Former]:
+    """What the person handed over or was taken over, and does not own again, the latest first, at most twenty.
+
+    Two queries.
+    """
+    offers = _handed_over(actor).select_related("subscription__product", "to_user")
+    lines = _taken_over_from(actor).select_related("subscription__product", "order")
+    found = [
+        *(_by_offer(offer) for offer in offers.order_by("-decided_at", "-id")[:MOST_FORMER]),
+        *(_by_order(line) for line in lines.order_by("-id")[:MOST_FORMER]),
+    ]
+    latest: dict[int, Former] = {}
+    for former in sorted(found, key=lambda former: former.at, reverse=True):
+        latest.setdefault(former.subscription.pk, former)
+    return list(latest.values())[:MOST_FORMER]
+
+
+def former_purchase(actor: Actor, key: uuid.UUID) -> Former:
+    """How the person stopped owning a purchase, the last time, with product and new owner. Two queries.
 
     :raises NotVisible: it never was theirs, or is so again.
     """
-    rows = _handed_over(actor).filter(subscription__key=key)
-    offer: HandOver | None = (
-        rows.select_related("subscription__product", "subscription__plan", "to_user")
-        .order_by("-decided_at", "-id")
-        .first()
-    )
-    if offer is None:
+    subscription = ("subscription__product", "subscription__plan")
+    offers = _handed_over(actor).filter(subscription__key=key).select_related(*subscription, "to_user")
+    lines = _taken_over_from(actor).filter(subscription__key=key).select_related(*subscription, "order")
+    found = [
+        *(_by_offer(offer) for offer in offers.order_by("-decided_at", "-id")[:1]),
+        *(_by_order(line) for line in lines.order_by("-id")[:1]),
+    ]
+    if not found:
         raise NotVisible
-    return offer
+    return max(found, key=lambda former: former.at)
+
+
+def _by_offer(offer: HandOver) -> Former:
+    assert offer.decided_at is not None
+    return Former(offer.subscription, offer.to_user, offer.decided_at)
+
+
+def _by_order(line: OrderLine) -> Former:
+    return Former(line.subscription, None, line.order.placed_at)
+
+
+def _taken_over_from(actor: Actor) -> QuerySet[OrderLine]:
+    """The lines by which purchases of the person became the organization's, which they still are."""
+    rows: QuerySet[OrderLine] = OrderLine.objects.filter(
+        tenant_id=actor.tenant_id,
+        order__type=Order.Type.TAKE_OVER,
+        subscription__owner_kind=Subscription.Owner.ORGANIZATION,
+        subscription__purchaser_id=actor.user_id,
+        subscription__purchaser__isnull=False,
+    )
+    return rows
 
 
 def events_until(subscription: Subscription, until: datetime) -> list[SubscriptionEvent]:

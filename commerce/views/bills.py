@@ -250,8 +250,10 @@ def _next_figure(actor: Actor) -> dict[str, str]:
     if found is None:
         return {"label": label, "value": "\N{EN DASH}", "note": _("Nothing is charged by itself")}
     amount = {"amount": money(details.charge_with_tax(found), found.currency)}
-    if found.is_organizations:
+    if found.is_on_account:
         note = _("%(amount)s on account") % amount
+    elif found.is_organizations:
+        note = _("%(amount)s to the organization's card") % amount
     elif found.card is not None:
         card = documents.card_text((found.card.brand, found.card.last4))
         note = _("%(amount)s to %(card)s") % (amount | {"card": card})

@@ -280,13 +280,12 @@ def _initial(
 
 
 def former_page(request: HttpRequest, actor: Actor, key: uuid.UUID) -> HttpResponse:
-    """A purchase that was handed over: the own bills and the history up to that day, nothing else (product §2).
+    """A purchase that was handed over or taken over: the own bills and the history up to that day, nothing else (product §2).
 
     :raises NotVisible: it never was theirs.
     """
     handed = handovers.former_purchase(actor, key)
     subscription = handed.subscription
-    assert handed.decided_at is not None
     history = details.order_history(actor, subscription, only_own=True)
     context = {
         "title": subscription.product.name,
@@ -297,8 +296,6 @@ def former_page(request: HttpRequest, actor: Actor, key: uuid.UUID) -> HttpRespo
         "handed": handed,
         "zone": subscription.time_zone,
         "history": [(entry, history_title(entry)) for entry in history],
-        "events": [
-            (event, event_title(event)) for event in handovers.events_until(subscription, handed.decided_at)
-        ],
+        "events": [(event, event_title(event)) for event in handovers.events_until(subscription, handed.at)],
     }
     return render_page(request, "commerce/former_purchase.html", context)

@@ -42,6 +42,7 @@ EVENTS: dict[str, Text] = {
     "hand_over_withdrawn": gettext_lazy("Offer withdrawn"),
     "hand_over_lapsed": gettext_lazy("Offer not answered in time"),
     "handed_over": gettext_lazy("Handed over"),
+    "taken_over": gettext_lazy("Taken over for the organization"),
     "card_changed": gettext_lazy("Another card pays"),
     "payment_failed": gettext_lazy("Payment failed"),
     "payment_recovered": gettext_lazy("Payment received"),
@@ -142,8 +143,10 @@ def history_title(entry: HistoryEntry) -> str:
 
 def paid_by(actor: Actor, subscription: Subscription) -> tuple[str, str]:
     """How the purchase is paid: a fact and a note. Nobody sees another's card."""
-    if subscription.is_organizations:
+    if subscription.is_on_account:
         return _("On account"), _("Billed under the agreement")
+    if subscription.is_organizations:
+        return _("Organization's card"), _("Under Payment methods, for who pays its bills")
     if not subscription.is_owned_by(actor):
         return _("Purchaser's card"), _("Card details are never shown to admins")
     card = subscription.card
@@ -158,8 +161,10 @@ def paid_by(actor: Actor, subscription: Subscription) -> tuple[str, str]:
 
 def to_whom(actor: Actor, subscription: Subscription) -> str:
     """Where the next charge goes, for the end of a sentence."""
-    if subscription.is_organizations:
+    if subscription.is_on_account:
         return _("on account")
+    if subscription.is_organizations:
+        return _("to the organization's card")
     if not subscription.is_owned_by(actor):
         return _("to the purchaser's card")
     card = subscription.card

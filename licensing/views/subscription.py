@@ -17,6 +17,7 @@ from commerce.operations.changes import is_reactivable
 from commerce.operations.changes.rules import is_changeable
 from commerce.operations.handovers import can_change_hands
 from commerce.operations.recurring import SWITCHABLE
+from commerce.operations.takeovers import can_be_taken_over
 from commerce.queries import details
 from commerce.queries.dunning import failed_payments
 from commerce.queries.handovers import open_offer
@@ -94,6 +95,7 @@ def subscription(request: HttpRequest, key: uuid.UUID) -> HttpResponse:
         "may_cancel": may_manage and purchase.state in CANCELABLE and not is_trial,
         "may_reactivate": may_manage and is_reactivable(purchase),
         "trial": panel_of(actor, purchase, now(), may_manage=may_manage),
+        "may_take_over": actor.reaches(Capability.TAKE_OVER, **whose) and can_be_taken_over(purchase),
         "may_hand_over": whose["is_own"] and can_change_hands(purchase),
         "offer": open_offer(purchase, now()) if whose["is_own"] else None,
         **holders,

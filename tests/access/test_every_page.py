@@ -333,6 +333,7 @@ EXAMPLES = {
     "portal:pay-change": change,
     "portal:reactivate": purchase,
     "portal:hand-over": purchase,
+    "portal:take-over": purchase,
     "portal:trial-extend": purchase,
     "portal:trial-keep": purchase,
     "portal:bill": bill,
@@ -377,6 +378,7 @@ OVER_THE_OBJECT = {
     # The one of the examples is paid by card.
     "portal:reactivate": (Capability.SEE_PURCHASES, Capability.PAY_BILLS),
     "portal:hand-over": (Capability.SEE_PURCHASES, Capability.MANAGE_PURCHASES),
+    "portal:take-over": (Capability.SEE_PURCHASES, Capability.TAKE_OVER),
     "portal:cancel": (Capability.SEE_PURCHASES, Capability.MANAGE_PURCHASES),
     "portal:trial-extend": (Capability.SEE_PURCHASES, Capability.MANAGE_PURCHASES),
     "portal:trial-keep": (Capability.SEE_PURCHASES, Capability.MANAGE_PURCHASES),

@@ -219,10 +219,10 @@ def test_both_see_what_is_theirs_afterwards(pat: User, erik: User, bought: Subsc
         assert [bill.type for bill in Bill.objects.visible_to(owner)] == ["renewal"]
         handed = handovers.former_purchase(former, bought.key)
         assert [entry.type for entry in details.order_history(former, bought, only_own=True)] == ["purchase"]
-        until = handovers.events_until(bought, handed.decided_at)
+        until = handovers.events_until(bought, handed.at)
         assert next(event.code for event in until) == "handed_over"
         assert "renewed" not in [event.code for event in until]
-        assert [each.pk for each in handovers.handed_over_by(former)] == [handed.pk]
+        assert handovers.handed_over_by(former) == [handed]
         assert handovers.handed_over_by(owner) == []
         with pytest.raises(NotVisible):
             handovers.former_purchase(owner, bought.key)
