@@ -27,6 +27,7 @@ BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "pull_events": {"task": "commerce.pull_events", "schedule": 3600.0},
     "jobs": {"task": "directory.run_jobs", "schedule": 30.0},
     "old jobs": {"task": "directory.forget_jobs", "schedule": 3600.0},
+    "requests": {"task": "licensing.end_requests", "schedule": 3600.0},
     "mails": {"task": "directory.send_due_mails", "schedule": 15.0},
 }
 

@@ -513,6 +513,30 @@ INVARIANTS: tuple[Invariant, ...] = (
         """,
     ),
     Invariant(
+        "I-30",
+        "a request is open exactly while somebody of it waits for an answer",
+        """
+        SELECT r.id, r.tenant_id, r.state, count(p.id) FILTER (WHERE p.state = 'waiting') AS waiting
+          FROM licensing_licenserequest r LEFT JOIN licensing_requestedperson p ON p.request_id = r.id
+         GROUP BY r.id
+        HAVING (r.closed_at IS NULL) <> (count(p.id) FILTER (WHERE p.state = 'waiting') > 0)
+            OR count(p.id) = 0
+        """,
+    ),
+    Invariant(
+        "I-30",
+        "what a request gave is one license of that person and product, given when it was decided",
+        """
+        SELECT p.id, p.tenant_id, p.request_id, p.user_id, a.user_id AS holder, a.product_id, a.assigned_at
+          FROM licensing_requestedperson p
+          JOIN licensing_licenserequest r ON r.id = p.request_id
+          LEFT JOIN licensing_assignment a ON a.id = p.assignment_id
+         WHERE p.product_id <> r.product_id OR p.kind <> r.kind
+            OR (p.state = 'given' AND (a.user_id <> p.user_id OR a.product_id <> p.product_id
+                                       OR a.assigned_at IS DISTINCT FROM p.decided_at))
+        """,
+    ),
+    Invariant(
         "I-23",
         "an account key names one account",
         """

@@ -44,6 +44,8 @@ class Item(NamedTuple):
     icon: str
     url_name: str
     is_for: Callable[[Actor], bool]
+    # Where the page asks for the number beside the title; empty: there is none.
+    badge: str = ""
 
 
 def _sees_purchases(actor: Actor) -> bool:
@@ -70,6 +72,10 @@ def _sees_service_tokens(actor: Actor) -> bool:
     return actor.may(Capability.SEE_SERVICE_TOKENS)
 
 
+def _sees_requests(actor: Actor) -> bool:
+    return actor.may(Capability.SEE_QUEUE)
+
+
 def _reads_policy(actor: Actor) -> bool:
     return actor.may(Capability.READ_POLICY)
 
@@ -89,6 +95,15 @@ ITEMS = (
     Item(_("Billing"), _("Billing"), _("Bills & payments"), "receipt_long", "portal:bills", _sees_bills),
     Item(_("Billing"), _("Billing"), _("Payment methods"), "credit_card", "portal:payment-methods", _pays),
     Item(_("Licenses"), _("Work"), _("Licenses"), "key", "portal:licenses", _sees_others_licenses),
+    Item(
+        _("Licenses"),
+        _("Work"),
+        _("Requests"),
+        "inbox",
+        "portal:requests",
+        _sees_requests,
+        "portal:requests-waiting",
+    ),
     Item(_("Control"), _("Work"), _("Purchase policy"), "shield", "portal:policy", _reads_policy),
     Item(_("Settings"), _("Settings"), _("Service tokens"), "vpn_key", "portal:tokens", _sees_service_tokens),
     Item(_("Partner"), _("Partner"), _("Customers"), "link", "portal:customers", _has_customers),
@@ -125,6 +140,7 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
                     "title": item.title,
                     "icon": item.icon,
                     "link": address,
+                    "badge_address": _url(item.badge) if item.badge else "",
                     "active": request.path.startswith(address),
                 }
             )
@@ -132,7 +148,11 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
 
 
 def _address(item: Item) -> str:
+    return _url(item.url_name)
+
+
+def _url(name: str) -> str:
     try:
-        return reverse(item.url_name)
+        return reverse(name)
     except NoReverseMatch:
         return ""

@@ -2,13 +2,18 @@
 
 from django.urls import URLPattern, path
 
-from licensing.views import assigning, exporting, licenses, overviews, subscription
+from licensing.views import assigning, exporting, licenses, overviews, queue, subscription
 
 urlpatterns: list[URLPattern] = [
     path("billing/your-products/export/", exporting.export, name="your-products-export"),
     path("billing/your-products/<uuid:key>/", subscription.subscription, name="subscription"),
     path("billing/your-products/<uuid:key>/assign/", assigning.assign, name="assign"),
     path("billing/your-products/<uuid:key>/unassign/", assigning.unassign, name="unassign"),
+    path("requests/", queue.requests, name="requests"),
+    path("requests/waiting/", queue.waiting, name="requests-waiting"),
+    path("requests/decide/", queue.decide_several, name="requests-decide"),
+    path("requests/settings/", queue.settings_page, name="requests-settings"),
+    path("requests/<uuid:key>/", queue.request_page, name="request"),
     path("licenses/", licenses.licenses, name="licenses"),
     path("licenses/by-product/", overviews.licenses_by_product, name="licenses-by-product"),
     path("licenses/by-purchaser/", overviews.licenses_by_purchaser, name="licenses-by-purchaser"),

@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, path
 
-from licensing.views import apps
+from licensing.views import apps, requests
 
 app_name = "licensing"
 urlpatterns: list[URLPattern] = [
@@ -10,5 +10,9 @@ urlpatterns: list[URLPattern] = [
     path("my/", apps.my, name="my"),
     path("my/licenses/", apps.my_licenses, name="my-licenses"),
     path("my/licenses/<uuid:key>/give-back/", apps.give_back, name="give-back"),
+    path("my/requests/", requests.own_requests, name="requests"),
+    path("my/requests/ask/<slug:slug>/", requests.ask, name="request"),
+    path("my/requests/<uuid:key>/withdraw/", requests.withdraw, name="request-withdraw"),
+    path("requests/decide/<str:token>/", requests.decide_by_link, name="request-decide"),
     path("apps/<slug:slug>/", apps.app, name="app"),
 ]

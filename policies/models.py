@@ -48,12 +48,18 @@ class TenantPolicy(TenantModel):
     """A tenant's default, limits and own words for people who may not buy; no row means the built-in defaults.
 
     `new_products_since`: products that came into the catalogue later are new to the tenant. Set when a rule for
-    them is made, and kept while it only changes. Limits are minor units of `limits_currency`, without tax.
+    them is made, and kept while it only changes. `requests_are_on`: people ask for licenses here (product §7.5), else they
+    read `requests_text` with its link. Limits are minor units of `limits_currency`, without tax.
     """
 
     default_value = models.CharField(max_length=32, choices=PolicyValue.choices, default=PolicyValue.ENABLED)
     it_contact_text = models.TextField(blank=True, max_length=1000)
     it_contact_url = models.URLField(blank=True, max_length=500)
+    requests_are_on = models.BooleanField(
+        default=True, db_default=True, help_text=_("People may ask for licenses here.")
+    )
+    requests_text = models.TextField(blank=True, default="", db_default="", max_length=1000)
+    requests_url = models.URLField(blank=True, default="", db_default="", max_length=500)
     new_products_value = models.CharField(
         max_length=32, choices=NewProducts.choices, blank=True, default="", db_default=""
     )

@@ -47,6 +47,7 @@ from directory.actors import tenant_row
 from directory.views.sign_in import email_step
 from policies.eligibility import Eligibility
 from policies.queries.policies import contact_text
+from policies.queries.requests import request_door
 
 SEE_OTHER = HTTPStatus.SEE_OTHER
 
@@ -113,6 +114,7 @@ def _not_eligible(
         "reasons": eligibility.reasons,
         "leads_home": any(reason.leads_home for reason in eligibility.reasons),
         "contact": contact_text(actor=actor),
+        "door": request_door(actor=actor),
         "free_licenses": queries.free_licenses(actor=actor, product=product),
     }
     return render(request, "commerce/not_eligible.html", context, status=HTTPStatus.FORBIDDEN)
@@ -365,6 +367,8 @@ def _form_page(
             unit_price_minor=price.unit_price_minor if price else None,
         )
         form = form or _fresh_form(actor, found, tenant.country, at)
+        free = queries.free_licenses(actor=actor, product=product)
+        refused = over_limit_reason(actor=actor, checkout=found, at=at)
         context = {
             "checkout": found,
             "product": product,
@@ -373,8 +377,9 @@ def _form_page(
             "form": form,
             "problem": problem,
             "zone": tenant.time_zone,
-            "free_licenses": queries.free_licenses(actor=actor, product=product),
-            "over_limit": over_limit_reason(actor=actor, checkout=found, at=at),
+            "free_licenses": free,
+            "over_limit": refused,
+            "door": request_door(actor=actor) if free or refused else None,
             "terms_version": settings.TERMS_VERSION,
         }
         return render(request, template, context | processor(), status=status)

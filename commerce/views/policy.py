@@ -37,6 +37,7 @@ from policies.models import Basis, GroupPolicy, NewProducts, OfferType, PolicyCh
 from policies.operations import policies as operations
 from policies.operations.policies import Change
 from policies.queries.policies import contact_text, offer_type_values, policy_of
+from policies.queries.requests import request_door
 from policies.rule import Effective, Rules
 from policies.spending import Limit
 
@@ -378,6 +379,7 @@ def _check(request: HttpRequest, actor: Actor, table: Table, at: datetime) -> di
         "user": user,
         "product": row.product,
         "decision": eligibility_for(actor=buyer, product=row.product, at=at),
+        "requests": user.is_active and request_door(actor=buyer).is_open,
         "trial": eligibility_for(actor=buyer, product=row.product, at=at, wanted="free_trial")
         if row.product.trial_without_card
         else None,

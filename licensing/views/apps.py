@@ -24,6 +24,7 @@ from licensing.operations.assignments import give_back_license
 from licensing.queries import entitlements
 from licensing.views.wording import channel_of, given_through, works_until
 from policies.queries.policies import contact_text
+from policies.queries.requests import request_door
 
 
 @access.public
@@ -108,7 +109,7 @@ def app(request: HttpRequest, slug: str) -> HttpResponse:
         return render(
             request,
             "licensing/app_closed.html",
-            context | {"may_buy": may_buy, "contact": contact},
+            context | {"may_buy": may_buy, "contact": contact, "door": request_door(actor=actor)},
             status=403,
         )
     return render(

@@ -26,6 +26,7 @@ from config.kit.clock import now
 from config.kit.tenancy import tenant_atomic
 from directory.models import Tenant, User
 from directory.permissions import ROLES, Capability
+from licensing.operations.requests import ask_for_licenses
 from policies.operations import policies as operations
 from tests.access.test_rules import walk
 from tests.factories import (
@@ -42,6 +43,7 @@ from tests.factories import (
     make_user,
     plan,
 )
+from tests.factories import product as product_row
 
 pytestmark = pytest.mark.django_db
 
@@ -81,6 +83,7 @@ class World:
     policy_changes: dict[str, uuid.UUID]
     views: dict[str, int]
     purchasers: dict[str, uuid.UUID]
+    requests: dict[str, uuid.UUID]
 
     def client(self, who: str) -> Client:
         if who == "anonymous":
@@ -189,15 +192,32 @@ def world(request: pytest.FixtureRequest) -> World:
         FOREIGN: stranger.key,
         MISSING: uuid.uuid4(),
     }
+    requests = {
+        OWN: make_request(people["purchaser"][0], at),
+        COLLEAGUES: make_request(colleague, at),
+        FOREIGN: make_request(stranger, at),
+        MISSING: uuid.uuid4(),
+    }
     return World(
         *(a, b, people, purchases, checkouts, changes, offers, cards, setups, trial_cards, bills, jobs),
-        *(policy_changes, views, purchasers),
+        *(policy_changes, views, purchasers, requests),
     )
 
 
 def make_policy_change(admin: User, at: datetime) -> uuid.UUID:
     change = operations.of_category("Teams", "Disabled")
     return operations.change_policies(actor=actor_of(admin, at=at), changes=[change], at=at)[0].key
+
+
+def make_request(user: User, at: datetime) -> uuid.UUID:
+    asked = ask_for_licenses(
+        actor=actor_of(user, at=at),
+        product=product_row("visio-plan-2"),
+        user_ids=[user.pk],
+        reason=f"{user.name} draws",
+        at=at,
+    )
+    return asked.request.key
 
 
 def make_setup(user: User, *, for_trial: bool = False) -> uuid.UUID:
@@ -273,6 +293,10 @@ def purchaser_person(world: World) -> dict[str, dict[str, Any]]:
     return {kind: {"key": key} for kind, key in world.purchasers.items()}
 
 
+def request_of(world: World) -> dict[str, dict[str, Any]]:
+    return {kind: {"key": key} for kind, key in world.requests.items()}
+
+
 def view(world: World) -> dict[str, dict[str, Any]]:
     return {kind: {"view": pk} for kind, pk in world.views.items()}
 
@@ -319,6 +343,10 @@ EXAMPLES = {
     "commerce:checkout": checkout,
     "commerce:confirmation": checkout,
     "licensing:app": product,
+    "licensing:request": product,
+    "licensing:request-withdraw": request_of,
+    "licensing:request-decide": token,
+    "portal:request": request_of,
     "licensing:give-back": purchase,
     "directory:switch-off": token,
     "directory:provider-login": provider,
@@ -408,6 +436,12 @@ def changes_job(actor: Actor, kind: str) -> bool | None:
     return sees_job(actor, kind)
 
 
+def decides_requests(actor: Actor) -> bool | None:
+    """None: seen, and not theirs to decide."""
+    may = actor.may(Capability.GIVE_FREE_SEAT) or actor.may(Capability.ANSWER_WITH_MONEY)
+    return True if may else None
+
+
 # Pages whose answer hangs on more than a capability: address -> whether it is there for the person.
 EXPLICIT = {
     "portal:card-setup": lambda actor, kind: kind == OWN and actor.is_purchaser,
@@ -443,6 +477,11 @@ EXPLICIT = {
     "portal:your-products-totals": lambda actor, kind: "all" in actor.scopes(Capability.SEE_PURCHASES),
     "portal:view-save": lambda actor, kind: "all" in actor.scopes(Capability.SEE_PURCHASES),
     "portal:view-delete": lambda actor, kind: False,
+    "licensing:request": lambda actor, kind: kind != MISSING,
+    "licensing:request-withdraw": lambda actor, kind: kind == OWN and actor.is_purchaser,
+    # Readers see the queue and its settings, and decide nothing.
+    "portal:request": lambda actor, kind: kind not in (FOREIGN, MISSING) and decides_requests(actor),
+    "portal:requests-settings": lambda actor, kind: True if actor.may(Capability.MANAGE_SETTINGS) else None,
     "portal:jobs": lambda actor, kind: bool(actor.roles or actor.is_purchaser),
     "portal:job": sees_job,
     "portal:job-progress": sees_job,

@@ -52,6 +52,11 @@ KINDS = {
     "job_finished": "job finished",
     "policy_changed": "policy changed",
     "new_product": "new product to decide",
+    "request_received": "request and decision",
+    "request_forwarded": "request and decision",
+    "request_decided": "request and decision",
+    "request_given": "license given or taken",
+    "request_lapsed": "request and decision",
 }
 
 
@@ -152,6 +157,18 @@ def sample(kind: str, link: str) -> dict[str, object]:
                     "after": {"minor": 5_000, "basis": "person_month", "currency": "EUR"},
                 },
             ],
+            "kind": "license",
+            "requester": "Uma",
+            "requester_email": "uma@contoso.example",
+            "people": ["Dirk", "Diana"],
+            "people_more": 4,
+            "free": 19,
+            "granted": ["Dirk"],
+            "rejected": ["Diana"],
+            "answer": "seats",
+            "waiting": 2,
+            "message": "From the central ones.",
+            "asked_at": AT.isoformat(),
             "link": link,
         }
     )
