@@ -45,7 +45,9 @@ from directory.operations.partners import assign_relationship, create_relationsh
 from directory.operations.people import create_guest, create_user, disable_user, grant_role
 from directory.operations.tenants import add_domain, configure_identity_provider, create_tenant
 from directory.permissions import Role
+from licensing.models import LicenseRequest
 from licensing.operations.assignments import assign_licenses
+from licensing.operations.requests import ask_for_licenses
 from policies.models import PolicyValue
 from policies.operations.policies import set_contact_text, set_product_policy
 
@@ -140,6 +142,7 @@ def load(at: datetime) -> None:
     _agreement(contoso, at - OPENED)
     _policies(contoso, at - OPENED)
     _walk(contoso, at)
+    _request(contoso, at)
 
 
 def _tenant(source: people.Tenant, at: datetime) -> Tenant:
@@ -259,6 +262,22 @@ def _policies(tenant: Tenant, at: datetime) -> None:
         actor=gina,
         text="Contoso buys Power Automate centrally. Ask the service desk, extension 4400.",
         url="https://servicedesk.contoso.example/licenses",
+        at=at,
+    )
+
+
+def _request(tenant: Tenant, at: datetime) -> None:
+    """Mike waits for a license that is free, since this morning."""
+    mike = _actor(tenant, "mike", at)
+    product = Product.objects.get(slug="power-bi-pro")
+    with tenant_atomic(mike):
+        if LicenseRequest.objects.concerning(mike).filter(product=product).exists() or mike.user_id is None:
+            return
+    ask_for_licenses(
+        actor=mike,
+        product=product,
+        user_ids=[mike.user_id],
+        reason="I report on the tenders each Monday, and the reports are in Power BI.",
         at=at,
     )
 

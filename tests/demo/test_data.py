@@ -10,7 +10,7 @@ from config.invariants import violations
 from config.kit.clock import now
 from config.kit.tenancy import use_login
 from directory.models import Tenant, User
-from licensing.models import Assignment
+from licensing.models import Assignment, RequestedPerson
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "owner", "worker"])
 
@@ -69,4 +69,6 @@ def test_loading_twice_makes_the_demo_once_with_a_past_that_was_walked_through()
             ("card", "power-automate-rpa"),
             ("free", "project-plan-1"),
         ]
+        waiting = RequestedPerson.objects.get(state="waiting")
+        assert (waiting.user.email, waiting.request.product.slug) == ("mike@contoso.example", "power-bi-pro")
     assert violations(at=datetime.now(UTC)) == []

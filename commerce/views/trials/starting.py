@@ -44,6 +44,7 @@ from directory.actors import tenant_row
 from directory.views.sign_in import email_step
 from policies.eligibility import Eligibility
 from policies.queries.policies import contact_text
+from policies.queries.requests import request_door
 
 
 @access.public(owns_transaction=True)
@@ -256,6 +257,7 @@ def not_eligible(
             "reasons": eligibility.reasons,
             "leads_home": any(reason.leads_home for reason in eligibility.reasons),
             "contact": contact_text(actor=actor),
+            "door": request_door(actor=actor),
             "free_licenses": checkouts.free_licenses(actor=actor, product=product),
         }
         return render(request, "commerce/not_eligible.html", context, status=HTTPStatus.FORBIDDEN)
