@@ -195,6 +195,11 @@ class LicenseRequest(TenantModel):
     def is_open(self) -> bool:
         return self.state in self.OPEN
 
+    @property
+    def takes_free_licenses(self) -> bool:
+        """Whether free licenses answer it: not where somebody wants to buy several."""
+        return self.kind == self.Kind.LICENSE or self.seats == 1
+
 
 class RequestedPerson(TenantModel):
     """One person of a request, waiting until answered; `assignment` is the license that the request gave."""

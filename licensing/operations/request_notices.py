@@ -59,7 +59,7 @@ def read_decision_link(token: str, at: datetime) -> DecisionLink:
     return link
 
 
-def queue_received(*, actor: Actor, request: LicenseRequest, people: Sequence[User], at: datetime) -> None:
+def queue_received(*, request: LicenseRequest, people: Sequence[User], at: datetime) -> None:
     """To everybody who can decide but the requester: with a free license, or where there is none with money."""
     free = free_seats(tenant_id=request.tenant_id, product_ids=[request.product_id]).get(
         request.product_id, 0

@@ -19,7 +19,7 @@ PersonState = RequestedPerson.State
 def lapse_requests(*, at: datetime) -> int:
     """End open requests whose time is over, with a mail to the requester; how many. Worker's login.
 
-    Those that somebody decides about at the moment are left to the next ring. Six queries for each 500.
+    Those that somebody decides about at the moment are left to the next ring.
     """
     ended = 0
     while batch := _lapse_batch(at):

@@ -99,6 +99,15 @@ class CannotHold(Conflict):
     message = _("An account of those chosen is disabled. Nothing was assigned. Reject it, or leave it out.")
 
 
+class AsksToBuy(Conflict):
+    """A purchase of several licenses is approved or refused; one license would not answer it."""
+
+    code = "asks_to_buy"
+    message = _(
+        "This asks to approve a purchase, which one free license does not answer. Nothing was assigned."
+    )
+
+
 class NoPrice(Conflict):
     code = "no_price"
     message = _("The product has no price here, so no purchase can be approved. Nothing was changed.")
@@ -273,7 +282,7 @@ def _write(
         "currency": estimate.currency,
     }
     _record(actor, request, "licensing.request.asked", at, facts)
-    queue_received(actor=actor, request=request, people=people, at=at)
+    queue_received(request=request, people=people, at=at)
     return request
 
 
@@ -294,12 +303,15 @@ def approve_request(
 
     :raises NotVisible, NotAllowed: not the actor's to see, or to decide.
     :raises RequestOver: one of them was answered meanwhile. :raises Malformed: nobody was chosen.
+    :raises AsksToBuy: it is about a purchase of several licenses.
     :raises NotEnoughLicenses: fewer are free. :raises CannotHold: an account is disabled.
     """
     message = _checked_message(message)
     with tenant_atomic(actor):
         request = _lock(actor, key)
         _require(actor, Capability.GIVE_FREE_SEAT)
+        if not request.takes_free_licenses:
+            raise AsksToBuy
         people = _waiting(request, user_ids)
         given = _give(actor, request, people, at)
         for person in people:

@@ -118,11 +118,11 @@ def queue_page(actor: Actor, *, show: str, product_id: int | None = None, cursor
 
 
 def requests_by_key(actor: Actor, keys: Sequence[uuid.UUID]) -> list[Row]:
-    """Open requests of the queue by key, the oldest first. Two queries."""
+    """Open requests for licenses by key, the oldest first; a purchase is decided on its own page. Two queries."""
     rows = list(
         LicenseRequest.objects.visible_to(actor)
         .open()
-        .filter(key__in=keys)
+        .filter(key__in=keys, kind=LicenseRequest.Kind.LICENSE)
         .select_related("product", "requester")
         .annotate(**_counts())
         .order_by("id")
@@ -219,7 +219,7 @@ def ways_for(actor: Actor, request: LicenseRequest, *, waiting: int, at: datetim
     free = free_seats(tenant_id=request.tenant_id, product_ids=[request.product_id]).get(
         request.product_id, 0
     )
-    gives = actor.may(Capability.GIVE_FREE_SEAT) and request.is_open
+    gives = actor.may(Capability.GIVE_FREE_SEAT) and request.is_open and request.takes_free_licenses
     spends = allows = False
     sum_minor = permit_sum(request, waiting)
     if request.is_open and actor.may(Capability.ANSWER_WITH_MONEY):

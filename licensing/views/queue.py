@@ -161,6 +161,7 @@ def _request_page(
         ways = queries.ways_for(actor, asked, waiting=len(waits), at=at)
         chosen = request.POST.getlist("person") if problem else [str(each.row.user_id) for each in waits]
         is_money = asked.kind == LicenseRequest.Kind.SPENDING
+        gives = actor.may(Capability.GIVE_FREE_SEAT)
         may_pay = actor.may(Capability.ANSWER_WITH_MONEY)
         context: dict[str, Any] = {
             "title": asked.product.name,
@@ -174,8 +175,11 @@ def _request_page(
             "has_free": ways.gives and ways.free >= 1,
             "is_open": asked.is_open,
             "may_pay": may_pay,
-            "may_reject": asked.is_open and (may_pay or (ways.gives and not is_money)),
-            "may_forward": ways.gives and not may_pay and asked.state == LicenseRequest.State.WAITING,
+            "may_reject": asked.is_open and (may_pay or (gives and not is_money)),
+            "may_forward": gives
+            and not may_pay
+            and not is_money
+            and asked.state == LicenseRequest.State.WAITING,
             "history": _history(asked, people),
             "problem": str(problem) if problem else "",
             "field": problem.field if isinstance(problem, Malformed) else "",

@@ -67,4 +67,4 @@ def can_decide(*, actor: Actor, needs_money: bool = False) -> bool:
     """Whether the tenant has an active person who can answer. One query."""
     roles = PAYING_ROLES if needs_money else (*GIVING_ROLES, *PAYING_ROLES)
     held = RoleAssignment.objects.filter(user=OuterRef("pk"), role__in=roles)
-    return User.objects.visible_to(actor).active().filter(Exists(held)).exists()
+    return bool(User.objects.visible_to(actor).active().filter(Exists(held)).exists())

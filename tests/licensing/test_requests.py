@@ -556,6 +556,21 @@ def test_a_purchase_is_refused_only_by_who_may_approve_it(
         assert not Permit.objects.exists()
 
 
+def test_a_purchase_of_several_licenses_is_not_answered_by_a_free_one(
+    contoso: Tenant, bill: User, lisa: User, mike: User, central: Subscription, at: datetime
+) -> None:
+    checkout = make_checkout(mike, quantity=4, at=at)
+    limited(bill, at)
+    request = ask_for_approval(
+        actor=actor_of(mike), slug="power-bi-pro", checkout=checkout.key, reason=REASON, at=at
+    ).request
+
+    with pytest.raises(operations.AsksToBuy):
+        approve_request(actor=actor_of(lisa), key=request.key, at=at)
+
+    assert holders(contoso) == []
+
+
 def test_of_a_request_for_several_the_sum_of_those_who_wait_is_approved(
     contoso: Tenant, bill: User, lisa: User, mike: User, erik: User, at: datetime
 ) -> None:
