@@ -248,6 +248,7 @@ def _write(
     cost: tuple[int, Estimate] | None,
     at: datetime,
 ) -> LicenseRequest:
+    assert actor.user_id is not None, "who asks is a person"
     seats = cost[0] if cost else len(people)
     estimate = cost[1] if cost else estimate_of(actor=actor, product=product, seats=seats, at=at)
     request = LicenseRequest.objects.create(
