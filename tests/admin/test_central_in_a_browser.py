@@ -1,0 +1,69 @@
+"""Buying centrally and taking over in Chromium: no violation of axe, light, dark and on a phone, and a person's path."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from config.kit.clock import real_now
+from tests.admin.browser import LOOKS, problems_of
+from tests.factories import (
+    make_agreement,
+    make_bill,
+    make_self_service_subscription,
+    make_tenant,
+    make_user,
+    plan,
+)
+
+pytestmark = pytest.mark.django_db(databases=["default", "owner", "worker"], transaction=True)
+
+
+def test_the_pages_of_central_buying_and_taking_over_are_clean_in_every_look(open_page: Any) -> None:
+    contoso, fabrikam = make_tenant(name="Contoso"), make_tenant(name="Fabrikam")
+    bill = make_user(contoso, name="Bill Bakker", roles=("billing_admin",))
+    fiona = make_user(fabrikam, name="Fiona", roles=("global_admin",))
+    for code in ("yearly-monthly", "monthly"):
+        make_agreement(contoso, plan=plan("power-bi-pro", code))
+    at = real_now() - timedelta(days=1)
+    bought = make_self_service_subscription(make_user(contoso, name="Pat Peters"), at=at)
+    make_bill(bought, at=at)
+    other = make_self_service_subscription(make_user(fabrikam, name="Frank"), at=at)
+    found: list[str] = []
+
+    for title, who, address in (
+        ("buy centrally", bill, "/admin/billing/buy/?plan=yearly-monthly&quantity=25&reference=CC+4711"),
+        ("buy centrally wrong", bill, "/admin/billing/buy/?quantity=x&when=later"),
+        ("buy centrally none", fiona, "/admin/billing/buy/"),
+        ("take over", bill, f"/admin/billing/your-products/{bought.key}/take-over/"),
+        ("take over not now", fiona, f"/admin/billing/your-products/{other.key}/take-over/"),
+        ("purchase to take over", bill, f"/admin/billing/your-products/{bought.key}/"),
+    ):
+        for look in LOOKS:
+            found += problems_of(open_page(who, address, look), title, look)
+
+    assert found == []
+
+
+def test_licenses_are_bought_and_a_purchase_is_taken_over_by_hand(open_page: Any) -> None:
+    contoso = make_tenant(name="Contoso")
+    bill = make_user(contoso, name="Bill Bakker", roles=("billing_admin",))
+    make_agreement(contoso)
+    pat = make_user(contoso, name="Pat Peters")
+    bought = make_self_service_subscription(pat, at=real_now() - timedelta(days=1))
+
+    page = open_page(bill, "/admin/billing/your-products/", "desktop")
+    page.get_by_role("link", name="Buy centrally").click()
+    page.get_by_label("How many licenses?").fill("12")
+    page.get_by_label("Own reference").fill("CC 4711")
+    page.get_by_role("button", name="Buy 12 licenses for €116.16").click()
+    page.get_by_text("Your organization has 12 licenses of Power BI Pro more.").wait_for()
+    page.goto(page.url.split("/admin/")[0] + f"/admin/billing/your-products/{bought.key}/")
+    page.get_by_role("link", name="Take over Power BI Pro").click()
+    page.get_by_role("button", name="Take it over").click()
+
+    page.get_by_text("Power BI Pro belongs to Contoso now.").wait_for()
+    assert problems_of(page, "taken over", "desktop") == []
+    former = open_page(pat, f"/admin/billing/your-products/{bought.key}/", "phone")
+    assert former.get_by_text("Contoso took this over").is_visible()
+    assert problems_of(former, "former purchase", "phone") == []
