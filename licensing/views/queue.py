@@ -185,13 +185,18 @@ def _request_page(
             "field": problem.field if isinstance(problem, Malformed) else "",
             "message": request.POST.get("message", "") if problem else "",
             "how": request.POST.get("how", ""),
-            "buy": f"{reverse('portal:your-products')}?{urlencode({'channel': 'central', 'product': asked.product.slug})}"
-            if may_pay
+            "buy": _buying_address(asked.product, max(1, needed - ways.free))
+            if actor.may(Capability.BUY_CENTRALLY)
             else "",
             "zone": tenant_row(actor.tenant_id).time_zone,
         }
         status = problem.status if problem else HTTPStatus.OK
         return render_page(request, "licensing/request.html", context, status=status)
+
+
+def _buying_address(product: Product, quantity: int) -> str:
+    """The page that buys so many licenses of a product for the organization."""
+    return f"{reverse('portal:buy-centrally')}?{urlencode({'product': product.slug, 'quantity': quantity})}"
 
 
 def _history(asked: LicenseRequest, people: list[queries.Person]) -> list[dict[str, Any]]:

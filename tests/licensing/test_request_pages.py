@@ -333,6 +333,20 @@ def test_a_license_admin_gives_some_and_rejects_the_others(
     assert "Use the shared one." in text_of(client_of(mike).get("/my/requests/"))
 
 
+def test_who_buys_centrally_gets_there_with_what_is_missing(
+    contoso: Tenant, lisa: User, bill: User, mike: User, erik: User, at: datetime
+) -> None:
+    free = make_subscription(contoso, quantity=1)
+    url = reverse("portal:request", args=[asked_by(mike, at, erik).key])
+
+    of_bill, of_lisa = client_of(bill).get(url), client_of(lisa).get(url)
+
+    address = f"{reverse('portal:buy-centrally')}?product={free.product.slug}&amp;quantity=1"
+    assert f'href="{address}"' in of_bill.content.decode()
+    assert "buy-centrally" not in of_lisa.content.decode()
+    assert "/billing/buy/" not in of_lisa.content.decode()
+
+
 def test_too_few_free_is_said_and_gives_nothing(
     contoso: Tenant, lisa: User, mike: User, erik: User, at: datetime
 ) -> None:
