@@ -272,7 +272,10 @@ def problems_of(response: Any, is_foreign: bool) -> list[str]:
 
 
 @pytest.mark.parametrize("why", BAD_TOKENS)
-def test_without_a_good_token_every_call_answers_401_and_changes_nothing(world: World, why: str) -> None:
+def test_without_a_good_token_every_call_answers_401_and_changes_nothing(
+    world: World, why: str, settings: Any
+) -> None:
+    settings.API_BURST = 100_000
     admin, _other = (make_user(world.a, roles=("global_admin",)) for _ in range(2))
     client = _with_bad_token(why, world, admin)
     wrong = []
