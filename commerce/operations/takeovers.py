@@ -105,55 +105,68 @@ def take_over(
     :raises Conflict: changed since the page was shown. :raises TakeOverChanged: another bill, card or agreement.
     :raises CardExpired: the organization's card is over. :raises Retryable: the processor did not answer.
     """
-    for attempt_id, intent_id in _waiting_for_bank(actor, key):
+    with tenant_atomic(actor):
+        subscription = _lock(actor, key)
+        if _is_done(subscription, version):
+            return subscription
+        _plan_as_seen(subscription, version, seen, at)
+        waiting = _waiting_for_bank(subscription)
+    for attempt_id, intent_id in waiting:
         outcomes.cancel(actor=actor, attempt_id=attempt_id, intent_id=intent_id, reason="taken_over", at=at)
     with tenant_atomic(actor):
-        subscription = lock_subscription(actor, key)
-        require_may_take_over(actor, subscription)
-        if subscription.is_organizations and subscription.version == version + 1:
+        subscription = _lock(actor, key)
+        if _is_done(subscription, version):
             return subscription
-        require_good_standing(subscription)
-        if not can_be_taken_over(subscription):
-            raise NotTakenOver
         bills = list(
             open_bills_of_people(subscription)
             .select_for_update(of=("self",))
             .select_related("bill_to", "payer", "vendor_entity")
         )
-        _refuse_while_paid(subscription, bills)
-        plan = plan_take_over(subscription)
-        if not plan.is_payable:
-            raise NeedsCard
-        if subscription.version != version:
-            raise Conflict
-        if plan.seen != seen:
-            raise TakeOverChanged(plan)
-        if plan.card is not None and (plan.card.expires_year, plan.card.expires_month) < (at.year, at.month):
-            raise CardExpired
+        if PaymentAttempt.objects.exclude(state__in=PaymentAttempt.FINAL).filter(bill__in=bills).exists():
+            raise BeingPaid
+        plan = _plan_as_seen(subscription, version, seen, at)
         return _take_over(actor, subscription, plan, bills, at)
 
 
-def _waiting_for_bank(actor: Actor, key: uuid.UUID) -> list[tuple[int, str]]:
-    """Charges of its open bills that only the purchaser could confirm. Judges the actor first."""
-    with tenant_atomic(actor):
-        subscription = lock_subscription(actor, key)
-        require_may_take_over(actor, subscription)
-        rows = PaymentAttempt.objects.filter(
-            bill__in=open_bills_of_people(subscription),
-            state=PaymentAttempt.State.ACTION,
-            intent_id__isnull=False,
-        )
-        return list(rows.order_by("id").values_list("pk", "intent_id"))
+def _lock(actor: Actor, key: uuid.UUID) -> Subscription:
+    subscription = lock_subscription(actor, key)
+    require_may_take_over(actor, subscription)
+    return subscription
 
 
-def _refuse_while_paid(subscription: Subscription, bills: Sequence[Bill]) -> None:
-    """:raises BeingPaid, ChangeBeingPaid: money may be on its way from the purchaser's card."""
-    attempts = PaymentAttempt.objects.exclude(state__in=PaymentAttempt.FINAL)
-    if attempts.filter(bill__in=bills).exists():
-        raise BeingPaid
+def _is_done(subscription: Subscription, version: int) -> bool:
+    """Whether the click before this one has taken it over."""
+    return bool(subscription.is_organizations and subscription.version == version + 1)
+
+
+def _plan_as_seen(subscription: Subscription, version: int, seen: TakeOverSeen, at: datetime) -> TakeOverPlan:
+    """What taking it over does, which is what the page said. Asked before anything is called off, and under the locks."""
+    require_good_standing(subscription)
+    if not can_be_taken_over(subscription):
+        raise NotTakenOver
     under_way = (Checkout.State.PAYING, Checkout.State.ACTION)
     if Checkout.objects.filter(subscription=subscription, state__in=under_way).exists():
         raise ChangeBeingPaid
+    plan = plan_take_over(subscription)
+    if not plan.is_payable:
+        raise NeedsCard
+    if subscription.version != version:
+        raise Conflict
+    if plan.seen != seen:
+        raise TakeOverChanged(plan)
+    if plan.card is not None and (plan.card.expires_year, plan.card.expires_month) < (at.year, at.month):
+        raise CardExpired
+    return plan
+
+
+def _waiting_for_bank(subscription: Subscription) -> list[tuple[int, str]]:
+    """Charges of its open bills that only the purchaser could confirm."""
+    rows = PaymentAttempt.objects.filter(
+        bill__in=open_bills_of_people(subscription),
+        state=PaymentAttempt.State.ACTION,
+        intent_id__isnull=False,
+    )
+    return list(rows.order_by("id").values_list("pk", "intent_id"))
 
 
 def _take_over(

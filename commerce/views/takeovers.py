@@ -182,7 +182,7 @@ def _figures(
     note = (
         ngettext("%d open bill moves", "%d open bills move", count) % count if count else _("No bill is open")
     )
-    figures.append((_("To pay today's bills"), money(plan.moved_minor, currency), note))
+    figures.append((_("Open bills that move"), money(plan.moved_minor, currency), note))
     return figures
 
 

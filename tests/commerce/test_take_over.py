@@ -425,13 +425,10 @@ def test_what_changed_since_the_page_was_shown_is_not_done(
     assert fresh(bought).owner_user_id == pat.pk
 
 
-@pytest.mark.usefixtures("empty_processor")
-def test_a_charge_that_waits_for_the_purchasers_bank_is_called_off(
-    contoso: Tenant, pat: User, bill: User, bought: Subscription
-) -> None:
-    make_agreement(contoso)
+def renewed_and_waiting_for_the_bank(pat: User, bought: Subscription) -> str:
+    """The number of a renewal's bill whose charge pat's bank asks pat to confirm."""
     renew_due(at=RENEWS)
-    number = owned_bills(bought)[-1][0]
+    number: str = owned_bills(bought)[-1][0]
     asked = pay_bill(
         actor=actor_of(fresh(pat)),
         number=number,
@@ -439,6 +436,15 @@ def test_a_charge_that_waits_for_the_purchasers_bank_is_called_off(
         at=RENEWS,
     )
     assert isinstance(asked, ActionNeeded)
+    return number
+
+
+@pytest.mark.usefixtures("empty_processor")
+def test_a_charge_that_waits_for_the_purchasers_bank_is_called_off(
+    contoso: Tenant, pat: User, bill: User, bought: Subscription
+) -> None:
+    make_agreement(contoso)
+    number = renewed_and_waiting_for_the_bank(pat, bought)
 
     take(bill, bought, at=RENEWS)
 
@@ -447,6 +453,21 @@ def test_a_charge_that_waits_for_the_purchasers_bank_is_called_off(
     with tenant_atomic(contoso.pk):
         assert Bill.objects.get(number=number).attempts.get().state == "canceled"
     assert violations(at=RENEWS) == []
+
+
+@pytest.mark.usefixtures("empty_processor")
+def test_what_is_refused_leaves_the_charge_that_waits_for_the_bank(
+    contoso: Tenant, pat: User, bill: User, bought: Subscription
+) -> None:
+    make_agreement(contoso)
+    number = renewed_and_waiting_for_the_bank(pat, bought)
+
+    with pytest.raises(Conflict):
+        take(bill, bought, version=fresh(bought).version + 1, at=RENEWS)
+
+    with tenant_atomic(contoso.pk):
+        assert Bill.objects.get(number=number).attempts.get().state == "action"
+    assert fresh(bought).owner_user_id == pat.pk
 
 
 def test_while_a_card_is_being_charged_nothing_is_changed(
