@@ -8,6 +8,7 @@ from django.db.models import Sum
 
 from commerce import states
 from commerce.models import Bill, Subscription, SubscriptionEvent
+from commerce.queries.subscriptions import Row
 from config.kit.actors import Actor
 from config.kit.errors import NotVisible
 from config.kit.money import tax_on
@@ -46,7 +47,8 @@ def purchase(actor: Actor, key: uuid.UUID) -> Subscription:
     return subscription
 
 
-def status_of(subscription: Subscription) -> states.Status:
+def status_of(subscription: Subscription | Row) -> states.Status:
+    """The badge and the next date of a purchase, or of its line in the list."""
     return states.status_of(
         state=subscription.state,
         channel=subscription.channel,

@@ -22,8 +22,8 @@ from django.views.decorators.http import require_POST, require_safe
 from commerce import states
 from commerce.models import Product, SavedView, Subscription
 from commerce.operations import saved_views
+from commerce.queries import details, totals
 from commerce.queries import subscriptions as queries
-from commerce.queries import totals
 from commerce.queries.handovers import handed_over_by
 from config.kit import access, charts, keyset
 from config.kit.actors import Actor
@@ -353,17 +353,7 @@ def line_of(
     row: queries.Row, product: Product, organization: str, taken_over: queries.TakenOver | None = None
 ) -> dict[str, Any]:
     """What one row says, put together here once: the template only prints it, fifty times."""
-    status = states.status_of(
-        state=row.state,
-        channel=row.channel,
-        recurring_billing=row.recurring_billing,
-        payment_failed_at=row.payment_failed_at,
-        next_try_at=row.next_try_at,
-        pay_by_at=row.pay_by_at,
-        parked_at=row.parked_at,
-        due_at=row.due_at,
-        term_end=row.term_end,
-    )
+    status = details.status_of(row)
     return {
         "address": f"{row.key}/",
         "name": product.name,

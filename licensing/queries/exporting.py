@@ -6,9 +6,9 @@ from zoneinfo import ZoneInfo
 
 from django.db.models import Count, Sum
 
-from commerce import states
 from commerce.models import Product
 from commerce.models.subscriptions import SubscriptionQuerySet
+from commerce.queries import details
 from commerce.queries.subscriptions import Row, TakenOver, chunk_of, is_taken_over, taken_over_of
 from config.kit.money import Money
 from config.kit.sheets import Cell
@@ -98,17 +98,7 @@ def _holders_of(ids: Sequence[int]) -> dict[int, list[tuple[Cell, ...]]]:
 
 
 def _cells(row: Row, product: str, taken_over: TakenOver | None) -> list[Cell]:
-    status = states.status_of(
-        state=row.state,
-        channel=row.channel,
-        recurring_billing=row.recurring_billing,
-        payment_failed_at=row.payment_failed_at,
-        next_try_at=row.next_try_at,
-        pay_by_at=row.pay_by_at,
-        parked_at=row.parked_at,
-        due_at=row.due_at,
-        term_end=row.term_end,
-    )
+    status = details.status_of(row)
     zone = ZoneInfo(row.time_zone)
     by, at = taken_over or (None, None)
     return [
