@@ -70,9 +70,9 @@ def people(contoso: Tenant) -> list[User]:
         )
 
 
-def all_at_once(work: Callable[[int], Any], count: int = ASSIGNERS) -> list[Any]:
+def all_at_once(work: Callable[[int], Any], count: int = ASSIGNERS, at_once: int = AT_ONCE) -> list[Any]:
     """Run `work(n)` for every n on threads that start together; each closes its connections at its end."""
-    crowd = min(count, AT_ONCE)
+    crowd = min(count, at_once)
     start = threading.Barrier(crowd)
     numbers: Iterator[int] = iter(range(count))
     turn = threading.Lock()
