@@ -1,14 +1,12 @@
-"""The purchase policy's pages: what holds and why, several changes at once after a look at whom they affect (product §9).
+"""The purchase policy's page: what holds and why, several changes at once after a look at whom they affect (product §9).
 
 The form never saves by itself. It leads to a page that says what changes and who is affected, and whose button saves
 exactly what that page shows, or nothing where somebody changed it meanwhile.
 """
 
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from decimal import Decimal, InvalidOperation
 from http import HTTPStatus
 from typing import Any
 
@@ -16,43 +14,41 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext
 
-from commerce.models import Product
-from commerce.queries.catalogue import subject_of
 from commerce.queries.eligibility import eligibility_for
-from commerce.queries.policy import Affected, Row, Table, affected_by, table_of, undecided, use_of
+from commerce.queries.policy import Affected, Row, Table, affected_by, table_of, undecided
+from commerce.views.policy_wording import (
+    LABELS,
+    ORIGINS,
+    control_crumbs,
+    is_without_self_service,
+    label_of,
+    limit_text,
+    lines_of,
+    origin_of,
+    saved_text,
+)
 from config.kit import access
 from config.kit.actors import Actor
 from config.kit.admin import render_page
 from config.kit.clock import now
-from config.kit.errors import Conflict, Malformed, NotAllowed, NotVisible, Text
-from config.kit.keyset import paginate
-from config.kit.money import digits, format_money
+from config.kit.errors import Conflict, Malformed, NotAllowed, Text
 from directory.actors import build_actor
-from directory.models import Group, Tenant, User
+from directory.models import User
 from directory.permissions import Capability
 from policies import rule
-from policies.models import Basis, GroupPolicy, NewProducts, OfferType, PolicyChange, PolicyValue
+from policies.models import NewProducts, OfferType, PolicyChange, PolicyValue
 from policies.operations import policies as operations
 from policies.operations.policies import Change
 from policies.queries.policies import contact_text, offer_type_values, policy_of
 from policies.queries.requests import request_door
-from policies.rule import Effective, Rules
-from policies.spending import Limit
+from policies.rule import Rules
 
 SEE_OTHER = HTTPStatus.SEE_OTHER
-# How many of the latest changes the main page shows.
-LATEST = 5
-WITHOUT_SELF_SERVICE = (Tenant.Kind.GOVERNMENT, Tenant.Kind.EDUCATION)
 
-ORIGINS: dict[str, Text] = {
-    "product": gettext_lazy("Set here"),
-    "category": gettext_lazy("Category"),
-    "new_products": gettext_lazy("New products"),
-    "default": gettext_lazy("Default for every product"),
-}
-LABELS: dict[str, Text] = dict([*PolicyValue.choices, (rule.ASK, NewProducts.ASK.label)])
+
+# How many of the latest changes the page shows.
+LATEST = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,17 +81,14 @@ class Chosen:
         return str(dict(self.field.options)[self.value])
 
 
-# --- The policy -----------------------------------------------------------------------------------------------------
-
-
 @access.requires(sees=Capability.READ_POLICY)
 def policy(request: HttpRequest) -> HttpResponse:
     """GET: what holds. POST: a page with whom the changes affect; from there, save."""
     actor: Actor = request.actor  # type: ignore[attr-defined]
     at = now()
-    if _is_without_self_service(request):
+    if is_without_self_service(request):
         return render_page(
-            request, "commerce/policy_none.html", {"title": _("Purchase policy"), "crumbs": _crumbs()}
+            request, "commerce/policy_none.html", {"title": _("Purchase policy"), "crumbs": control_crumbs()}
         )
     if request.method == "POST":
         if not actor.may(Capability.CHANGE_POLICY):
@@ -115,7 +108,7 @@ def _page(
     limits = table.policy.limits
     context: dict[str, Any] = {
         "title": _("Purchase policy"),
-        "crumbs": _crumbs(),
+        "crumbs": control_crumbs(),
         "problem": problem,
         "may_change": actor.may(Capability.CHANGE_POLICY),
         "may_write_contact": actor.may(Capability.EDIT_CONTACT_TEXT),
@@ -140,7 +133,7 @@ def _page(
             (_("Most that may be spent"), limit_text(limits.cap, limits.currency)),
             (_("Ask an admin above"), limit_text(limits.threshold, limits.currency)),
         ],
-        "history": _lines_of(actor, PolicyChange.objects.visible_to(actor).order_by("-id")[:LATEST], tenant),
+        "history": lines_of(actor, PolicyChange.objects.visible_to(actor).order_by("-id")[:LATEST], tenant),
         "contact": contact_text(actor=actor),
         "check": _check(request, actor, table, at),
         "products": [row.product for row in table.rows],
@@ -193,24 +186,6 @@ def _options_of(row: Row) -> list[tuple[str, Text]]:
     ]
 
 
-def label_of(found: Effective) -> str:
-    """A value in people's words."""
-    return str(LABELS[rule.ASK if found.is_undecided else found.value])
-
-
-def origin_of(row: Row) -> str:
-    """Where a product's value comes from, in words."""
-    origin = row.effective.origin
-    return f"{ORIGINS[origin]} {row.product.category}" if origin == "category" else str(ORIGINS[origin])
-
-
-def limit_text(limit: Limit | None, currency: str) -> str:
-    if limit is None:
-        return _("No limit")
-    told = _("%(sum)s a purchase") if limit.basis == "purchase" else _("%(sum)s a person and month")
-    return told % {"sum": format_money(limit.minor, currency)}
-
-
 # --- Saving ---------------------------------------------------------------------------------------------------------
 
 
@@ -254,7 +229,7 @@ def _confirm_page(
     affected = affected_by(actor, table, rules_with(table, chosen, at), at)
     context = {
         "title": _("Save the policy"),
-        "crumbs": [*_crumbs(), (_("Purchase policy"), reverse("portal:policy"))],
+        "crumbs": [*control_crumbs(), (_("Purchase policy"), reverse("portal:policy"))],
         "problem": problem,
         "chosen": chosen,
         "affected": [_affected_line(each) for each in affected],
@@ -319,13 +294,8 @@ def _save(request: HttpRequest, actor: Actor, at: datetime) -> HttpResponse:
     if not made:
         told = _("Nothing is different from what holds now, so there is nothing to save.")
         return _page(request, actor, at, problem=told, status=HTTPStatus.UNPROCESSABLE_ENTITY)
-    messages.success(request, _saved(len(made)))
+    messages.success(request, saved_text(len(made)))
     return HttpResponseRedirect(reverse("portal:policy"), status=SEE_OTHER)
-
-
-def _saved(count: int) -> str:
-    told = ngettext("%(count)d change holds from now on.", "%(count)d changes hold from now on.", count)
-    return told % {"count": count}
 
 
 def change_of(chosen: Chosen, table: Table, was: str | None) -> Change:
@@ -387,316 +357,3 @@ def _check(request: HttpRequest, actor: Actor, table: Table, at: datetime) -> di
         "origin": str(ORIGINS[found.origin]),
         "group": found.group,
     }
-
-
-# --- One product, with its groups -----------------------------------------------------------------------------------
-
-
-@access.requires(sees=Capability.READ_POLICY)
-def policy_product(request: HttpRequest, slug: str) -> HttpResponse:
-    """One product's value, its groups' rules, and its history. POST: set or end a group's rule."""
-    actor: Actor = request.actor  # type: ignore[attr-defined]
-    product = Product.objects.filter(slug=slug).first()
-    if product is None or _is_without_self_service(request):
-        raise NotVisible
-    problem, status = "", HTTPStatus.OK
-    if request.method == "POST":
-        if not actor.may(Capability.CHANGE_POLICY):
-            raise NotAllowed
-        try:
-            return _save_group(request, actor, product)
-        except (Malformed, Conflict, NotVisible) as refused:
-            problem = str(refused) if not isinstance(refused, NotVisible) else _("Choose a group.")
-            status = HTTPStatus(refused.status if isinstance(refused, Conflict) else 422)
-    return _product_page(request, actor, product, problem=problem, status=status)
-
-
-def _save_group(request: HttpRequest, actor: Actor, product: Product) -> HttpResponse:
-    """:raises NotVisible: no such group. :raises Malformed: no such value or level."""
-    group, level = request.POST.get("group", ""), request.POST.get("level", "")
-    if not (group.isascii() and group.isdigit() and len(group) < 19):
-        raise NotVisible
-    keys = {"product": subject_of(product).keys, "category": [product.category], "tenant": []}.get(level)
-    if keys is None:
-        raise Malformed(_("Choose for which products the rule holds."), field="level")
-    names = {"product": product.name, "category": product.category}
-    made = operations.change_policies(
-        actor=actor,
-        changes=[
-            operations.of_group(
-                int(group),
-                request.POST.get("value") or None,
-                level=level,
-                keys=keys,
-                name=names.get(level, ""),
-            )
-        ],
-        why=request.POST.get("why", ""),
-        at=now(),
-    )
-    messages.success(request, _saved(len(made)))
-    return HttpResponseRedirect(reverse("portal:policy-product", args=[product.slug]), status=SEE_OTHER)
-
-
-def _product_page(
-    request: HttpRequest, actor: Actor, product: Product, *, problem: str, status: int
-) -> HttpResponse:
-    table = table_of(actor)
-    row = next(row for row in table.rows if row.product.pk == product.pk)
-    tenant = request.tenant  # type: ignore[attr-defined]
-    rows = (
-        GroupPolicy.objects.visible_to(actor).select_related("group").order_by("level", "group__name", "id")
-    )
-    here = [
-        each
-        for each in rows
-        if (each.level == "product" and each.key in row.subject.keys)
-        or (each.level == "category" and each.key == product.category)
-        or each.level == "tenant"
-    ]
-    levels = {"product": product.name, "category": product.category, "tenant": _("Every product")}
-    changes = PolicyChange.objects.visible_to(actor).filter(target_key__in=row.subject.keys).order_by("-id")
-    context = {
-        "title": product.name,
-        "crumbs": [*_crumbs(), (_("Purchase policy"), reverse("portal:policy"))],
-        "problem": problem,
-        "may_change": actor.may(Capability.CHANGE_POLICY),
-        "product": product,
-        "value": label_of(row.effective),
-        "origin": origin_of(row),
-        "inherited": label_of(row.inherited),
-        "use": use_of(actor, product, now()),
-        "rules": [(each, levels[each.level], LABELS[each.value]) for each in here],
-        "levels": list(levels.items()),
-        "groups": list(Group.objects.visible_to(actor).order_by("name")),
-        "values": [
-            each for each in PolicyValue.choices if product.trial_without_card or each[0] != rule.TRIALS_ONLY
-        ],
-        "typed": request.POST,
-        "history": _lines_of(actor, changes[:20], tenant),
-        "zone": tenant.time_zone,
-    }
-    return render_page(request, "commerce/policy_product.html", context, status=status)
-
-
-# --- Limits ---------------------------------------------------------------------------------------------------------
-
-
-@access.requires(sees=Capability.READ_POLICY, may=Capability.CHANGE_POLICY)
-def policy_spending(request: HttpRequest) -> HttpResponse:
-    """The cap and the threshold: their sums without tax, and what they count."""
-    actor: Actor = request.actor  # type: ignore[attr-defined]
-    tenant = request.tenant  # type: ignore[attr-defined]
-    if _is_without_self_service(request):
-        raise NotVisible
-    limits = policy_of(actor=actor, product_keys=()).limits
-    currency = tenant.currency
-    values = {
-        "cap": _typed_amount(limits.cap, currency),
-        "cap_basis": limits.cap.basis if limits.cap else Basis.PERSON_MONTH,
-        "threshold": _typed_amount(limits.threshold, currency),
-        "threshold_basis": limits.threshold.basis if limits.threshold else Basis.PURCHASE,
-    }
-    errors: dict[str, str] = {}
-    if request.method == "POST":
-        values |= {name: request.POST.get(name, "")[:40] for name in values}
-        why = request.POST.get("why", "")
-        try:
-            changes = [
-                operations.spend_cap(_limit_of(values, "cap", currency), currency=currency),
-                operations.approval_threshold(_limit_of(values, "threshold", currency), currency=currency),
-            ]
-            made = operations.change_policies(actor=actor, changes=changes, why=why, at=now())
-        except Malformed as wrong:
-            errors[wrong.field] = str(wrong)
-        else:
-            messages.success(request, _saved(len(made)) if made else _("The limits are as they were."))
-            return HttpResponseRedirect(reverse("portal:policy"), status=SEE_OTHER)
-    context = {
-        "title": _("Spending"),
-        "crumbs": [*_crumbs(), (_("Purchase policy"), reverse("portal:policy"))],
-        "problem": _("Something is missing or wrong. Nothing was saved. The fields say what.")
-        if errors
-        else "",
-        "values": values,
-        "errors": errors,
-        "bases": Basis.choices,
-        "currency": currency,
-        "why": request.POST.get("why", "")[: operations.WHY_LENGTH],
-    }
-    status = HTTPStatus.UNPROCESSABLE_ENTITY if errors else HTTPStatus.OK
-    return render_page(request, "commerce/policy_spending.html", context, status=status)
-
-
-def _typed_amount(limit: Limit | None, currency: str) -> str:
-    return "" if limit is None else str(Decimal(limit.minor).scaleb(-digits(currency)))
-
-
-def _limit_of(values: dict[str, str], name: str, currency: str) -> Limit | None:
-    """The sum as typed, in minor units; a comma is a decimal sign too.
-
-    :raises Malformed: no amount of this currency.
-    """
-    typed = values[name].strip().replace(",", ".")
-    if not typed:
-        return None
-    wrong = Malformed(_("Enter an amount such as 50 or 49.90."), field=name)
-    try:
-        minor = Decimal(typed).scaleb(digits(currency))
-    except InvalidOperation:
-        raise wrong from None
-    if not minor.is_finite() or minor != minor.to_integral_value() or not 0 <= minor <= operations.MOST_MINOR:
-        raise wrong
-    return Limit(int(minor), values[f"{name}_basis"])  # type: ignore[arg-type]
-
-
-# --- History --------------------------------------------------------------------------------------------------------
-
-
-@access.requires(sees=Capability.READ_POLICY)
-def policy_history(request: HttpRequest) -> HttpResponse:
-    """Every change, the latest first, 50 a page."""
-    actor: Actor = request.actor  # type: ignore[attr-defined]
-    tenant = request.tenant  # type: ignore[attr-defined]
-    page = paginate(
-        PolicyChange.objects.visible_to(actor),
-        order=["-id"],
-        cursor=request.GET.get("page", "")[:200],
-        key=lambda row: [row.pk],
-    )
-    context = {
-        "title": _("History"),
-        "crumbs": [*_crumbs(), (_("Purchase policy"), reverse("portal:policy"))],
-        "may_change": actor.may(Capability.CHANGE_POLICY),
-        "history": _lines_of(actor, page.rows, tenant),
-        "next": f"?page={page.next}" if page.next else "",
-        "back": f"?page={page.back}" if page.back else "",
-        "zone": tenant.time_zone,
-    }
-    return render_page(request, "commerce/policy_history.html", context)
-
-
-@access.requires(sees=Capability.READ_POLICY, may=Capability.CHANGE_POLICY)
-def policy_undo(request: HttpRequest, key: uuid.UUID) -> HttpResponse:
-    """GET: what undoing one change sets back. POST: set it back."""
-    actor: Actor = request.actor  # type: ignore[attr-defined]
-    change = PolicyChange.objects.visible_to(actor).filter(key=key).first()
-    if change is None:
-        raise NotVisible
-    problem, status = "", HTTPStatus.OK
-    if request.method == "POST":
-        try:
-            operations.undo_change(actor=actor, key=key, at=now())
-        except Conflict as refused:
-            problem, status = str(refused), HTTPStatus.CONFLICT
-        else:
-            messages.success(request, _("The change is undone. What held before holds from now on."))
-            return HttpResponseRedirect(reverse("portal:policy"), status=SEE_OTHER)
-    tenant = request.tenant  # type: ignore[attr-defined]
-    context = {
-        "title": _("Undo a change"),
-        "crumbs": [*_crumbs(), (_("Purchase policy"), reverse("portal:policy"))],
-        "problem": problem,
-        "line": _lines_of(actor, [change], tenant)[0],
-        "zone": tenant.time_zone,
-    }
-    return render_page(request, "commerce/policy_undo.html", context, status=status)
-
-
-def _lines_of(actor: Actor, changes: Any, tenant: Tenant) -> list[dict[str, Any]]:
-    """Changes in words, with whether each can still be undone. Two queries."""
-    rows = list(changes)
-    undone = set(
-        PolicyChange.objects.visible_to(actor)
-        .filter(undoes__in=[row.pk for row in rows])
-        .values_list("undoes_id", flat=True)
-    )
-    return [
-        {
-            "change": row,
-            "what": what_changed(row),
-            "before": stored_text(row, row.before),
-            "after": stored_text(row, row.after),
-            "is_undone": row.pk in undone,
-        }
-        for row in rows
-    ]
-
-
-def what_changed(change: PolicyChange) -> str:
-    """What a change is about, in words."""
-    name = change.target_label or change.target_key
-    match change.target:
-        case PolicyChange.Target.PRODUCT:
-            return str(name)
-        case PolicyChange.Target.CATEGORY:
-            return _("Category %(name)s") % {"name": name}
-        case PolicyChange.Target.OFFER_TYPE:
-            return str(OfferType(change.target_key).label)
-        case PolicyChange.Target.GROUP:
-            return f"{change.group_name}, {name or _('every product')}"
-    return str(PolicyChange.Target(change.target).label)
-
-
-def stored_text(change: PolicyChange, stored: dict[str, Any]) -> str:
-    """What was stored under a change's target, in words."""
-    if change.target in (PolicyChange.Target.CAP, PolicyChange.Target.THRESHOLD):
-        limit = None if stored["minor"] is None else Limit(stored["minor"], stored["basis"])
-        return limit_text(limit, stored["currency"])
-    if change.target == PolicyChange.Target.GROUP and stored["value"] is None:
-        return _("no rule")
-    return str(LABELS[stored["value"]]) if stored["value"] else _("as inherited")
-
-
-# --- The IT contact text --------------------------------------------------------------------------------------------
-
-
-@access.requires(sees=Capability.EDIT_CONTACT_TEXT)
-def policy_contact(request: HttpRequest) -> HttpResponse:
-    """The organization's own words for people who may not buy, with one link."""
-    actor: Actor = request.actor  # type: ignore[attr-defined]
-    if _is_without_self_service(request):
-        raise NotVisible
-    saved = contact_text(actor=actor)
-    text, url = saved.text, saved.url
-    errors: dict[str, str] = {}
-    if request.method == "POST":
-        text, url = request.POST.get("text", ""), request.POST.get("url", "")
-        try:
-            operations.set_contact_text(actor=actor, text=text, url=url, at=now())
-        except Malformed as wrong:
-            errors[wrong.field] = str(wrong)
-        else:
-            messages.success(request, _("People who may not buy read this from now on."))
-            return HttpResponseRedirect(reverse("portal:policy"), status=SEE_OTHER)
-    context = {
-        "title": _("IT contact"),
-        "crumbs": [*_crumbs(), (_("Purchase policy"), reverse("portal:policy"))],
-        "problem": _("Something is missing or wrong. Nothing was saved. The fields say what.")
-        if errors
-        else "",
-        "errors": errors,
-        "text": text,
-        "url": url,
-    }
-    status = HTTPStatus.UNPROCESSABLE_ENTITY if errors else HTTPStatus.OK
-    return render_page(request, "commerce/policy_contact.html", context, status=status)
-
-
-def _is_without_self_service(request: HttpRequest) -> bool:
-    """Whether the organization is of a kind that has no self-service, so nothing to allow."""
-    return request.tenant.kind in WITHOUT_SELF_SERVICE  # type: ignore[attr-defined]
-
-
-def _crumbs() -> list[tuple[str, str]]:
-    return [(_("Control"), "")]
-
-
-__all__ = [
-    "policy",
-    "policy_contact",
-    "policy_history",
-    "policy_product",
-    "policy_spending",
-    "policy_undo",
-]
