@@ -15,12 +15,16 @@ from commerce.operations.renewals import renew_due
 from config.invariants import INVARIANTS, WrongLogin, violations
 from config.kit.actors import Actor
 from config.kit.tenancy import atomic, connection, use_login
+from licensing.operations.requests import approve_request, ask_for_licenses
 from tests.factories import (
     AT,
+    actor_of,
     make_central_subscription,
     make_self_service_subscription,
+    make_subscription,
     make_tenant,
     make_user,
+    product,
 )
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "owner", "worker"])
@@ -151,6 +155,37 @@ def test_finds_what_a_hand_has_broken(sound: Subscription, number: str, statemen
     execute(statement)
 
     assert number in numbers()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE licensing_licenserequest SET state = 'withdrawn', closed_at = now() WHERE state = 'waiting'",
+        "UPDATE licensing_licenserequest SET state = 'waiting', closed_at = NULL WHERE state = 'approved'",
+        "DELETE FROM licensing_requestedperson",
+        "UPDATE licensing_requestedperson SET decided_at = decided_at + interval '1 day' WHERE state = 'given'",
+        "UPDATE licensing_requestedperson SET kind = 'spending'",
+    ],
+)
+def test_finds_a_request_and_its_answer_that_disagree(sound: Subscription, statement: str) -> None:
+    tenant = sound.tenant
+    make_subscription(tenant, quantity=1)
+    for name in ("Mike", "Erik"):
+        person = make_user(tenant, name=name)
+        asked = ask_for_licenses(
+            actor=actor_of(person),
+            product=product("power-bi-pro"),
+            user_ids=[person.pk],
+            reason="For the tenders.",
+            at=LATER,
+        )
+    lisa = make_user(tenant, name="Lisa", roles=("license_admin",))
+    approve_request(actor=actor_of(lisa), key=asked.request.key, at=LATER)
+    assert "I-30" not in numbers()
+
+    execute(statement)
+
+    assert "I-30" in numbers()
 
 
 def test_a_period_that_was_credited_leaves_no_gap(sound: Subscription) -> None:
