@@ -106,6 +106,7 @@ def _page(
     fields = _fields(actor, table)
     tenant = request.tenant  # type: ignore[attr-defined]
     limits = table.policy.limits
+    typed, origin = request.GET.get("q", "")[:100].strip(), request.GET.get("origin", "")
     context: dict[str, Any] = {
         "title": _("Purchase policy"),
         "crumbs": control_crumbs(),
@@ -126,7 +127,13 @@ def _page(
                 "value": label_of(row.effective),
             }
             for row in table.rows
+            if typed.casefold() in row.product.name.casefold()
+            and (origin not in ORIGINS or row.effective.origin == origin)
         ],
+        "q": typed,
+        "origin": origin,
+        "origins": list(ORIGINS.items()),
+        "is_narrowed": bool(typed) or origin in ORIGINS,
         "offers": [fields[f"offer:{kind}"] for kind in OfferType],
         "undecided": [row.product for row in undecided(table)],
         "limits": [

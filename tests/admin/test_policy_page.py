@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from commerce.models import Product
 from config.kit.tenancy import tenant_atomic
 from directory.models import Group, GroupMembership, Tenant, User
 from directory.permissions import Role
@@ -55,6 +56,45 @@ def history(tenant: Tenant) -> list[tuple[str, str, Any, Any]]:
     with tenant_atomic(tenant.pk):
         rows = PolicyChange.objects.order_by("id")
         return [(row.target, row.target_key, row.before["value"], row.after["value"]) for row in rows]
+
+
+def test_the_list_is_narrowed_by_name_and_by_where_a_value_comes_from(browser: Client, bill: User) -> None:
+    own = operations.of_product([product("power-bi-pro").key], "Enabled", name="Power BI Pro")
+    change_policies(actor=actor_of(bill), changes=[own], at=AT)
+
+    here = text(browser.get(PAGE, {"origin": "product"}))
+    named = text(browser.get(PAGE, {"q": "visio plan 2"}))
+    none = text(browser.get(PAGE, {"q": "Visio", "origin": "product"}))
+
+    assert "Self-service purchase of Power BI Pro" in here
+    assert "Self-service purchase of Visio" not in here
+    assert "Self-service purchase of Visio Plan 2" in named
+    assert "Self-service purchase of Power BI" not in named
+    assert "No product matches." in none
+
+
+def test_saving_a_narrowed_list_leaves_the_others_as_they_are(browser: Client, contoso: Tenant) -> None:
+    field = "product:" + product("visio-plan-2").key
+
+    shown = post(browser, contoso, PAGE + "?q=visio", action="review", **{field: "Disabled"})
+    post(browser, contoso, PAGE + "?q=visio", action="save", **{field: "Disabled", f"was:{field}": ""})
+
+    assert "Save the policy" in text(shown)
+    assert history(contoso) == [("product", product("visio-plan-2").key, None, "Disabled")]
+
+
+def test_the_file_says_what_holds_for_every_product_and_why(browser: Client, bill: User) -> None:
+    change_policies(actor=actor_of(bill), changes=[operations.default_for_all("Disabled")], at=AT)
+
+    answer = browser.get(PAGE + "export.csv")
+    lines = b"".join(answer.streaming_content).decode("utf-8-sig").splitlines()
+
+    assert answer["Content-Type"] == "text/csv; charset=utf-8"
+    assert len(lines) == 1 + Product.objects.count()
+    assert [line for line in lines if '"Visio Plan 2"' in line] == [
+        f'"Visio Plan 2","{product("visio-plan-2").key}","{product("visio-plan-2").category}",'
+        '"Do not allow","Default for every product","","0"'
+    ]
 
 
 def test_the_page_shows_every_product_with_its_value_and_where_it_comes_from(
