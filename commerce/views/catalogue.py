@@ -12,10 +12,13 @@ from commerce.models import Market, Product
 from commerce.queries.catalogue import ListPrice, Offer, offer, offers
 from commerce.views.market import shown_market
 from config.kit import access
+from config.kit.actors import Actor
 from config.kit.clock import now
 from config.kit.errors import NotVisible
 from config.kit.money import format_money, round_half_up, tax_on
+from config.kit.tenancy import tenant_atomic
 from directory.models.people import fold
+from policies.queries.requests import request_door
 
 
 @access.public
@@ -83,8 +86,17 @@ def product_page(request: HttpRequest, slug: str) -> HttpResponse:
         "product": product,
         "offer": found,
         "plans": plan_cards(found, shown.market),
+        "may_ask": _may_ask(request.actor),  # type: ignore[attr-defined]
     }
     return render(request, "commerce/product.html", context)
+
+
+def _may_ask(actor: Actor | None) -> bool:
+    """Whether who looks at a product may ask their organization for a license of it (product §7.5)."""
+    if actor is None:
+        return False
+    with tenant_atomic(actor):
+        return request_door(actor=actor).is_open
 
 
 def plan_cards(found: Offer, market: Market | None) -> list[dict[str, Any]]:

@@ -157,3 +157,18 @@ def test_how_often_the_pages_ask_the_database(client: Client, django_assert_num_
 @pytest.mark.parametrize("path", ["/terms/", "/privacy/"])
 def test_terms_and_privacy_are_public(client: Client, path: str) -> None:
     assert client.get(path).status_code == 200
+
+
+def test_a_signed_in_member_may_ask_the_organizations_admins_for_a_license(client: Client) -> None:
+    contoso = make_tenant(name="Contoso")
+    mike = make_user(contoso, name="Mike")
+    guest = make_user(contoso, name="Nils", kind="guest")
+    link = 'href="/my/requests/ask/visio-plan-2/"'
+
+    nobody_decides = text(client_of(mike).get("/products/visio-plan-2/"))
+    make_user(contoso, name="Lisa", roles=("license_admin",))
+
+    assert link not in nobody_decides
+    assert link in text(client_of(mike).get("/products/visio-plan-2/"))
+    assert link not in text(client_of(guest).get("/products/visio-plan-2/"))
+    assert link not in text(client.get("/products/visio-plan-2/"))
