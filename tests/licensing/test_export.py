@@ -149,6 +149,7 @@ def test_a_purchaser_exports_the_own_purchases_alone(contoso: Tenant, purchases:
     rows = csv_rows(export(client_of(sam)).getvalue())
 
     assert [row["purchaser"] for row in rows] == ["Sam"]
+    assert f'action="{ADDRESS}"' in client_of(sam).get("/admin/billing/your-products/").content.decode()
 
 
 def test_another_organizations_admin_exports_none_of_it(purchases: list[Subscription]) -> None:
