@@ -16,13 +16,13 @@ from ninja import NinjaAPI
 from ninja.errors import HttpError, ValidationError
 from ninja.operation import Operation
 
-from commerce.api import bills, policies, purchases
+from commerce.api import bills, policies, purchases, takeovers
 from config.errors import PROBLEM, BadRequest, problem
 from config.kit import access
 from config.kit.api import Bearer
 from config.kit.errors import DomainError, Malformed, NotVisible
 from directory.operations.tokens import NotAuthenticated
-from licensing.api import entitlements, licenses
+from licensing.api import entitlements, licenses, requests
 
 
 class Api(NinjaAPI):
@@ -53,7 +53,7 @@ def _api(title: str) -> Api:
     api = Api(
         title=title,
         version="1.0",
-        description="Purchases, licenses, bills and purchase policies. See docs/api.md.",
+        description="Purchases, licenses, requests, bills and purchase policies. See docs/api.md.",
         docs_url=None,
         openapi_url=None,
         auth=Bearer(),
@@ -97,6 +97,8 @@ api.add_router("policies", policies.router)
 api.add_router("entitlements", entitlements.router)
 api.add_router("purchases", purchases.router)
 api.add_router("purchases", licenses.router)
+api.add_router("purchases", takeovers.router)
+api.add_router("requests", requests.router)
 api.add_router("bills", bills.router)
 
 

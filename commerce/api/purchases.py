@@ -148,14 +148,14 @@ def list_purchases(
     keys = [row.key for row in page.rows]
     found = Subscription.objects.visible_to(actor_of(request)).filter(key__in=keys)
     by_key = {row.key: row for row in found.select_related("product", "purchaser")}
-    return Purchases(items=[_out(by_key[key]) for key in keys], next=page.next or None)
+    return Purchases(items=[purchase_out(by_key[key]) for key in keys], next=page.next or None)
 
 
 @router.get("/{uuid:purchase_id}", response=answers(PurchaseOut, 404), url_name="purchase")
 @READ
 def get_purchase(request: HttpRequest, purchase_id: UUID) -> PurchaseOut:
     """One purchase."""
-    return _out(details.purchase(actor_of(request), purchase_id))
+    return purchase_out(details.purchase(actor_of(request), purchase_id))
 
 
 @router.get("/{uuid:purchase_id}/orders", response=answers(Orders, 404), url_name="purchase-orders")
@@ -201,10 +201,11 @@ def cancel_purchase(request: HttpRequest, purchase_id: UUID, payload: Cancel) ->
         reason=Reason(payload.reason) if payload.reason else None,
     )
     with tenant_atomic(actor):
-        return _out(details.purchase(actor, purchase_id))
+        return purchase_out(details.purchase(actor, purchase_id))
 
 
-def _out(row: Subscription) -> PurchaseOut:
+def purchase_out(row: Subscription) -> PurchaseOut:
+    """A purchase with its product and purchaser, as every call tells it."""
     return PurchaseOut(
         id=row.key,
         productId=row.product.key,

@@ -1,10 +1,17 @@
 """What taking a purchase over would do: who pays from then on, what moves, what stays (product §10)."""
 
+import uuid
 from dataclasses import dataclass
+
+from django.core import signing
+from django.utils.translation import gettext as _
 
 from commerce.models import Agreement, Bill, Card, Subscription
 from commerce.models.bills import BillQuerySet
 from commerce.queries.central import agreement_of
+from config.kit.errors import Malformed
+
+SALT = "commerce.take-over"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,3 +74,21 @@ def plan_take_over(subscription: Subscription) -> TakeOverPlan:
             .first()
         )
     return TakeOverPlan(agreement, card, tuple(open_bills_of_people(subscription)))
+
+
+def quote_take_over(subscription: Subscription, plan: TakeOverPlan) -> str:
+    """What was shown, signed: a page or a caller gives it back to have just that done."""
+    seen = plan.seen
+    facts = [seen.payment_days, seen.card_id, seen.moved]
+    return signing.dumps([str(subscription.key), subscription.version, facts], salt=SALT, compress=True)
+
+
+def read_quote(text: str, key: uuid.UUID) -> tuple[int, TakeOverSeen]:
+    """Version and plan that were shown. :raises Malformed: the quote is not one of ours, or of another purchase."""
+    try:
+        quoted, version, (days, card_id, moved) = signing.loads(text, salt=SALT)
+    except signing.BadSignature:
+        quoted = ""
+    if quoted != str(key):
+        raise Malformed(_("Nothing was changed. Look at what happens, and decide again."), field="quote")
+    return version, TakeOverSeen(days, card_id, tuple((number, total) for number, total in moved))

@@ -9,7 +9,6 @@ from http import HTTPStatus
 from typing import Any
 
 from django.contrib import messages
-from django.core import signing
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.translation import gettext as _
@@ -25,7 +24,7 @@ from commerce.operations.takeovers import (
 )
 from commerce.queries import details
 from commerce.queries.handovers import open_offer
-from commerce.queries.takeovers import TakeOverPlan, TakeOverSeen, plan_take_over
+from commerce.queries.takeovers import TakeOverPlan, plan_take_over, quote_take_over, read_quote
 from commerce.states import per_period
 from commerce.views.subscriptions import day, money
 from commerce.views.wording import Told
@@ -37,8 +36,6 @@ from config.kit.errors import Conflict, DomainError, Malformed, PeerUnavailable,
 from config.kit.tenancy import tenant_atomic
 from directory.models import Tenant
 from directory.permissions import Capability
-
-SALT = "commerce.take-over"
 
 
 @access.requires(sees=Capability.SEE_PURCHASES, owns_transaction=True)
@@ -57,7 +54,7 @@ def take_over_page(request: HttpRequest, key: uuid.UUID) -> HttpResponse:
 def _take_over(request: HttpRequest, actor: Actor, subscription: Subscription, at: datetime) -> HttpResponse:
     tenant: Tenant = request.tenant  # type: ignore[attr-defined]
     try:
-        version, seen = _signed(request.POST.get("quote", ""), subscription)
+        version, seen = read_quote(request.POST.get("quote", ""), subscription.key)
         taken = take_over(actor=actor, key=subscription.key, version=version, seen=seen, at=at)
     except (Conflict, Malformed, PeerUnavailable) as refused:
         return _page(request, actor, subscription.key, at, refused=refused)
@@ -65,23 +62,6 @@ def _take_over(request: HttpRequest, actor: Actor, subscription: Subscription, a
     messages.success(request, told % {"product": taken.product.name, "organization": tenant.name})
     address = reverse("portal:subscription", args=[taken.key])
     return HttpResponseRedirect(address, status=HTTPStatus.SEE_OTHER)
-
-
-def _sign(subscription: Subscription, plan: TakeOverPlan) -> str:
-    seen = plan.seen
-    facts = [seen.payment_days, seen.card_id, seen.moved]
-    return signing.dumps([str(subscription.key), subscription.version, facts], salt=SALT, compress=True)
-
-
-def _signed(text: str, subscription: Subscription) -> tuple[int, TakeOverSeen]:
-    """Version and plan of the page that was shown. :raises Malformed: it is not one of ours, or of another purchase."""
-    try:
-        key, version, (days, card_id, moved) = signing.loads(text, salt=SALT)
-    except signing.BadSignature:
-        key = ""
-    if key != str(subscription.key):
-        raise Malformed(_("Nothing was changed. Look at what happens, and decide again."))
-    return version, TakeOverSeen(days, card_id, tuple((number, total) for number, total in moved))
 
 
 # --- What the page says ------------------------------------------------------------------------------------------
@@ -112,7 +92,7 @@ def _page(
         if not can_be_taken_over(subscription) or not plan.is_payable:
             return _not_now(request, actor, subscription, plan, context, refused)
         context |= {
-            "quote": _sign(subscription, plan),
+            "quote": quote_take_over(subscription, plan),
             "figures": _figures(actor, tenant, subscription, plan),
             "steps": _steps(actor, tenant, subscription, plan, at),
             "bills": [(bill.number, money(bill.total_minor, bill.currency)) for bill in plan.bills],

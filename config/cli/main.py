@@ -10,7 +10,8 @@ from urllib.parse import quote
 import typer
 
 from config.cli.connection import Connection, Exit, Refused, current, keep
-from config.cli.output import complain, money, say, show
+from config.cli.output import AsJson, complain, money, say, show
+from config.cli.requests import requests
 
 POLICY = "policies/AllowSelfServicePurchase"
 VALUES = {
@@ -21,7 +22,7 @@ VALUES = {
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Purchases, licenses and purchase policies of a Seatkeeper installation.",
+    help="Purchases, licenses, requests and purchase policies of a Seatkeeper installation.",
     pretty_exceptions_enable=False,
 )
 policies = typer.Typer(no_args_is_help=True, help="What people of the organization may buy themselves.")
@@ -30,8 +31,8 @@ licenses = typer.Typer(no_args_is_help=True, help="Licenses of a purchase.")
 app.add_typer(policies, name="policies")
 app.add_typer(purchases, name="purchases")
 app.add_typer(licenses, name="licenses")
+app.add_typer(requests, name="requests")
 
-AsJson = Annotated[bool, typer.Option("--json", help="For scripts: the answer as it came.")]
 PurchaseId = Annotated[str, typer.Argument(help="The purchase's id, as `purchases list` shows it.")]
 
 
@@ -207,6 +208,35 @@ def cancel_purchase(
     }
     answer = connection.post(f"{path}/cancel", agreed | ({"reason": reason} if reason else {}))
     show(answer if as_json else _for_people(answer), as_json=as_json, columns=_PURCHASE_COLUMNS)
+
+
+@purchases.command("take-over")
+def take_over(
+    purchase: PurchaseId,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make the organization the owner, after saying what it pays from then on."""
+    connection = current()
+    path = f"purchases/{quote(purchase, safe='')}/take-over"
+    preview = connection.get(path)
+    if not yes:
+        typer.echo(_what_it_pays(preview), err=True)
+        if not typer.confirm("Take it over?", err=True):
+            raise Refused("Nothing was changed.", Exit.CONFLICT)
+    answer = connection.post(path, {"quote": preview["quote"]})
+    show(answer if as_json else _for_people(answer), as_json=as_json, columns=_PURCHASE_COLUMNS)
+
+
+def _what_it_pays(preview: dict[str, Any]) -> str:
+    price = money(preview["periodPriceMinor"], preview["currency"])
+    by = f"on account, {preview['paymentDays']} days" if preview["paysBy"] == "account" else "by its card"
+    said = [f"The organization pays {price} a billing period without tax, {by}."]
+    said += [
+        f"Bill {bill['number']} of {money(bill['totalMinor'], preview['currency'])} moves to it."
+        for bill in preview["openBills"]
+    ]
+    return " ".join([*said, "Nobody loses a license."])
 
 
 def _what_happens(preview: dict[str, Any]) -> str:

@@ -3,10 +3,13 @@
 import json
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from rich.console import Console
 from rich.table import Table
+
+AsJson = Annotated[bool, typer.Option("--json", help="For scripts: the answer as it came.")]
 
 # Currencies whose minor unit is the whole, or a thousandth (ISO 4217); all others have two digits.
 _DIGITS = {"JPY": 0, "KRW": 0, "CLP": 0, "ISK": 0, "VND": 0, "XAF": 0, "XOF": 0, "UGX": 0} | dict.fromkeys(

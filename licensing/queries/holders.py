@@ -4,9 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+from django.utils.translation import gettext_lazy as _
+
 from commerce.models import Subscription
 from config.kit.actors import Actor
-from config.kit.errors import NotAllowed, NotVisible
+from config.kit.errors import Malformed, NotAllowed, NotVisible
 from config.kit.keyset import Page, paginate
 from config.kit.tenancy import connection
 from directory.models import User
@@ -170,3 +172,16 @@ def resolve(tenant_id: int, rows: Sequence[Row]) -> Resolved:
         else:
             people[ids[0]] = row
     return Resolved(people, tuple(unknown), tuple(ambiguous), tuple(repeated))
+
+
+def named_ids(tenant_id: int, rows: Sequence[Row]) -> list[int]:
+    """Whom the rows name, when each names one person. One query. :raises Malformed: some do not; nothing is done."""
+    resolved = resolve(tenant_id, rows)
+    unclear = [row.who for row in (*resolved.unknown, *resolved.ambiguous)]
+    if unclear:
+        raise Malformed(
+            _("Nobody, or more than one person, has this name or address: %(names)s. Nothing was sent.")
+            % {"names": ", ".join(unclear[:5])},
+            field="people",
+        )
+    return list(resolved.people)

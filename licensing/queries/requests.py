@@ -156,6 +156,21 @@ def own_page(actor: Actor, *, cursor: str = "") -> Page[LicenseRequest]:
     )
 
 
+def visible_page(
+    actor: Actor, *, show: str, product_id: int | None = None, cursor: str = ""
+) -> Page[LicenseRequest]:
+    """What the actor may see of the queue, with the people, the latest first. Two queries."""
+    rows = LicenseRequest.objects.visible_to(actor).filter(state__in=FILTERS[show])
+    if product_id is not None:
+        rows = rows.filter(product_id=product_id)
+    return paginate(
+        rows.select_related("product", "requester").prefetch_related("people__user"),
+        order=("-id",),
+        cursor=cursor,
+        key=lambda row: (row.pk,),
+    )
+
+
 def request_for(actor: Actor, key: uuid.UUID) -> LicenseRequest:
     """One request of the queue with its product and requester. One query.
 

@@ -23,14 +23,17 @@ from directory.models import ApiToken, Tenant, User
 from directory.operations.tokens import use_token
 from directory.permissions import ROLES, Capability
 from directory.tokens import includes, new_secret
+from licensing.operations.requests import ask_for_licenses
 from tests.access.test_rules import walk
 from tests.factories import (
+    actor_of,
     caller_with,
     client_of,
     make_bill,
     make_subscription,
     make_tenant,
     make_user,
+    product,
     service_token_of,
     token_of,
 )
@@ -71,6 +74,7 @@ class World:
     bills: dict[str, str]
     people: dict[str, uuid.UUID]
     purchaser: User
+    requests: dict[str, uuid.UUID]
 
 
 @pytest.fixture
@@ -93,7 +97,26 @@ def world() -> World:
         | {MISSING: "SK-NL-2026-999999"},
         {OWN: purchaser.key, COLLEAGUES: colleague.key, FOREIGN: stranger.key, MISSING: uuid.uuid4()},
         purchaser,
+        {
+            OWN: asked_by(purchaser),
+            COLLEAGUES: asked_by(colleague),
+            FOREIGN: asked_by(stranger),
+            MISSING: uuid.uuid4(),
+        },
     )
+
+
+def asked_by(user: User) -> uuid.UUID:
+    """An open request of the user for the own license, with an admin who could decide."""
+    make_user(user.tenant, name=f"{user.name} decider", roles=("global_admin",))
+    asked = ask_for_licenses(
+        actor=actor_of(user),
+        product=product("visio-plan-1"),
+        user_ids=[user.pk],
+        reason="For plans.",
+        at=now(),
+    )
+    return asked.request.key
 
 
 def secret_of(who: str, world: World) -> str:
@@ -141,7 +164,19 @@ def bill(world: World) -> dict[str, dict[str, Any]]:
     return {kind: {"number": number} for kind, number in world.bills.items()}
 
 
+def license_request(world: World) -> dict[str, dict[str, Any]]:
+    return {kind: {"request_id": str(key)} for kind, key in world.requests.items()}
+
+
 EXAMPLES = {
+    "license-request": license_request,
+    "license-request-approve": license_request,
+    "license-request-reject": license_request,
+    "license-request-forward": license_request,
+    "license-request-approve-spending": license_request,
+    "license-request-allow-product": license_request,
+    "license-request-withdraw": license_request,
+    "purchase-take-over": purchase,
     "purchase": purchase,
     "purchase-orders": purchase,
     "purchase-cancellation": purchase,
@@ -168,11 +203,19 @@ BODIES: dict[tuple[str, str], Any] = {
         "stillMinor": 1,
         "version": 0,
     },
+    ("requests", "POST"): {"product": "CFQ7TTC0LH2H", "reason": "For the tenders."},
+    ("license-request-approve", "POST"): {},
+    ("license-request-reject", "POST"): {"message": "Not this year."},
+    ("license-request-approve-spending", "POST"): {},
+    ("license-request-allow-product", "POST"): {},
+    ("purchase-take-over", "POST"): {"quote": "made up"},
     ("purchase-licenses-assign", "POST"): {"people": ["nobody@nowhere.example"]},
     ("purchase-licenses-unassign", "POST"): {"people": ["nobody@nowhere.example"]},
 }
 # A body that is understood and does not fit what holds now.
-CONFLICTS = {"purchase-cancel", "purchase-cancellation"}
+CONFLICTS = {"purchase-cancel", "purchase-cancellation", "purchase-take-over"}
+# A body that is understood, and was never given out.
+FORGED = {"purchase-take-over"}
 # What a call about one object asks over the object itself, where its rule alone does not say it.
 OVER_THE_OBJECT: dict[str, tuple[str, str]] = {
     "entitlements": (Capability.SEE_LICENSES, ""),
@@ -183,6 +226,7 @@ OVER_THE_OBJECT: dict[str, tuple[str, str]] = {
     "purchase-licenses": (Capability.SEE_LICENSES, ""),
     "purchase-licenses-assign": (Capability.SEE_LICENSES, Capability.ASSIGN),
     "purchase-licenses-unassign": (Capability.SEE_LICENSES, Capability.ASSIGN),
+    "purchase-take-over": (Capability.SEE_PURCHASES, Capability.TAKE_OVER),
     "bill": (Capability.SEE_BILLS, ""),
 }
 
@@ -197,6 +241,8 @@ def expected(name: str, rule: Rule, actor: Actor, scopes: frozenset[str], kind: 
         return {403}
     if kind in (FOREIGN, MISSING):
         return {404}
+    if kind and name.startswith("license-request"):
+        return over_a_request(name, actor, is_own=kind == OWN and actor.is_purchaser)
     if kind and name in OVER_THE_OBJECT:
         sees, may = OVER_THE_OBJECT[name]
         whose = {"is_own": kind == OWN and actor.is_purchaser, "is_org": kind == ORG}
@@ -204,7 +250,17 @@ def expected(name: str, rule: Rule, actor: Actor, scopes: frozenset[str], kind: 
             return {404}
         if may and not actor.reaches(may, **whose):
             return {403}
-    return FINE | {409} if name in CONFLICTS else FINE
+    return FINE | ({409} if name in CONFLICTS else set()) | ({400} if name in FORGED else set())
+
+
+def over_a_request(name: str, actor: Actor, *, is_own: bool) -> set[int]:
+    """Who asked sees it, and takes it back; so does the queue, without taking it back. Licenses may be missing."""
+    if not is_own and (name.endswith("withdraw") or not actor.may(Capability.SEE_QUEUE)):
+        return {404}
+    decides = actor.may(Capability.GIVE_FREE_SEAT) or actor.may(Capability.ANSWER_WITH_MONEY)
+    if name.endswith("reject") and not decides:
+        return {403}
+    return FINE | {409}
 
 
 def call(client: Client, name: str, method: str, kwargs: dict[str, Any]) -> Any:

@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 from django.conf import settings
 
+from commerce.models import Agreement
 from config.kit.tenancy import tenant_atomic
 from licensing.models import Assignment
-from tests.factories import make_subscription, make_tenant, make_user, token_of
+from tests.factories import make_subscription, make_tenant, make_user, plan, token_of
 
 pytestmark = pytest.mark.django_db(databases=["default", "owner", "worker"], transaction=True)
 
@@ -175,3 +176,42 @@ def test_it_imports_nothing_of_the_installation() -> None:
     )
 
     assert done.stdout.strip() == "set()"
+
+
+def test_somebody_asks_and_an_admin_answers(seatkeeper: Any) -> None:
+    tenant = make_tenant()
+    admin = token_of(make_user(tenant, roles=("global_admin",)))
+    mike = make_user(tenant, name="Mike", email="mike@contoso.example")
+    make_subscription(tenant, quantity=1)
+    power_bi = plan("power-bi-pro").product.key
+
+    asked = seatkeeper(
+        "requests", "ask", power_bi, "--reason", "For the tenders.", "--json", token=token_of(mike)
+    )
+    listed = seatkeeper("requests", "list", token=admin)
+    key = json.loads(asked.stdout)["id"]
+    approved = seatkeeper("requests", "approve", key, "--message", "Enjoy.", token=admin)
+    again = seatkeeper("requests", "reject", key, "--message", "No.", token=admin)
+
+    assert any("Mike" in line and "For the tenders." in line for line in listed.stdout.splitlines())
+    assert (approved.returncode, again.returncode) == (0, 6)
+    assert "approved" in approved.stdout
+    with tenant_atomic(tenant.pk):
+        assert Assignment.objects.live().get().user_id == mike.pk
+
+
+def test_a_purchase_is_taken_over_after_saying_what_it_costs(seatkeeper: Any) -> None:
+    tenant = make_tenant()
+    admin = token_of(make_user(tenant, roles=("global_admin",)))
+    bought = make_subscription(tenant, owner=make_user(tenant), quantity=10)
+    with tenant_atomic(tenant.pk):
+        Agreement.objects.create(tenant=tenant, name="Agreement", payment_days=30)
+
+    refused = seatkeeper("purchases", "take-over", str(bought.key), token=admin, typed="n\n")
+    done = seatkeeper("purchases", "take-over", str(bought.key), "--yes", "--json", token=admin)
+
+    assert refused.returncode == 6
+    assert (
+        "The organization pays 94.00 EUR a billing period without tax, on account, 30 days." in refused.stderr
+    )
+    assert json.loads(done.stdout)["owner"] == "organization"
