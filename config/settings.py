@@ -337,6 +337,6 @@ LOGGING = {
     },
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", default="INFO")},
-    # Two lines a request, and nothing in them that ours do not say.
-    "loggers": {"stripe": {"level": "WARNING"}},
+    # A line or two a request, and nothing in them that ours do not say.
+    "loggers": {name: {"level": "WARNING"} for name in ("stripe", "httpx")},
 }
