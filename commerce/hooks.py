@@ -3,12 +3,13 @@
 A callback runs inside the transaction of what happened, so it either happens with it or not at all.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from commerce.models import Subscription
 from config.kit.actors import Actor
+from config.kit.hooks import Hook
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,21 +28,6 @@ class Deletion:
 
     subscription_ids: Sequence[int]
     at: datetime
-
-
-@dataclass(slots=True)
-class Hook[T]:
-    """A list of callbacks, called in the order in which they registered."""
-
-    callbacks: list[Callable[[T], object]] = field(default_factory=list)
-
-    def register(self, callback: Callable[[T], object]) -> Callable[[T], object]:
-        self.callbacks.append(callback)
-        return callback
-
-    def __call__(self, event: T) -> None:
-        for callback in self.callbacks:
-            callback(event)
 
 
 subscription_activated: Hook[Activation] = Hook()

@@ -155,6 +155,9 @@ SESSION_ABSOLUTE_AGE = timedelta(hours=24)
 SESSION_IDLE_ADMIN = timedelta(hours=1)
 BUYS_PER_MINUTE = env.int("BUYS_PER_MINUTE", default=10)
 SIGN_INS_PER_MINUTE = env.int("SIGN_INS_PER_MINUTE", default=5)
+# A pasted list of 100,000 people; a file goes to disk, as far as a page takes one.
+DATA_UPLOAD_MAX_MEMORY_SIZE = 6_000_000
+FILE_UPLOAD_HANDLERS = ["config.kit.uploads.BoundedUpload"]
 EXPORTS_PER_HOUR = env.int("EXPORTS_PER_HOUR", default=5)
 # Calls of one token: in the long run and at once; entitlement checks, which a product makes at each sign-in, apart.
 API_PER_SECOND = env.int("API_PER_SECOND", default=10)

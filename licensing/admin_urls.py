@@ -2,13 +2,14 @@
 
 from django.urls import URLPattern, path
 
-from licensing.views import assigning, exporting, licenses, overviews, queue, subscription
+from licensing.views import assigning, exporting, licenses, overviews, queue, subscription, taking_back
 
 urlpatterns: list[URLPattern] = [
     path("billing/your-products/export/", exporting.export, name="your-products-export"),
     path("billing/your-products/<uuid:key>/", subscription.subscription, name="subscription"),
     path("billing/your-products/<uuid:key>/assign/", assigning.assign, name="assign"),
     path("billing/your-products/<uuid:key>/unassign/", assigning.unassign, name="unassign"),
+    path("billing/your-products/<uuid:key>/unassign/list/", taking_back.unassign_list, name="unassign-list"),
     path("requests/", queue.requests, name="requests"),
     path("requests/waiting/", queue.waiting, name="requests-waiting"),
     path("requests/decide/", queue.decide_several, name="requests-decide"),
@@ -21,4 +22,9 @@ urlpatterns: list[URLPattern] = [
     path("licenses/<uuid:key>/", licenses.license_subscription, name="license-subscription"),
     path("licenses/<uuid:key>/assign/", assigning.license_assign, name="license-assign"),
     path("licenses/<uuid:key>/unassign/", assigning.license_unassign, name="license-unassign"),
+    path(
+        "licenses/<uuid:key>/unassign/list/",
+        taking_back.license_unassign_list,
+        name="license-unassign-list",
+    ),
 ]

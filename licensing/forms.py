@@ -7,22 +7,16 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from config.kit.errors import Malformed, Text
-from licensing.lists import PeopleList, Problem, Reason, Unreadable, read_csv, read_pasted
+from licensing.lists import BYTE_LIMIT, PeopleList, Reason, Unreadable, read_csv, read_pasted
 from licensing.operations.assignments import BATCH_LIMIT, TooMany
 
 UNREADABLE: dict[Reason, Text] = {
-    "bytes": _("The list is too large. Use one of up to 1,000 people and 1 MB."),
-    "encoding": _("The file is not text in UTF-8. Save it as “CSV UTF-8” and choose it again."),
-    "rows": _("The list has more than 1,000 people. Split it."),
+    "bytes": _("The list is too large. Use one of up to 100,000 people and 10 MB. Nothing was changed."),
+    "encoding": _(
+        "The file is not text in UTF-8. Save it as “CSV UTF-8” and choose it again. Nothing was changed."
+    ),
+    "rows": _("The list has more than 100,000 people. Split it. Nothing was changed."),
     "empty": _("The list names nobody. Use one e-mail address or name per line."),
-}
-PROBLEMS: dict[Problem, Text] = {
-    "control": _("Holds characters that are no text"),
-    "columns": _("Has more than 50 columns"),
-    "long": _("Longer than an address or name can be"),
-    "repeated": _("Named twice"),
-    "quote": _("A quotation mark is not closed; what follows was not read"),
-    "nobody": _("Names nobody"),
 }
 
 
@@ -33,6 +27,11 @@ class Choice:
     user_ids: tuple[int, ...]
     lists: tuple[PeopleList, ...]
     is_confirmed: bool
+
+    @property
+    def size(self) -> int:
+        """How many rows, also those that name nobody."""
+        return len(self.user_ids) + sum(len(each.rows) + len(each.bad) for each in self.lists)
 
 
 def person_ids(values: Sequence[str]) -> tuple[int, ...]:
@@ -56,7 +55,7 @@ def read_choice(request: HttpRequest) -> Choice:
         lists.append(_read("people", lambda: read_pasted(pasted)))
     upload = request.FILES.get("file")
     if upload:
-        content = upload.read(2_000_000)
+        content = upload.read(BYTE_LIMIT + 1)
         lists.append(_read("file", lambda: read_csv(content)))
     return Choice(
         user_ids=person_ids(request.POST.getlist("person")),

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-ROW_LIMIT = 1_000
-BYTE_LIMIT = 1_000_000
+ROW_LIMIT = 100_000
+BYTE_LIMIT = 10_000_000
 COLUMN_LIMIT = 50
 WHO_LIMIT = 254
 
@@ -25,6 +25,7 @@ _NAME_HEADS = {"name", "displayname", "fullname", "person", "naam", "weergavenaa
 _DELIMITERS = ",;\t|"
 _ADDRESS = re.compile(r"[^\s<>,;\"'()\[\]]+@[^\s<>,;\"'()\[\]]+")
 _SPACES = re.compile(r"\s+")
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ class PeopleList:
 
 
 class Unreadable(ValueError):
-    """The whole list is of no use: too large, not text, more than 1,000 rows, or empty."""
+    """The whole list is of no use: too large, not text, more than 100,000 rows, or empty."""
 
     def __init__(self, reason: Reason) -> None:
         self.reason = reason
@@ -168,7 +169,7 @@ def _who(written: str) -> str:
 
 
 def _has_control(text: str) -> bool:
-    return any((ord(c) < 32 and c not in "\t\r\n") or ord(c) == 127 for c in text)
+    return _CONTROL.search(text) is not None
 
 
 def _collect(found: Iterable[tuple[int, str, Problem | None]]) -> PeopleList:

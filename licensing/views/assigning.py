@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from http import HTTPStatus
 from typing import Any, NamedTuple
 
 from django.contrib import messages
@@ -22,9 +23,10 @@ from config.kit.errors import DomainError, Malformed, NotAllowed, NotVisible
 from config.kit.tenancy import tenant_atomic
 from directory.permissions import Capability
 from licensing.entitlements import GIVES_ACCESS
-from licensing.forms import PROBLEMS, Choice, person_ids, read_choice
+from licensing.forms import Choice, person_ids, read_choice
 from licensing.lists import Row
 from licensing.operations.assignments import (
+    BATCH_LIMIT,
     AssignmentResult,
     NoSeatLeft,
     NotAssignable,
@@ -33,6 +35,7 @@ from licensing.operations.assignments import (
     assign_licenses,
     unassign_licenses,
 )
+from licensing.operations.bulk import sentence_of, start_bulk
 from licensing.queries import holders
 from licensing.views.wording import channel_of
 
@@ -50,6 +53,7 @@ class Area:
     subscription_url: str
     assign_url: str
     unassign_url: str
+    unassign_list_url: str
 
 
 PRODUCTS = Area(
@@ -59,6 +63,7 @@ PRODUCTS = Area(
     "portal:subscription",
     "portal:assign",
     "portal:unassign",
+    "portal:unassign-list",
 )
 LICENSES = Area(
     Capability.SEE_LICENSES,
@@ -67,6 +72,7 @@ LICENSES = Area(
     "portal:license-subscription",
     "portal:license-assign",
     "portal:license-unassign",
+    "portal:license-unassign-list",
 )
 
 
@@ -128,6 +134,8 @@ def _assign(request: HttpRequest, key: uuid.UUID, area: Area) -> HttpResponse:
 def _post(request: HttpRequest, actor: Actor, key: uuid.UUID, area: Area, *, at: datetime) -> HttpResponse:
     try:
         choice = read_choice(request)
+        if choice.size > BATCH_LIMIT:
+            return start_job(request, actor, key, area, choice, at=at, gives=True)
         rows = [row for each in choice.lists for row in each.rows]
         with tenant_atomic(actor):
             holders.subscription_for(actor, key, to_see=area.to_see, to_assign=True)
@@ -159,7 +167,7 @@ def _post(request: HttpRequest, actor: Actor, key: uuid.UUID, area: Area, *, at:
             )
     with tenant_atomic(actor):
         subscription = holders.subscription_for(actor, key, to_see=area.to_see, to_assign=True)
-        lines = _lines(subscription, choice, resolved, result)
+        lines = lines_of(subscription, choice, resolved, result)
         if result.done:
             return _go_on(request, subscription, area, result.done, lines)
         return _page(
@@ -184,8 +192,44 @@ def _go_on(
     )
     if not lines:
         return HttpResponseRedirect(reverse(area.subscription_url, args=[subscription.key]))
-    request.session[RESULT] = {"key": str(subscription.key), "lines": lines}
-    return HttpResponseRedirect(reverse(area.assign_url, args=[subscription.key]))
+    return keep_lines(request, reverse(area.assign_url, args=[subscription.key]), lines)
+
+
+def start_job(
+    request: HttpRequest,
+    actor: Actor,
+    key: uuid.UUID,
+    area: Area,
+    choice: Choice,
+    *,
+    at: datetime,
+    gives: bool,
+) -> HttpResponse:
+    """A list that one statement does not take: to the page of the job that does."""
+    job = start_bulk(
+        actor=actor,
+        subscription_key=key,
+        gives=gives,
+        lists=choice.lists,
+        user_ids=choice.user_ids,
+        confirmed=choice.is_confirmed,
+        at=at,
+        back=reverse(area.subscription_url, args=[key]),
+    )
+    return HttpResponseRedirect(reverse("portal:job", args=[job.key]), status=HTTPStatus.SEE_OTHER)
+
+
+def keep_lines(request: HttpRequest, address: str, lines: list[Line]) -> HttpResponse:
+    """To the page at an address, which shows the lines once."""
+    request.session[RESULT] = {"page": address, "lines": lines}
+    return HttpResponseRedirect(address)
+
+
+def kept_lines(request: HttpRequest) -> list[Line]:
+    """The lines that wait for the page asked for."""
+    if request.session.get(RESULT, {}).get("page") != request.path:
+        return []
+    return [Line(*line) for line in request.session.pop(RESULT)["lines"]]
 
 
 def _nothing_assigned(result: AssignmentResult) -> str:
@@ -206,7 +250,7 @@ def _ids_that_are_some(request: HttpRequest) -> tuple[int, ...]:
         return ()
 
 
-def _lines(
+def lines_of(
     subscription: Subscription, choice: Choice, resolved: holders.Resolved, result: AssignmentResult
 ) -> list[Line]:
     """Every row that did not get a license, and why, in the order of the lists."""
@@ -233,13 +277,15 @@ def _lines(
     return sorted(lines, key=lambda line: line.line)
 
 
-def _said(line: Line) -> str:
-    """The sentence for a line's code."""
-    if line.outcome == "ambiguous":
-        return _("Several people have this name. Use the e-mail address")
-    if line.outcome in PROBLEMS:
-        return str(PROBLEMS[line.outcome])
-    return str(Outcome(line.outcome).label)
+def shown(lines: list[Line]) -> dict[str, Any]:
+    """What `licensing/_lines.html` takes."""
+    return {
+        "lines": [
+            {"line": each.line, "who": each.who, "said": sentence_of(each.outcome)}
+            for each in lines[:MOST_SHOWN]
+        ],
+        "more_lines": max(0, len(lines) - MOST_SHOWN),
+    }
 
 
 def _people(subscription: Subscription, query: str, chosen: tuple[int, ...]) -> dict[str, Any]:
@@ -274,10 +320,7 @@ def _page(
     field: str = "",
     status: int = 200,
 ) -> HttpResponse:
-    kept = request.session.get(RESULT, {})
-    if lines is None and kept.get("key") == str(subscription.key):
-        lines = [Line(*line) for line in request.session.pop(RESULT)["lines"]]
-    lines = lines or []
+    lines = kept_lines(request) if lines is None else lines
     is_open = subscription.state in GIVES_ACCESS
     product = subscription.product
     address = reverse(area.subscription_url, args=[subscription.key])
@@ -289,8 +332,7 @@ def _page(
         "address": address,
         "is_open": is_open,
         "pasted": pasted,
-        "lines": [{"line": each.line, "who": each.who, "said": _said(each)} for each in lines[:MOST_SHOWN]],
-        "more_lines": max(0, len(lines) - MOST_SHOWN),
+        **shown(lines),
         "second": [each for each in lines if each.outcome == Outcome.HOLDS_PRODUCT],
         **_people(subscription, query, chosen),
     }

@@ -75,6 +75,7 @@ def holders_context(
         "may_assign": holders.may_assign(actor, subscription),
         "assign_address": reverse(area.assign_url, args=[subscription.key]),
         "unassign_address": reverse(area.unassign_url, args=[subscription.key]),
+        "unassign_list_address": reverse(area.unassign_list_url, args=[subscription.key]),
         "zone": subscription.time_zone,
         "own_id": actor.user_id,
     }
