@@ -4,6 +4,7 @@ from django.urls import path
 
 from commerce.views import (
     bills,
+    cancel_requests,
     canceling,
     cards,
     central,
@@ -48,6 +49,7 @@ urlpatterns = [
     path("billing/your-products/<uuid:key>/reactivate/", reactivating.reactivate, name="reactivate"),
     path("billing/your-products/<uuid:key>/hand-over/", handovers.hand_over, name="hand-over"),
     path("billing/your-products/<uuid:key>/take-over/", takeovers.take_over_page, name="take-over"),
+    path("billing/your-products/<uuid:key>/ask-to-cancel/", cancel_requests.ask_page, name="ask-to-cancel"),
     path("billing/your-products/<uuid:key>/trial/extend/", trials.extend, name="trial-extend"),
     path("billing/your-products/<uuid:key>/trial/keep/", trials.keep, name="trial-keep"),
     path("billing/buy/", central.buy, name="buy-centrally"),

@@ -61,9 +61,11 @@ def refund() -> None:
 
 @shared_task(name="commerce.remind")
 def remind() -> None:
-    """Announce renewals, ends and rises of the price, and tell of bills on account and of products to decide about."""
+    """Announce renewals, ends and rises of the price, remind who was asked to cancel, and tell of bills on account and of
+    products to decide about."""
     at = _now()
     renewals.remind_due(at=at)
+    renewals.remind_asked(at=at)
     tell_of_bills(at=at)
     tell_of_new_products(at=at)
 

@@ -537,6 +537,17 @@ INVARIANTS: tuple[Invariant, ...] = (
         """,
     ),
     Invariant(
+        "I-31",
+        "who is asked to cancel owns a purchase by self-service that would renew",
+        """
+        SELECT r.id, r.tenant_id, r.subscription_id, s.state, s.channel, s.owner_kind, s.recurring_billing
+          FROM commerce_cancelrequest r JOIN commerce_subscription s ON s.id = r.subscription_id
+         WHERE r.state = 'asked'
+           AND (s.owner_user_id IS DISTINCT FROM r.purchaser_id OR s.channel <> 'self-service'
+                OR s.state <> 'active' OR NOT s.recurring_billing)
+        """,
+    ),
+    Invariant(
         "I-23",
         "an account key names one account",
         """

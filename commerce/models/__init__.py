@@ -1,6 +1,7 @@
 """The catalogue, orders, subscriptions, bills and payments."""
 
 from commerce.models.bills import Bill, BillLine, BillSeries, BillTo
+from commerce.models.cancel_requests import CancelRequest
 from commerce.models.catalogue import (
     Market,
     MarketExclusion,
@@ -36,6 +37,7 @@ __all__ = [
     "BillSeries",
     "BillTo",
     "BillingControl",
+    "CancelRequest",
     "Card",
     "CardSetup",
     "Checkout",

@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy as _
 
 from commerce import periods
 from commerce.hooks import Deletion, subscriptions_deleted
-from commerce.models import Bill, Order, OrderLine, Subscription
+from commerce.models import Bill, CancelRequest, Order, OrderLine, Subscription
 from commerce.operations import notices
 from commerce.operations.bills import line_of
 from commerce.operations.changes.giving_back import give_back, tax_given_back
@@ -20,7 +20,7 @@ from commerce.operations.dunning import stop_trying_renewals
 from commerce.operations.handovers import withdraw_open_offer
 from commerce.operations.orders import write_order
 from commerce.operations.payments import refund_now
-from commerce.operations.subscriptions import drop_scheduled, remember
+from commerce.operations.subscriptions import close_cancel_request, drop_scheduled, remember
 from commerce.queries.cancellations import Cancellation, Ending, cancellation_of
 from config.kit.actors import Actor
 from config.kit.errors import Conflict
@@ -177,6 +177,7 @@ def cancel_subscription(
                 subscription.save(update_fields=["recurring_billing", "version"])
                 stop_trying_renewals(actor=actor, subscription=subscription, at=at)
         drop_scheduled(subscription, actor=actor, at=at)
+        close_cancel_request(subscription, CancelRequest.State.CANCELED, actor=actor, at=at)
         canceled = Canceled(subscription, quote, notes)
         _tell(actor, canceled, before, reason, at)
         notices.queue_canceled(

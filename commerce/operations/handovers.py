@@ -7,11 +7,11 @@ from typing import Any, cast
 from django.conf import settings
 from django.utils.translation import gettext_lazy as _
 
-from commerce.models import Card, HandOver, Order, OrderLine, Product, Subscription
+from commerce.models import CancelRequest, Card, HandOver, Order, OrderLine, Product, Subscription
 from commerce.operations.cards import remove_all_cards
 from commerce.operations.checkouts import BillingDetails, NotEligible, TermsNotAccepted, bill_to_for
 from commerce.operations.notices import purchase_link
-from commerce.operations.subscriptions import remember
+from commerce.operations.subscriptions import close_cancel_request, remember
 from commerce.queries import details
 from commerce.queries.eligibility import eligibility_for
 from config.kit.actors import Actor
@@ -187,6 +187,7 @@ def accept_hand_over(
             ]
         )
         mark_purchaser(owner, at)
+        close_cancel_request(subscription, CancelRequest.State.ENDED, actor=actor, at=at)
         _place_order(actor, subscription, at)
         _decide(actor, offer, State.ACCEPTED, at)
         record(

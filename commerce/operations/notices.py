@@ -10,7 +10,7 @@ from typing import Any
 
 from django.conf import settings
 
-from commerce.models import Bill, Card, Dispute, Order, RefundAttempt, Subscription
+from commerce.models import Bill, CancelRequest, Card, Dispute, Order, RefundAttempt, Subscription
 from commerce.operations.orders import Placed
 from commerce.queries import details
 from commerce.queries.central import CentralQuote
@@ -146,6 +146,35 @@ def queue_taken_over(
             context=context | {"is_for_owner": is_for_owner},
             at=at,
         )
+
+
+def queue_cancel_request(
+    *, request: CancelRequest, subscription: Subscription, by: Actor, stage: str, at: datetime
+) -> None:
+    """The purchaser is asked to cancel, or no longer: `stage` is `asked` or `withdrawn`. Its reminders are a sweep's."""
+    link = purchase_link(subscription)
+    queue_mail(
+        "cancel_request",
+        event_key=f"{request.pk}:{stage}",
+        to=[request.purchaser],
+        tenant_id=request.tenant_id,
+        context=_about(subscription)
+        | {
+            "stage": stage,
+            "by": by.label,
+            "partner": by.partner_name,
+            "message": request.message,
+            "asked_at": request.asked_at.isoformat(),
+            "is_last": False,
+            "assigned": subscription.assigned,
+            "price_minor": subscription.period_price_minor,
+            "renews_at": subscription.term_end.isoformat(),
+            "next_charge_at": subscription.due_at.isoformat() if subscription.due_at else "",
+            # The page that says what canceling does and has the button; the link itself does nothing.
+            "link": f"{link}cancel/" if stage == "asked" else link,
+        },
+        at=at,
+    )
 
 
 def queue_trial_started(

@@ -5,9 +5,9 @@ from datetime import datetime
 
 from django.utils.translation import gettext_lazy as _
 
-from commerce.models import Subscription, Trial
+from commerce.models import CancelRequest, Subscription, Trial
 from commerce.operations.dunning import resume_trying_renewals, stop_trying_renewals
-from commerce.operations.subscriptions import drop_scheduled, remember
+from commerce.operations.subscriptions import close_cancel_request, drop_scheduled, remember
 from config.kit.actors import Actor
 from config.kit.errors import Conflict, NotVisible
 from config.kit.tenancy import tenant_atomic
@@ -90,6 +90,7 @@ def set_recurring_billing(
             resume_trying_renewals(actor=actor, subscription=subscription, at=at)
         else:
             drop_scheduled(subscription, actor=actor, at=at)
+            close_cancel_request(subscription, CancelRequest.State.CANCELED, actor=actor, at=at)
             stop_trying_renewals(actor=actor, subscription=subscription, at=at)
     return subscription
 

@@ -6,7 +6,16 @@ from datetime import datetime, timedelta
 
 from django.utils.translation import gettext_lazy as _
 
-from commerce.models import Bill, BillTo, Checkout, Order, OrderLine, PaymentAttempt, Subscription
+from commerce.models import (
+    Bill,
+    BillTo,
+    CancelRequest,
+    Checkout,
+    Order,
+    OrderLine,
+    PaymentAttempt,
+    Subscription,
+)
 from commerce.operations import notices
 from commerce.operations.bills import issue_bill, line_of
 from commerce.operations.cards import CardExpired
@@ -16,7 +25,7 @@ from commerce.operations.credits import issue_credit_note
 from commerce.operations.handovers import withdraw_open_offer
 from commerce.operations.orders import organizations_bill_to, write_order
 from commerce.operations.payments import outcomes
-from commerce.operations.subscriptions import remember
+from commerce.operations.subscriptions import close_cancel_request, remember
 from commerce.queries.takeovers import TakeOverPlan, TakeOverSeen, open_bills_of_people, plan_take_over
 from config.kit.actors import Actor
 from config.kit.errors import Conflict
@@ -175,6 +184,7 @@ def _take_over(
     owner = subscription.owner_user
     assert owner is not None
     withdraw_open_offer(actor=actor, subscription=subscription, at=at)
+    close_cancel_request(subscription, CancelRequest.State.TAKEN_OVER, actor=actor, at=at)
     bill_to = organizations_bill_to(subscription.tenant)
     order = write_order(actor, Order.Type.TAKE_OVER, checkout=None, at=at)
     OrderLine.objects.create(

@@ -40,7 +40,9 @@ def purchase(actor: Actor, key: uuid.UUID) -> Subscription:
     """
     rows = Subscription.objects.visible_to(actor, Capability.SEE_PURCHASES)
     subscription: Subscription | None = (
-        rows.select_related("product", "plan", "next_plan", "purchaser", "card").filter(key=key).first()
+        rows.select_related("product", "plan", "next_plan", "purchaser", "owner_user", "card")
+        .filter(key=key)
+        .first()
     )
     if subscription is None:
         raise NotVisible

@@ -31,6 +31,7 @@ from commerce.operations.changes import is_reactivable
 from commerce.operations.handovers import can_change_hands
 from commerce.queries import details, handovers
 from commerce.queries.cancellations import Ending
+from commerce.views.cancel_requests import notice_of
 from commerce.views.subscriptions import day, day_of, money
 from commerce.views.wording import REASONS, Told, life
 from config.kit import access
@@ -149,6 +150,8 @@ def _page(
             "product": product,
             "address": address,
             "zone": subscription.time_zone,
+            "asked": notice_of(actor, subscription),
+            "is_own": subscription.is_owned_by(actor),
         }
         try:
             quote = quote_cancellation(subscription=subscription, at=at)

@@ -43,6 +43,8 @@ EVENTS: dict[str, Text] = {
     "hand_over_lapsed": gettext_lazy("Offer not answered in time"),
     "handed_over": gettext_lazy("Handed over"),
     "taken_over": gettext_lazy("Taken over for the organization"),
+    "cancel_asked": gettext_lazy("Purchaser asked to cancel"),
+    "cancel_request_withdrawn": gettext_lazy("Request to cancel taken back"),
     "card_changed": gettext_lazy("Another card pays"),
     "payment_failed": gettext_lazy("Payment failed"),
     "payment_recovered": gettext_lazy("Payment received"),

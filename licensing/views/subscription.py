@@ -19,10 +19,12 @@ from commerce.operations.handovers import can_change_hands
 from commerce.operations.recurring import SWITCHABLE
 from commerce.operations.takeovers import can_be_taken_over
 from commerce.queries import details
+from commerce.queries.cancel_requests import obstacle_to_asking
 from commerce.queries.dunning import failed_payments
 from commerce.queries.handovers import open_offer
 from commerce.states import last_day, per_period
 from commerce.views import wording
+from commerce.views.cancel_requests import notice_of
 from commerce.views.handovers import former_page
 from commerce.views.subscriptions import CHANNEL_NAMES, day, money, sees_all
 from commerce.views.trials import panel_of
@@ -96,6 +98,9 @@ def subscription(request: HttpRequest, key: uuid.UUID) -> HttpResponse:
         "may_reactivate": may_manage and is_reactivable(purchase),
         "trial": panel_of(actor, purchase, now(), may_manage=may_manage),
         "may_take_over": actor.reaches(Capability.TAKE_OVER, **whose) and can_be_taken_over(purchase),
+        "asked": notice_of(actor, purchase),
+        "may_ask_to_cancel": actor.reaches(Capability.TAKE_OVER, **whose)
+        and obstacle_to_asking(purchase) is None,
         "may_hand_over": whose["is_own"] and can_change_hands(purchase),
         "offer": open_offer(purchase, now()) if whose["is_own"] else None,
         **holders,

@@ -49,6 +49,7 @@ KINDS = {
     "hand_over_offered": "hand-over",
     "hand_over_decided": "hand-over",
     "taken_over": "take-over",
+    "cancel_request": "centralisation",
     "job_finished": "job finished",
     "policy_changed": "policy changed",
     "new_product": "new product to decide",

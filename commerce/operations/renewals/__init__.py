@@ -4,6 +4,7 @@ Each sweep asks PostgreSQL what is due, takes it in batches and writes each batc
 worker's login. Running one twice, at once or after an outage changes nothing (docs/renewals.md).
 """
 
+from commerce.operations.renewals.asking import remind_asked
 from commerce.operations.renewals.batches import Swept
 from commerce.operations.renewals.charges import Charged, charge_due
 from commerce.operations.renewals.expiry import expire_due
@@ -20,6 +21,7 @@ __all__ = [
     "charge_due",
     "end_trials",
     "expire_due",
+    "remind_asked",
     "remind_due",
     "renew_due",
     "run_sweeps",

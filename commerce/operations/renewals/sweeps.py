@@ -10,6 +10,7 @@ from commerce.operations.handovers import lapse_offers
 from commerce.operations.new_products import tell_of_new_products
 from commerce.operations.on_account import mark_past_due, tell_of_bills
 from commerce.operations.payments import Refunded, reconcile, settle_refunds
+from commerce.operations.renewals.asking import remind_asked
 from commerce.operations.renewals.batches import Swept
 from commerce.operations.renewals.charges import Charged, charge_due
 from commerce.operations.renewals.expiry import expire_due
@@ -37,6 +38,7 @@ class Sweeps:
     told_of_bills: int = 0
     told_of_products: int = 0
     reminded: int = 0
+    asked_again: int = 0
 
 
 def run_sweeps(*, at: datetime) -> Sweeps:
@@ -48,6 +50,7 @@ def run_sweeps(*, at: datetime) -> Sweeps:
         trials=end_trials(at=at),
         expired=expire_due(at=at),
         reminded=remind_due(at=at),
+        asked_again=remind_asked(at=at),
         past_due=mark_past_due(at=at),
         told_of_bills=tell_of_bills(at=at),
         told_of_products=tell_of_new_products(at=at),
