@@ -8,13 +8,17 @@ class CommerceConfig(AppConfig):
         """Every process knows every kind of checkout, and what goes out with which mail."""
         from commerce import documents, hooks
         from commerce.models import Checkout
+        from commerce.operations import leaving
         from commerce.operations.changes import adding, reactivating
         from commerce.operations.dunning import credit_uncollected
         from commerce.operations.payments import kinds
         from commerce.operations.trials import start_prepared
+        from directory.hooks import person_leaving, person_left
         from directory.operations.mail import attach_to
 
         hooks.subscriptions_deleted.register(credit_uncollected)
+        person_leaving.register(leaving.tell_of_purchaser_left)
+        person_left.register(leaving.forget_name)
         kinds.register(Checkout.Kind.ADD_SEATS, adding.KIND)
         kinds.register(Checkout.Kind.REACTIVATION, reactivating.KIND)
         kinds.register_start(Checkout.Kind.TRIAL, start_prepared)

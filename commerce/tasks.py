@@ -8,7 +8,7 @@ from datetime import datetime
 from celery import shared_task
 from celery.exceptions import SoftTimeLimitExceeded
 
-from commerce.operations import expiring_cards, handovers, payments, renewals
+from commerce.operations import expiring_cards, handovers, leaving, payments, renewals
 from commerce.operations.dunning import dun_due
 from commerce.operations.new_products import tell_of_new_products
 from commerce.operations.on_account import mark_past_due, tell_of_bills
@@ -82,3 +82,9 @@ def reconcile() -> None:
     at = _now()
     payments.reconcile(at)
     handovers.lapse_offers(at=at)
+
+
+@shared_task(name="commerce.forget_names")
+def forget_names() -> None:
+    """Call deleted purchasers *Former user* where their deletion could not finish."""
+    leaving.forget_names()

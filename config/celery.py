@@ -28,6 +28,8 @@ BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "jobs": {"task": "directory.run_jobs", "schedule": 30.0},
     "old jobs": {"task": "directory.forget_jobs", "schedule": 3600.0},
     "requests": {"task": "licensing.end_requests", "schedule": 3600.0},
+    "licenses of leavers": {"task": "licensing.free_licenses", "schedule": 600.0},
+    "names of leavers": {"task": "commerce.forget_names", "schedule": 3600.0},
     "mails": {"task": "directory.send_due_mails", "schedule": 15.0},
 }
 

@@ -573,6 +573,28 @@ INVARIANTS: tuple[Invariant, ...] = (
         """,
     ),
     Invariant(
+        "I-24",
+        "who was deleted has no role and no token that works",
+        """
+        SELECT u.id, u.tenant_id FROM directory_user u
+         WHERE u.status = 'deleted'
+           AND (EXISTS (SELECT FROM directory_roleassignment r WHERE r.user_id = u.id)
+                OR EXISTS (SELECT FROM directory_apitoken k WHERE k.user_id = u.id AND k.revoked_at IS NULL))
+        """,
+    ),
+    Invariant(
+        "I-24",
+        "who left holds no license an hour after the time for which it is kept",
+        """
+        SELECT a.id, a.tenant_id, a.user_id, u.status FROM directory_user u
+          JOIN directory_tenant t ON t.id = u.tenant_id
+          JOIN licensing_assignment a ON a.user_id = u.id AND a.ended_at IS NULL
+         WHERE u.status = 'deleted' AND u.deleted_at < %(at)s - interval '1 hour'
+            OR u.status = 'disabled'
+               AND u.disabled_at + make_interval(days => t.seats_kept_days) < %(at)s - interval '1 hour'
+        """,
+    ),
+    Invariant(
         "I-26",
         "neither the app nor the worker can change the audit trail",
         """

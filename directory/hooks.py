@@ -1,7 +1,4 @@
-"""What higher apps do after something happened here: registered callbacks, not signals (architecture §2).
-
-A callback runs inside the transaction of what happened, so it either happens with it or not at all.
-"""
+"""What higher apps do after something happened here: registered callbacks, not signals (architecture §2)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +6,7 @@ from datetime import datetime
 
 from config.kit.actors import Actor
 from config.kit.hooks import Hook
+from directory.models import User
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,4 +20,20 @@ class MembershipChange:
     removed: Sequence[int] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Departure:
+    """Somebody was disabled or deleted (product §11); `user` is the row as it was before, with its name."""
+
+    user: User
+    actor: Actor
+    at: datetime
+    is_deletion: bool
+
+
+# Inside the transaction of the change, so a callback either happens with it or not at all.
 membership_changed: Hook[MembershipChange] = Hook()
+# Inside the transaction too, which holds the person's row: callbacks write, and wait for no other lock.
+person_leaving: Hook[Departure] = Hook()
+# Once that is committed, each callback in a transaction of its own. What is missed when the process dies in between,
+# a sweep of that app does.
+person_left: Hook[Departure] = Hook()

@@ -6,11 +6,14 @@ class LicensingConfig(AppConfig):
 
     def ready(self) -> None:
         from commerce import hooks
+        from directory.hooks import person_left
         from directory.operations import jobs
-        from licensing.operations import assignments, bulk, exporting
+        from licensing.operations import assignments, bulk, exporting, leaving
 
         hooks.subscription_activated.register(assignments.give_first_license)
         hooks.subscriptions_deleted.register(assignments.end_assignments)
+        hooks.swept.register(lambda at: leaving.free_licenses_of_leavers(at=at))
+        person_left.register(leaving.free_licenses)
         jobs.register(exporting.EXPORT)
         jobs.register(bulk.ASSIGN_MANY)
         jobs.register(bulk.UNASSIGN_MANY)

@@ -4,7 +4,7 @@ from celery import shared_task
 
 from config.kit import clock
 from config.kit.tenancy import connection, use_login
-from licensing.operations import request_sweeps
+from licensing.operations import leaving, request_sweeps
 
 
 @shared_task(name="licensing.end_requests")
@@ -14,3 +14,11 @@ def end_requests() -> None:
         at = clock.database_now(connection())
     request_sweeps.lapse_requests(at=at)
     request_sweeps.forget_requests(at=at)
+
+
+@shared_task(name="licensing.free_licenses")
+def free_licenses() -> None:
+    """Free the licenses of those who left, once their time is over."""
+    with use_login("worker"):
+        at = clock.database_now(connection())
+    leaving.free_licenses_of_leavers(at=at)

@@ -51,9 +51,7 @@ def queue_purchase_notice(*, placed: Placed, at: datetime) -> None:
         "purchase_notice",
         event_key=str(placed.order.key),
         to=[
-            admin
-            for admin in _billing_admins(subscription.tenant_id)
-            if admin.pk != subscription.purchaser_id
+            admin for admin in billing_admins(subscription.tenant_id) if admin.pk != subscription.purchaser_id
         ],
         tenant_id=subscription.tenant_id,
         context=_facts(subscription, placed.bill)
@@ -82,7 +80,7 @@ def queue_central_purchase(
     queue_mail(
         "central_purchase",
         event_key=str(order_key),
-        to=[admin for admin in _billing_admins(subscription.tenant_id) if admin.pk != by.user_id],
+        to=[admin for admin in billing_admins(subscription.tenant_id) if admin.pk != by.user_id],
         tenant_id=subscription.tenant_id,
         context=_about(subscription)
         | {
@@ -135,7 +133,7 @@ def queue_taken_over(
         "link": purchase_link(subscription),
     }
     admins = [
-        admin for admin in _billing_admins(subscription.tenant_id) if admin.pk not in (by.user_id, owner.pk)
+        admin for admin in billing_admins(subscription.tenant_id) if admin.pk not in (by.user_id, owner.pk)
     ]
     for readers, is_for_owner in (([owner], True), (admins, False)):
         queue_mail(
@@ -316,7 +314,7 @@ def _owners(subscription: Subscription) -> list[User]:
     owner: User | None = subscription.owner_user
     if owner is not None and owner.is_active:
         return [owner]
-    return _billing_admins(subscription.tenant_id)
+    return billing_admins(subscription.tenant_id)
 
 
 def queue_renewal_receipt(*, bill: Bill, card: Card | None, at: datetime, recovered: bool = False) -> None:
@@ -478,7 +476,7 @@ def queue_access_ended(*, bill: Bill, at: datetime) -> None:
 def _payers(bill: Bill) -> list[User]:
     """Who is written to about a bill: the payer while active, else the billing admins (product §11)."""
     payer: User | None = bill.payer
-    return [payer] if payer is not None and payer.is_active else _billing_admins(bill.tenant_id)
+    return [payer] if payer is not None and payer.is_active else billing_admins(bill.tenant_id)
 
 
 def _who_pays(bill: Bill) -> dict[str, Any]:
@@ -504,7 +502,7 @@ def queue_dispute(*, dispute: Dispute, bill: Bill, at: datetime) -> None:
     payer: User | None = bill.payer
     readers = [payer] if payer is not None else []
     readers += [
-        admin for admin in _billing_admins(subscription.tenant_id) if payer is None or admin.pk != payer.pk
+        admin for admin in billing_admins(subscription.tenant_id) if payer is None or admin.pk != payer.pk
     ]
     queue_mail(
         "dispute",
@@ -569,7 +567,7 @@ def _buyer_of(subscription: Subscription) -> User:
     return buyer
 
 
-def _billing_admins(tenant_id: int) -> list[User]:
+def billing_admins(tenant_id: int) -> list[User]:
     """Active global and billing admins, each once."""
     return list(
         User.objects.active()

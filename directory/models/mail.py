@@ -9,13 +9,15 @@ from config.kit.tenancy import SameTenant, TenantModel
 class OutgoingMail(TenantModel):
     """One mail to one address. `event_key` makes it at most one per event and recipient.
 
-    Queued, then sent; what keeps failing is dead after ten tries and waits for the vendor's staff.
+    Queued, then sent; what keeps failing is dead after ten tries and waits for the vendor's staff. One to somebody
+    who left before it went out is not sent.
     """
 
     class State(models.TextChoices):
         QUEUED = "queued", _("Queued")
         SENT = "sent", _("Sent")
         DEAD = "dead", _("Dead letter")
+        LEFT = "left", _("Not sent: the person had left")
 
     kind = models.CharField(max_length=40)
     event_key = models.CharField(max_length=120, unique=True)

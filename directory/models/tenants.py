@@ -8,6 +8,10 @@ from django.utils.translation import gettext_lazy as _
 
 from config.kit.tenancy import TenantModel, TenantWall
 
+# How long the licenses of a disabled person wait for their return, and how long an organization may make that.
+SEATS_KEPT_DAYS = 14
+MOST_SEATS_KEPT_DAYS = 90
+
 
 class Tenant(models.Model):
     """A customer organization (product §1). Its row is visible to itself alone."""
@@ -34,9 +38,20 @@ class Tenant(models.Model):
     currency = models.CharField(max_length=3)
     language = models.CharField(max_length=10, default="en")
     created_at = models.DateTimeField()
+    seats_kept_days = models.PositiveSmallIntegerField(
+        default=SEATS_KEPT_DAYS,
+        db_default=SEATS_KEPT_DAYS,
+        help_text=_("How long a disabled person's licenses are kept before they are free."),
+    )
 
     class Meta:
-        constraints = [TenantWall(name="directory_tenant_wall", column="id")]
+        constraints = [
+            TenantWall(name="directory_tenant_wall", column="id"),
+            models.CheckConstraint(
+                condition=models.Q(seats_kept_days__lte=MOST_SEATS_KEPT_DAYS),
+                name="directory_tenant_seats_kept_days",
+            ),
+        ]
 
     def __str__(self) -> str:
         return self.name

@@ -23,7 +23,7 @@ from django.utils.translation import override
 
 from config.kit.faults import reached
 from config.kit.tenancy import atomic, use_login
-from directory.models import OutgoingMail
+from directory.models import OutgoingMail, User
 from directory.operations.mail import AttachmentFailed, attachments_of
 from directory.operations.preferences import switch_off_link
 
@@ -104,18 +104,32 @@ def _one_click(off: str) -> dict[str, str]:
 
 
 def _take_next(at: datetime) -> OutgoingMail | None:
-    """The next due mail, already marked as sent and counted; another process takes the one after it."""
-    with atomic():
-        mail: OutgoingMail | None = (
-            OutgoingMail.objects.filter(state=State.QUEUED, next_try_at__lte=at)
-            .order_by("next_try_at", "id")
-            .select_for_update(skip_locked=True)
-            .first()
-        )
-        if mail is not None:
-            OutgoingMail.objects.filter(pk=mail.pk).update(state=State.SENT, tries=F("tries") + 1)
-            mail.tries += 1
-    return mail
+    """The next due mail, already marked as sent and counted; another process takes the one after it.
+
+    One to somebody who has left meanwhile is passed over for good.
+    """
+    while True:
+        with atomic():
+            mail: OutgoingMail | None = (
+                OutgoingMail.objects.filter(state=State.QUEUED, next_try_at__lte=at)
+                .order_by("next_try_at", "id")
+                .select_for_update(skip_locked=True)
+                .first()
+            )
+            if mail is None:
+                return None
+            if not _has_left(mail):
+                OutgoingMail.objects.filter(pk=mail.pk).update(state=State.SENT, tries=F("tries") + 1)
+                mail.tries += 1
+                return mail
+            OutgoingMail.objects.filter(pk=mail.pk).update(state=State.LEFT)
+
+
+def _has_left(mail: OutgoingMail) -> bool:
+    """Whether the reader was disabled or deleted since the mail was queued: nothing is sent to them (product §11)."""
+    if mail.to_user_id is None:
+        return False
+    return User.objects.filter(pk=mail.to_user_id).exclude(status=User.Status.ACTIVE).exists()
 
 
 def _send(mail: OutgoingMail, connection: BaseEmailBackend, at: datetime) -> int:
@@ -167,11 +181,16 @@ def _render(name: str, context: dict[str, Any]) -> str:
 
 
 def _with_instants(context: dict[str, Any]) -> dict[str, Any]:
-    """The context with its instants, whose names end in `_at`, read from their text."""
-    return {
-        name: datetime.fromisoformat(value) if name.endswith("_at") and value else value
-        for name, value in context.items()
-    }
+    """The context with its instants, whose names end in `_at`, read from their text; those in lists of rows too."""
+    return {name: _read(name, value) for name, value in context.items()}
+
+
+def _read(name: str, value: Any) -> Any:
+    if name.endswith("_at") and value:
+        return datetime.fromisoformat(value)
+    if isinstance(value, list):
+        return [_with_instants(each) if isinstance(each, dict) else each for each in value]
+    return value
 
 
 def _message_id(mail: OutgoingMail) -> str:

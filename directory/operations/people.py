@@ -11,7 +11,8 @@ from django.utils.translation import gettext_lazy as _
 
 from config.kit.actors import Actor
 from config.kit.errors import Conflict, DomainError, NotAllowed, NotVisible
-from config.kit.tenancy import atomic, tenant_atomic
+from config.kit.tenancy import atomic, connection, tenant_atomic
+from directory.hooks import Departure, person_leaving, person_left
 from directory.models import Group, GroupMembership, RoleAssignment, Tenant, User
 from directory.operations.audit import record
 from directory.permissions import ROLES, Capability, Role
@@ -29,6 +30,13 @@ class LastGlobalAdmin(Conflict):
 
     code = "last_global_admin"
     message = _("An organization keeps at least one active global admin. Make somebody else one first.")
+
+
+class OwnAccount(Conflict):
+    """Nobody ends the own access: somebody else decides about it."""
+
+    code = "own_account"
+    message = _("You cannot disable or delete your own account. Ask another admin. Nothing was changed.")
 
 
 class AccountUnknown(DomainError):
@@ -132,7 +140,7 @@ def create_member_at_sign_in(
             if is_new:
                 system = Actor.system(tenant_id, label="Sign-in", door="web")
                 record(
-                    system, "directory.user.created_at_sign_in", at=at, **_target(user), after=_facts(user)
+                    system, "directory.user.created_at_sign_in", at=at, **target_of(user), after=_facts(user)
                 )
         if user.status == User.Status.DELETED:
             raise AccountUnknown
@@ -145,23 +153,26 @@ def record_sign_in(*, actor: Actor, user: User, at: datetime) -> None:
     """Remember when the person signed in last, with an audit row."""
     with tenant_atomic(actor.home_tenant_id):
         User.objects.filter(pk=user.pk).update(signed_in_at=at)
-        record(actor, "directory.user.signed_in", at=at, **_target(user))
+        record(actor, "directory.user.signed_in", at=at, **target_of(user))
 
 
 def disable_user(*, actor: Actor, user_id: int, at: datetime) -> None:
     """End a person's access at once; what they bought stays (product §11).
 
-    Twice is once. Every session of the person ends, also if the account is enabled again.
+    Twice is once. Every session of the person ends, also if the account is enabled again. The own licenses are kept
+    for as many days as the organization says, with none at once. Not inside a transaction.
 
     :raises NotVisible: nobody of the acting tenant.
-    :raises NotAllowed: the actor may not manage this person.
+    :raises NotAllowed: the actor may not manage this person. :raises OwnAccount: it is the actor's own.
     :raises LastGlobalAdmin: nobody else could manage the organization.
     """
     with tenant_atomic(actor):
-        user = _lock(actor, user_id)
+        user = lock_managed(actor, user_id)
+        refuse_own_account(actor, user)
         if user.status != User.Status.ACTIVE:
             return
-        with _last_admin_refused():
+        departure = Departure(user, actor, at, is_deletion=False)
+        with last_admin_refused():
             User.objects.filter(pk=user.pk).update(
                 status=User.Status.DISABLED, disabled_at=at, sessions_valid_from=at
             )
@@ -169,10 +180,12 @@ def disable_user(*, actor: Actor, user_id: int, at: datetime) -> None:
             actor,
             "directory.user.disabled",
             at=at,
-            **_target(user),
+            **target_of(user),
             before={"status": User.Status.ACTIVE.value},
             after={"status": User.Status.DISABLED.value},
         )
+        person_leaving(departure)
+    person_left(departure)
 
 
 def enable_user(*, actor: Actor, user_id: int, at: datetime) -> None:
@@ -182,7 +195,7 @@ def enable_user(*, actor: Actor, user_id: int, at: datetime) -> None:
     :raises NotAllowed: the actor may not manage this person.
     """
     with tenant_atomic(actor):
-        user = _lock(actor, user_id)
+        user = lock_managed(actor, user_id)
         if user.status != User.Status.DISABLED:
             return
         User.objects.filter(pk=user.pk).update(status=User.Status.ACTIVE, disabled_at=None)
@@ -190,7 +203,7 @@ def enable_user(*, actor: Actor, user_id: int, at: datetime) -> None:
             actor,
             "directory.user.enabled",
             at=at,
-            **_target(user),
+            **target_of(user),
             before={"status": User.Status.DISABLED.value},
             after={"status": User.Status.ACTIVE.value},
         )
@@ -203,8 +216,8 @@ def grant_role(*, actor: Actor, user_id: int, role: str, at: datetime) -> None:
     :raises NotAllowed: the actor may not manage roles, or the person is a guest.
     """
     with tenant_atomic(actor):
-        _require(actor, Capability.MANAGE_SETTINGS, sees=Capability.SEE_SETTINGS)
-        user = _lock(actor, user_id, is_checked=True)
+        require_may_manage(actor, Capability.MANAGE_SETTINGS, sees=Capability.SEE_SETTINGS)
+        user = lock_managed(actor, user_id, is_checked=True)
         if role not in ROLES:
             raise NotVisible
         _refuse_above_own(actor, role)
@@ -217,7 +230,7 @@ def grant_role(*, actor: Actor, user_id: int, role: str, at: datetime) -> None:
             defaults={"granted_at": at, "granted_by": actor.label},
         )
         if is_new:
-            record(actor, "directory.role.granted", at=at, **_target(user), after={"role": role})
+            record(actor, "directory.role.granted", at=at, **target_of(user), after={"role": role})
 
 
 def revoke_role(*, actor: Actor, user_id: int, role: str, at: datetime) -> None:
@@ -228,15 +241,15 @@ def revoke_role(*, actor: Actor, user_id: int, role: str, at: datetime) -> None:
     :raises LastGlobalAdmin: nobody else could manage the organization.
     """
     with tenant_atomic(actor):
-        _require(actor, Capability.MANAGE_SETTINGS, sees=Capability.SEE_SETTINGS)
-        user = _lock(actor, user_id, is_checked=True)
+        require_may_manage(actor, Capability.MANAGE_SETTINGS, sees=Capability.SEE_SETTINGS)
+        user = lock_managed(actor, user_id, is_checked=True)
         _refuse_above_own(actor, role)
-        with _last_admin_refused():
+        with last_admin_refused():
             gone, _rows = RoleAssignment.objects.filter(
                 tenant_id=actor.tenant_id, user=user, role=role
             ).delete()
         if gone:
-            record(actor, "directory.role.revoked", at=at, **_target(user), before={"role": role})
+            record(actor, "directory.role.revoked", at=at, **target_of(user), before={"role": role})
 
 
 def create_group(*, actor: Actor, name: str, at: datetime) -> Group:
@@ -246,7 +259,7 @@ def create_group(*, actor: Actor, name: str, at: datetime) -> Group:
     :raises Conflict: the name is taken.
     """
     with tenant_atomic(actor):
-        _require(actor, Capability.MANAGE_MEMBERS, sees=Capability.SEE_PEOPLE)
+        require_may_manage(actor, Capability.MANAGE_MEMBERS, sees=Capability.SEE_PEOPLE)
         try:
             with atomic():
                 group = Group.objects.create(tenant_id=actor.tenant_id, name=name)
@@ -272,11 +285,11 @@ def add_member(*, actor: Actor, group_key: uuid.UUID, user_id: int, at: datetime
     :raises NotAllowed: the actor may not manage people and groups.
     """
     with tenant_atomic(actor):
-        _require(actor, Capability.MANAGE_MEMBERS, sees=Capability.SEE_PEOPLE)
+        require_may_manage(actor, Capability.MANAGE_MEMBERS, sees=Capability.SEE_PEOPLE)
         group = Group.objects.visible_to(actor).select_for_update().filter(key=group_key).first()
         if group is None:
             raise NotVisible
-        user = _lock(actor, user_id, is_checked=True)
+        user = lock_managed(actor, user_id, is_checked=True)
         _membership, is_new = GroupMembership.objects.get_or_create(
             tenant_id=actor.tenant_id, group=group, user=user
         )
@@ -292,6 +305,21 @@ def add_member(*, actor: Actor, group_key: uuid.UUID, user_id: int, at: datetime
             )
 
 
+def require_active(user_id: int) -> None:
+    """Refuse what somebody who was disabled or deleted may not do; they stay active until the transaction ends.
+
+    For what began while the person was active and goes on by itself, such as a payment (F-22). Waits for whoever is
+    disabling them right now, and makes the next one wait. Inside `tenant_atomic`.
+
+    :raises AccountDisabled: the person is not active.
+    """
+    with connection().cursor() as cursor:
+        cursor.execute("SELECT status FROM directory_user WHERE id = %s FOR KEY SHARE", [user_id])
+        row = cursor.fetchone()
+    if row is None or row[0] != User.Status.ACTIVE:
+        raise AccountDisabled
+
+
 def mark_purchaser(user: User, at: datetime) -> None:
     """Open the limited view for a person who bought something; it stays open (product §4).
 
@@ -302,11 +330,11 @@ def mark_purchaser(user: User, at: datetime) -> None:
 
 def _create(actor: Actor, *, at: datetime, **fields: Any) -> User:
     with tenant_atomic(actor):
-        _require(actor, Capability.MANAGE_MEMBERS, sees=Capability.SEE_PEOPLE)
+        require_may_manage(actor, Capability.MANAGE_MEMBERS, sees=Capability.SEE_PEOPLE)
         user, is_new = _insert_once(tenant_id=actor.tenant_id, created_at=at, **fields)
         if not is_new:
             raise AccountExists
-        record(actor, "directory.user.created", at=at, **_target(user), after=_facts(user))
+        record(actor, "directory.user.created", at=at, **target_of(user), after=_facts(user))
     return user
 
 
@@ -324,7 +352,7 @@ def _insert_once(**fields: Any) -> tuple[User, bool]:
     return User.objects.select_for_update().get(**account), False
 
 
-def _lock(actor: Actor, user_id: int, *, is_checked: bool = False) -> User:
+def lock_managed(actor: Actor, user_id: int, *, is_checked: bool = False) -> User:
     """One person of the acting tenant, locked, whom the actor may manage."""
     user: User | None = (
         User.objects.visible_to(actor)
@@ -338,11 +366,17 @@ def _lock(actor: Actor, user_id: int, *, is_checked: bool = False) -> User:
     if not is_checked:
         is_admin = RoleAssignment.objects.filter(tenant_id=actor.tenant_id, user=user).exists()
         capability = Capability.MANAGE_ADMINS if is_admin else Capability.MANAGE_MEMBERS
-        _require(actor, capability, sees=Capability.SEE_PEOPLE)
+        require_may_manage(actor, capability, sees=Capability.SEE_PEOPLE)
     return user
 
 
-def _require(actor: Actor, capability: str, *, sees: str) -> None:
+def refuse_own_account(actor: Actor, user: User) -> None:
+    """:raises OwnAccount: the person is the actor."""
+    if actor.user_id == user.pk:
+        raise OwnAccount
+
+
+def require_may_manage(actor: Actor, capability: str, *, sees: str) -> None:
     if not actor.is_system:
         actor.require(capability, is_own=False, is_org=True, sees=sees)
 
@@ -354,7 +388,7 @@ def _refuse_above_own(actor: Actor, role: str) -> None:
 
 
 @contextmanager
-def _last_admin_refused() -> Iterator[None]:
+def last_admin_refused() -> Iterator[None]:
     """Translates the refusal of the trigger `directory_keep_global_admin`."""
     try:
         with atomic():
@@ -365,7 +399,7 @@ def _last_admin_refused() -> Iterator[None]:
         raise
 
 
-def _target(user: User) -> dict[str, Any]:
+def target_of(user: User) -> dict[str, Any]:
     return {"target_type": "user", "target_id": user.key, "target_label": user.name}
 
 

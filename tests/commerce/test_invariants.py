@@ -147,6 +147,20 @@ def test_the_command_exits_with_1_and_prints_the_row(sound: Subscription) -> Non
             " granted_at, granted_by, valid_until, used_at, used_for)"
             " SELECT tenant_id, user_id, key, 'X', 1, 1, 'EUR', now(), '', now(), now(), key FROM commerce_checkout",
         ),
+        (
+            "I-24",
+            "UPDATE directory_user SET status = 'deleted', deleted_at = '2026-03-11'"
+            " WHERE id IN (SELECT user_id FROM licensing_assignment)",
+        ),
+        (
+            "I-24",
+            "UPDATE directory_user SET status = 'disabled', disabled_at = '2026-03-11'"
+            " WHERE id IN (SELECT user_id FROM licensing_assignment)",
+        ),
+        (
+            "I-24",
+            "UPDATE directory_user SET status = 'deleted' WHERE id IN (SELECT user_id FROM directory_roleassignment)",
+        ),
         ("I-26", "INSERT INTO commerce_subscriptionevent (tenant_id, subscription_id, at, code, actor_label, facts)"
          " SELECT tenant_id, id, now(), 'renewed', '', '{}' FROM commerce_subscription"),
     ],

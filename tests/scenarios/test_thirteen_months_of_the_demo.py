@@ -19,7 +19,7 @@ LOADED = datetime(2026, 11, 26, 9, tzinfo=UTC)
 MONTHS = 13
 DAY = timedelta(days=1)
 # Who holds which license is told elsewhere.
-UNTOLD = ("license_assigned", "license_unassigned", "refund_failed")
+UNTOLD = ("license_assigned", "license_unassigned", "licenses_freed", "refund_failed")
 
 type Run = tuple[str, int, str, str]
 

@@ -12,6 +12,7 @@ from commerce.operations.payments.kinds import kind_of
 from commerce.operations.subscriptions import lock_subscription_row
 from config.kit.actors import Actor
 from config.kit.errors import Conflict
+from directory.operations.people import require_active
 
 RENEWAL_OFF = "recurring_billing_off"
 BEGINS_A_TERM = (Bill.Type.RENEWAL, Bill.Type.TRIAL_CONVERSION)
@@ -72,6 +73,7 @@ def check_before_confirming(*, actor: Actor, attempt_id: int, at: datetime) -> P
     :raises DomainError: what the kind of checkout says: not eligible, another price, not active any more; or
         `OverLimit`. What it is going to cost counts from here on as spent.
     :raises NotCharged: the bill or its subscription is not in a state to be charged.
+    :raises AccountDisabled: whoever is paying was disabled or deleted; until this transaction ends nobody can be (F-22).
     """
     attempt = lock_attempt(attempt_id)
     if attempt.state in PaymentAttempt.FINAL:
@@ -79,6 +81,9 @@ def check_before_confirming(*, actor: Actor, attempt_id: int, at: datetime) -> P
     if attempt.checkout is not None:
         _check_checkout(actor, attempt.checkout, at)
     elif attempt.bill is not None:
+        payer_id = attempt.bill.payer_id or actor.user_id
+        if attempt.on_session and payer_id is not None:
+            require_active(payer_id)
         reason = why_not_paid(attempt.bill) if attempt.on_session else why_not_charged(attempt.bill)
         if reason:
             raise NotCharged(reason)
@@ -114,5 +119,6 @@ def why_not_charged(bill: Bill) -> str:
 def _check_checkout(actor: Actor, checkout: Checkout, at: datetime) -> None:
     if checkout.state not in (Checkout.State.PAYING, Checkout.State.ACTION) or checkout.expires_at <= at:
         raise CheckoutClosed(checkout.state)
+    require_active(checkout.user_id)
     kind_of(checkout).check(actor, checkout, at)
     spending.reserve(actor, checkout, at)

@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from commerce.hooks import swept
 from commerce.operations.dunning import Dunned, dun_due
 from commerce.operations.expiring_cards import notice_expiring_cards
 from commerce.operations.handovers import lapse_offers
+from commerce.operations.leaving import forget_names
 from commerce.operations.new_products import tell_of_new_products
 from commerce.operations.on_account import mark_past_due, tell_of_bills
 from commerce.operations.payments import Refunded, reconcile, settle_refunds
@@ -42,7 +44,12 @@ class Sweeps:
 
 
 def run_sweeps(*, at: datetime) -> Sweeps:
-    """Run each sweep until nothing is due at `at`: settle, dun, renew, end trials, expire, charge, refund, lapse, tell, mail."""
+    """Run each sweep until nothing is due at `at`: settle, dun, renew, end trials, expire, charge, refund, lapse, tell, mail.
+
+    Those of higher apps come first: what they free or end costs nothing.
+    """
+    forget_names()
+    swept(at)
     return Sweeps(
         settled=reconcile(at),
         dunned=dun_due(at=at),
