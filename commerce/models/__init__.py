@@ -2,6 +2,7 @@
 
 from commerce.models.bills import Bill, BillLine, BillSeries, BillTo
 from commerce.models.cancel_requests import CancelRequest
+from commerce.models.cases import SupportCase
 from commerce.models.catalogue import (
     Market,
     MarketExclusion,
@@ -59,6 +60,7 @@ __all__ = [
     "SavedView",
     "Subscription",
     "SubscriptionEvent",
+    "SupportCase",
     "Trial",
     "UnmatchedCharge",
     "VendorEntity",

@@ -61,6 +61,10 @@ EVENTS: dict[str, Text] = {
     "dispute_opened": gettext_lazy("Charge contested at the bank"),
     "dispute_won": gettext_lazy("Contested charge stands"),
     "dispute_lost": gettext_lazy("Charge taken back by the bank"),
+    "support_asked_to_cancel": gettext_lazy("Support asked to cancel it"),
+    "support_done": gettext_lazy("Canceled by support, as asked"),
+    "support_declined": gettext_lazy("Support declined to cancel it"),
+    "licenses_freed": gettext_lazy("License of somebody who left is free"),
     "expired": gettext_lazy("Expired"),
     "disabled": gettext_lazy("Disabled"),
     "deleted": gettext_lazy("Deleted"),
@@ -107,6 +111,11 @@ def event_title(event: SubscriptionEvent) -> Text:
         return str(ngettext("%d license assigned", "%d licenses assigned", count) % count)
     if event.code == "license_unassigned" and count > 1:
         return str(ngettext("%d license unassigned", "%d licenses unassigned", count) % count)
+    if event.code == "licenses_freed" and count > 1:
+        told = ngettext(
+            "%d license of people who left is free", "%d licenses of people who left are free", count
+        )
+        return str(told % count)
     if event.code == "seats_added":
         return str(ngettext("%d license added", "%d licenses added", count) % count)
     if event.code == "seats_removed":

@@ -29,6 +29,7 @@ CROSSINGS = frozenset(
         "tenant_of_payment_intent",  # processor's intent id -> tenant
         "search_users",  # trigram search inside the caller's own tenant (LIKE is not leakproof)
         "search_subscriptions",
+        "tenant_of_bill_number",  # a bill's number, typed by a leaver -> its tenant and row
         "tenant_of_token",  # a token's hash -> its tenant and row, while it is neither revoked nor expired
     }
 )

@@ -13,6 +13,7 @@ from django.utils.translation import gettext as _
 from commerce.gateways.declines import sentence_of
 from commerce.models import Subscription
 from commerce.operations.cancellations import CANCELABLE
+from commerce.operations.cases import can_be_asked_for, open_case_of
 from commerce.operations.changes import is_reactivable
 from commerce.operations.changes.rules import is_changeable
 from commerce.operations.handovers import can_change_hands
@@ -101,11 +102,19 @@ def subscription(request: HttpRequest, key: uuid.UUID) -> HttpResponse:
         "asked": notice_of(actor, purchase),
         "may_ask_to_cancel": actor.reaches(Capability.TAKE_OVER, **whose)
         and obstacle_to_asking(purchase) is None,
+        **_support(actor, purchase),
         "may_hand_over": whose["is_own"] and can_change_hands(purchase),
         "offer": open_offer(purchase, now()) if whose["is_own"] else None,
         **holders,
     }
     return render_page(request, "licensing/subscription.html", context)
+
+
+def _support(actor: Actor, purchase: Subscription) -> dict[str, Any]:
+    """Whether support can be asked to cancel it, and the case by which it was."""
+    may_ask = actor.may(Capability.ASK_SUPPORT_TO_CANCEL) and can_be_asked_for(purchase)
+    may_ask = may_ask and purchase.state in CANCELABLE and purchase.recurring_billing
+    return {"may_ask_support": may_ask, "support_case": open_case_of(purchase) if may_ask else None}
 
 
 def _title(purchase: Subscription, *, is_full: bool) -> str:
