@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, path
 
-from commerce.views import buying, catalogue, handovers, market, offer_cards, trials, webhooks
+from commerce.views import buying, catalogue, handovers, market, offer_cards, stopping, trials, webhooks
 
 app_name = "commerce"
 urlpatterns: list[URLPattern] = [
@@ -17,6 +17,7 @@ urlpatterns: list[URLPattern] = [
     path("my/offers/<uuid:key>/", handovers.offered, name="offer"),
     path("my/offers/<uuid:key>/card/", offer_cards.offer_card, name="offer-card"),
     path("my/offers/<uuid:key>/card/<uuid:setup>/", offer_cards.offer_card_setup, name="offer-card-setup"),
+    path("stop-charges/", stopping.stop_charges_page, name="stop-charges"),
     path("hooks/stripe/", webhooks.stripe_webhook, name="stripe-webhook"),
     path("terms/", catalogue.terms, name="terms"),
     path("privacy/", catalogue.privacy, name="privacy"),

@@ -58,6 +58,9 @@ KINDS = {
     "request_decided": "request and decision",
     "request_given": "license given or taken",
     "request_lapsed": "request and decision",
+    "purchaser_left": "purchaser left",
+    "case_answered": "case answered",
+    "charges_stopped": "purchaser left",
 }
 
 
@@ -170,6 +173,21 @@ def sample(kind: str, link: str) -> dict[str, object]:
             "waiting": 2,
             "message": "From the central ones.",
             "asked_at": AT.isoformat(),
+            "is_deletion": True,
+            "has_more": True,
+            "asked_by": "Bill",
+            "purchases": [
+                {
+                    "product": "Power BI Pro",
+                    "quantity": 10,
+                    "assigned": 3,
+                    "currency": "EUR",
+                    "total_minor": 12_100,
+                    "next_charge_at": next_at,
+                    "time_zone": "Europe/Amsterdam",
+                }
+                for next_at in (AT.isoformat(), "")
+            ],
             "link": link,
         }
     )
