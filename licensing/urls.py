@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, path
 
-from licensing.views import apps, requests
+from licensing.views import apps, my_data, requests
 
 app_name = "licensing"
 urlpatterns: list[URLPattern] = [
@@ -10,6 +10,7 @@ urlpatterns: list[URLPattern] = [
     path("my/", apps.my, name="my"),
     path("my/licenses/", apps.my_licenses, name="my-licenses"),
     path("my/licenses/<uuid:key>/give-back/", apps.give_back, name="give-back"),
+    path("my/data/", my_data.my_data, name="my-data"),
     path("my/requests/", requests.own_requests, name="requests"),
     path("my/requests/ask/<slug:slug>/", requests.ask, name="request"),
     path("my/requests/<uuid:key>/withdraw/", requests.withdraw, name="request-withdraw"),
