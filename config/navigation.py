@@ -80,6 +80,10 @@ def _reads_policy(actor: Actor) -> bool:
     return actor.may(Capability.READ_POLICY)
 
 
+def _sees_people(actor: Actor) -> bool:
+    return actor.may(Capability.SEE_PEOPLE)
+
+
 def _has_customers(actor: Actor) -> bool:
     return actor.has_customers
 
@@ -105,6 +109,8 @@ ITEMS = (
         "portal:requests-waiting",
     ),
     Item(_("Control"), _("Work"), _("Purchase policy"), "shield", "portal:policy", _reads_policy),
+    Item(_("Control"), _("Work"), _("People"), "group", "portal:people", _sees_people),
+    Item(_("Control"), _("Work"), _("Groups"), "groups", "portal:groups", _sees_people),
     Item(_("Settings"), _("Settings"), _("Service tokens"), "vpn_key", "portal:tokens", _sees_service_tokens),
     Item(_("Partner"), _("Partner"), _("Customers"), "link", "portal:customers", _has_customers),
 )

@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, path
 
-from directory.views import customers, jobs, tokens
+from directory.views import customers, groups, jobs, people, tokens
 
 urlpatterns: list[URLPattern] = [
     path("jobs/", jobs.jobs, name="jobs"),
@@ -13,6 +13,10 @@ urlpatterns: list[URLPattern] = [
     path("jobs/<uuid:key>/cancel/", jobs.cancel, name="job-cancel"),
     path("jobs/<uuid:key>/pause/", jobs.interrupt, name="job-pause"),
     path("jobs/<uuid:key>/resume/", jobs.resume, name="job-resume"),
+    path("people/", people.people, name="people"),
+    path("people/settings/", people.settings_page, name="people-settings"),
+    path("groups/", groups.groups, name="groups"),
+    path("groups/<uuid:key>/", groups.group, name="group"),
     path("customers/", customers.customers, name="customers"),
     path("customers/act-for/", customers.act_for, name="act-for"),
     path("customers/stop/", customers.stop_acting, name="stop-acting"),

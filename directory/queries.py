@@ -2,18 +2,33 @@
 
 import unicodedata
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
-from config.kit.errors import Malformed
+from django.db.models import Count, Q
+
+from config.kit.actors import Actor
+from config.kit.errors import Malformed, NotVisible
+from config.kit.keyset import Page, paginate
 from config.kit.secrets import decrypt
 from config.kit.tenancy import connection, tenant_atomic, use_login
 from directory.domains import fold_domain
-from directory.models import IdentityProvider, RelationshipAssignment, User
+from directory.models import Group, GroupMembership, IdentityProvider, RelationshipAssignment, User
 from directory.models.partners import Relationship
 from directory.models.people import fold
+
+# Which people a list shows; everybody but the deleted, unless it is they who are asked for.
+PEOPLE: Mapping[str, Q] = {
+    "all": ~Q(status=User.Status.DELETED),
+    "active": Q(status=User.Status.ACTIVE),
+    "disabled": Q(status=User.Status.DISABLED),
+    "deleted": Q(status=User.Status.DELETED),
+    "guests": Q(kind=User.Kind.GUEST) & ~Q(status=User.Status.DELETED),
+    "synced": Q(source=User.Source.ON_PREMISES) & ~Q(status=User.Status.DELETED),
+}
+MOST_FOUND = 200
 
 
 class SignInDoor(NamedTuple):
@@ -167,3 +182,66 @@ def search_users(query: str, *, limit: int = 20) -> Sequence[User]:
         cursor.execute("SELECT * FROM search_users(%s, %s)", [words, limit])
         ids = [row[0] for row in cursor.fetchall()]
     return list(User.objects.filter(pk__in=ids).order_by("sort_name", "pk"))
+
+
+def people_page(actor: Actor, *, show: str, query: str, cursor: str) -> Page[User]:
+    """The people of the acting tenant, by name, a page by key, with their roles. Two queries, three with a `query`.
+
+    `show` is one of `PEOPLE`. A search shows up to 200 on one page, and finds nobody who was deleted.
+
+    :raises Malformed: there is no such page.
+    """
+    rows = User.objects.visible_to(actor).filter(PEOPLE[show]).prefetch_related("role_assignments")
+    if query:
+        found = [user.pk for user in search_users(query, limit=MOST_FOUND)]
+        return Page(list(rows.filter(pk__in=found).order_by("sort_name", "id")), "", "")
+    return paginate(
+        rows, order=("sort_name", "id"), cursor=cursor, key=lambda user: (user.sort_name, user.pk)
+    )
+
+
+def groups_page(actor: Actor, *, cursor: str) -> Page[Group]:
+    """The groups of the acting tenant, by name, a page by key, each with `people`, how many are in it. One query."""
+    rows = Group.objects.visible_to(actor).annotate(people=Count("memberships"))
+    return paginate(rows, order=("name", "id"), cursor=cursor, key=lambda group: (group.name, group.pk))
+
+
+def group_for(actor: Actor, key: uuid.UUID) -> Group:
+    """:raises NotVisible: no such group in the acting tenant."""
+    group: Group | None = Group.objects.visible_to(actor).filter(key=key).first()
+    if group is None:
+        raise NotVisible
+    return group
+
+
+def members_page(group: Group, *, cursor: str) -> Page[GroupMembership]:
+    """Who is in a group, the latest first, a page by key. One query."""
+    rows = GroupMembership.objects.filter(tenant_id=group.tenant_id, group=group).select_related("user")
+    return paginate(rows, order=("-id",), cursor=cursor, key=lambda row: (row.pk,))
+
+
+def outsiders(group: Group, query: str) -> Sequence[User]:
+    """Up to twenty active people whom `query` finds and who are not in the group. Three queries."""
+    found = search_users(query)
+    inside = set(
+        GroupMembership.objects.filter(
+            tenant_id=group.tenant_id, group=group, user__in=[user.pk for user in found]
+        ).values_list("user_id", flat=True)
+    )
+    return [user for user in found if user.is_active and user.pk not in inside]
+
+
+def person_for(actor: Actor, key: uuid.UUID) -> User:
+    """:raises NotVisible: nobody of the acting tenant."""
+    user: User | None = (
+        User.objects.visible_to(actor).prefetch_related("role_assignments").filter(key=key).first()
+    )
+    if user is None:
+        raise NotVisible
+    return user
+
+
+def groups_of(user: User) -> Sequence[Group]:
+    """The groups that somebody is in, by name; up to 200. One query."""
+    rows = Group.objects.filter(tenant_id=user.tenant_id, memberships__user=user)
+    return list(rows.order_by("name", "pk")[:MOST_FOUND])

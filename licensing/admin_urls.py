@@ -2,7 +2,16 @@
 
 from django.urls import URLPattern, path
 
-from licensing.views import assigning, exporting, licenses, overviews, queue, subscription, taking_back
+from licensing.views import (
+    assigning,
+    exporting,
+    licenses,
+    overviews,
+    people,
+    queue,
+    subscription,
+    taking_back,
+)
 
 urlpatterns: list[URLPattern] = [
     path("billing/your-products/export/", exporting.export, name="your-products-export"),
@@ -15,6 +24,10 @@ urlpatterns: list[URLPattern] = [
     path("requests/decide/", queue.decide_several, name="requests-decide"),
     path("requests/settings/", queue.settings_page, name="requests-settings"),
     path("requests/<uuid:key>/", queue.request_page, name="request"),
+    path("people/<uuid:key>/", people.person, name="person"),
+    path("people/<uuid:key>/disable/", people.disable, name="person-disable"),
+    path("people/<uuid:key>/enable/", people.enable, name="person-enable"),
+    path("people/<uuid:key>/delete/", people.delete, name="person-delete"),
     path("licenses/", licenses.licenses, name="licenses"),
     path("licenses/by-product/", overviews.licenses_by_product, name="licenses-by-product"),
     path("licenses/by-purchaser/", overviews.licenses_by_purchaser, name="licenses-by-purchaser"),

@@ -25,6 +25,7 @@ from config.kit.actors import Actor
 from config.kit.clock import now
 from config.kit.tenancy import tenant_atomic
 from directory.models import Tenant, User
+from directory.operations.people import create_group
 from directory.permissions import ROLES, Capability
 from licensing.operations.requests import ask_for_licenses
 from policies.operations import policies as operations
@@ -84,6 +85,7 @@ class World:
     views: dict[str, int]
     purchasers: dict[str, uuid.UUID]
     requests: dict[str, uuid.UUID]
+    groups: dict[str, uuid.UUID]
 
     def client(self, who: str) -> Client:
         if who == "anonymous":
@@ -198,15 +200,24 @@ def world(request: pytest.FixtureRequest) -> World:
         FOREIGN: make_request(stranger, at),
         MISSING: uuid.uuid4(),
     }
+    groups = {
+        ORG: make_group(people["user_admin"][0], at),
+        FOREIGN: make_group(people["other tenant's global admin"][0], at),
+        MISSING: uuid.uuid4(),
+    }
     return World(
         *(a, b, people, purchases, checkouts, changes, offers, cards, setups, trial_cards, bills, jobs),
-        *(policy_changes, views, purchasers, requests),
+        *(policy_changes, views, purchasers, requests, groups),
     )
 
 
 def make_policy_change(admin: User, at: datetime) -> uuid.UUID:
     change = operations.of_category("Teams", "Disabled")
     return operations.change_policies(actor=actor_of(admin, at=at), changes=[change], at=at)[0].key
+
+
+def make_group(admin: User, at: datetime) -> uuid.UUID:
+    return create_group(actor=actor_of(admin, at=at), name=f"{admin.name}'s group", at=at).key
 
 
 def make_request(user: User, at: datetime) -> uuid.UUID:
@@ -293,6 +304,11 @@ def purchaser_person(world: World) -> dict[str, dict[str, Any]]:
     return {kind: {"key": key} for kind, key in world.purchasers.items()}
 
 
+def group(world: World) -> dict[str, dict[str, Any]]:
+    """A group is the organization's."""
+    return {kind: {"key": key} for kind, key in world.groups.items()}
+
+
 def request_of(world: World) -> dict[str, dict[str, Any]]:
     return {kind: {"key": key} for kind, key in world.requests.items()}
 
@@ -363,6 +379,7 @@ EXAMPLES = {
     "portal:hand-over": purchase,
     "portal:take-over": purchase,
     "portal:ask-to-cancel": purchase,
+    "portal:support-cancel": purchase,
     "portal:trial-extend": purchase,
     "portal:trial-keep": purchase,
     "portal:bill": bill,
@@ -384,6 +401,11 @@ EXAMPLES = {
     "portal:license-unassign-list": purchase,
     "portal:view-delete": view,
     "portal:purchaser-users": purchaser_person,
+    "portal:person": purchaser_person,
+    "portal:person-disable": purchaser_person,
+    "portal:person-enable": purchaser_person,
+    "portal:person-delete": purchaser_person,
+    "portal:group": group,
     "portal:job": job,
     "portal:job-progress": job,
     "portal:job-rows": job,
@@ -413,6 +435,7 @@ OVER_THE_OBJECT = {
     "portal:hand-over": (Capability.SEE_PURCHASES, Capability.MANAGE_PURCHASES),
     "portal:take-over": (Capability.SEE_PURCHASES, Capability.TAKE_OVER),
     "portal:ask-to-cancel": (Capability.SEE_PURCHASES, Capability.TAKE_OVER),
+    "portal:support-cancel": (Capability.SEE_PURCHASES, Capability.ASK_SUPPORT_TO_CANCEL),
     "portal:cancel": (Capability.SEE_PURCHASES, Capability.MANAGE_PURCHASES),
     "portal:trial-extend": (Capability.SEE_PURCHASES, Capability.MANAGE_PURCHASES),
     "portal:trial-keep": (Capability.SEE_PURCHASES, Capability.MANAGE_PURCHASES),
@@ -448,6 +471,15 @@ def decides_requests(actor: Actor) -> bool | None:
     return True if may else None
 
 
+def sees_person(actor: Actor, kind: str) -> bool:
+    return kind in (OWN, COLLEAGUES)
+
+
+def manages_group(actor: Actor, kind: str) -> bool | None:
+    """None: seen, and not theirs to change."""
+    return kind == ORG and (True if actor.may(Capability.MANAGE_MEMBERS) else None)
+
+
 # Pages whose answer hangs on more than a capability: address -> whether it is there for the person.
 EXPLICIT = {
     "portal:card-setup": lambda actor, kind: kind == OWN and actor.is_purchaser,
@@ -478,6 +510,14 @@ EXPLICIT = {
     "commerce:confirmation": lambda actor, kind: kind == OWN and actor.is_purchaser,
     "portal:pay-change": lambda actor, kind: kind == OWN and actor.is_purchaser,
     "portal:licenses-by-product": lambda actor, kind: sees_licenses_page(actor),
+    "portal:person": sees_person,
+    "portal:person-disable": sees_person,
+    "portal:person-enable": sees_person,
+    "portal:person-delete": sees_person,
+    "portal:group": manages_group,
+    # Readers and other admins see them, and make none.
+    "portal:groups": lambda actor, kind: True if actor.may(Capability.MANAGE_MEMBERS) else None,
+    "portal:people-settings": lambda actor, kind: True if actor.may(Capability.MANAGE_SETTINGS) else None,
     "portal:purchaser-users": lambda actor, kind: kind in (OWN, COLLEAGUES),
     # The full view's alone; nobody of this world keeps a view but people whose it is.
     "portal:your-products-totals": lambda actor, kind: "all" in actor.scopes(Capability.SEE_PURCHASES),
