@@ -9,6 +9,7 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 from django.views.decorators.http import require_http_methods
 
 from commerce import states
@@ -95,17 +96,16 @@ def _steps(subscription: Subscription, quote: CancellationQuote, at: datetime) -
     facts = {
         "name": subscription.purchaser_name,
         "day": day(states.last_day(subscription.term_end), zone),
-        "n": subscription.assigned,
         "refund": money(quote.refund_minor, quote.currency),
         "still": money(quote.plan.still_minor, quote.currency),
     }
     asked = _("The vendor's support gets your case. Nothing is canceled or charged by it yet.")
     steps = [Told("is-change", _("Today"), asked)]
     if quote.ending == Ending.AT_ONCE:
-        text = _(
-            "It ends at once, and %(refund)s goes back to the card of %(name)s. Its %(n)s users lose it."
-        )
-        steps.append(Told("", _("If support cancels it today"), text % facts))
+        text = _("It ends at once, and %(refund)s goes back to the card of %(name)s.") % facts
+        lose = ngettext("%d person loses it.", "%d people lose it.", subscription.assigned)
+        told = f"{text} {lose % subscription.assigned}"
+        steps.append(Told("", _("If support cancels it today"), told))
     elif quote.ending == Ending.AT_TERM:
         text = _("Its renewal stops. Everybody keeps their license until %(day)s. Nothing is refunded.")
         if quote.plan.still_minor:

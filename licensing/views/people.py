@@ -183,12 +183,10 @@ def _disabling(tenant: Tenant, user: User, effect: Effect, at: datetime) -> list
     facts = {"name": user.name, "day": day(effect.seats_until, tenant.time_zone), "n": effect.seats_kept_days}
     steps = [_access(user, effect), _mails(user, effect)]
     if effect.licenses and effect.seats_kept_days:
-        kept = _("They are kept until %(day)s, %(n)s days from now, and are free after that.")
+        kept = _("Kept until %(day)s, %(n)s days from now, and free after that.")
         steps.append(Told("", _own(effect), kept % facts))
     elif effect.licenses:
-        steps.append(
-            Told("", _own(effect), _("They are free at once: your organization keeps them no longer."))
-        )
+        steps.append(Told("", _own(effect), _("Free at once: your organization keeps none.")))
     steps += _purchases(user, effect)
     undo = _("You can enable %(name)s again at any time. Until %(day)s everything is then as before.")
     steps.append(Told("", _("If it was a mistake"), undo % facts))
@@ -199,7 +197,7 @@ def _deleting(tenant: Tenant, user: User, effect: Effect, at: datetime) -> list[
     facts = {"name": user.name}
     steps = [_access(user, effect), _mails(user, effect)]
     if effect.licenses:
-        steps.append(Told("", _own(effect), _("They are free at once. Somebody else can have them.")))
+        steps.append(Told("", _own(effect), _("Free at once, for somebody else to have.")))
     steps += _purchases(user, effect)
     names = _(
         "On bills and in the audit trail it stays, as the law asks. Everywhere else it says Former user."
@@ -215,12 +213,12 @@ def _enabling(tenant: Tenant, user: User, effect: Effect, at: datetime) -> list[
     again = _("%(name)s can sign in again, with the roles, groups and tokens from before.")
     steps = [Told("is-change", _("At once"), again % facts)]
     if effect.licenses:
-        steps.append(Told("", _own(effect), _("They were kept and work again at once.")))
+        steps.append(Told("", _own(effect), _("Kept, and working again at once.")))
     else:
         none = _("%(name)s holds none now. Those that were freed can be assigned again while some are free.")
         steps.append(Told("", _("Licenses"), none % facts))
     if effect.purchases:
-        owns = _("They are managed by %(name)s again, whom reminders and bills reach from now on.")
+        owns = _("%(name)s manages them again, and gets reminders and bills from now on.")
         steps.append(Told("", _("Purchases"), owns % facts))
     return steps
 
@@ -255,7 +253,7 @@ def _purchases(user: User, effect: Effect) -> list[Told]:
     count = len(effect.purchases)
     title = ngettext("%d purchase is left", "%d purchases are left", count) % count
     text = _(
-        "They stay active and go on renewing on the purchaser's card, and everybody keeps their license."
+        "What was bought stays active and renews on the purchaser's card. Everybody keeps their license."
     )
-    then = _("Admins can take them over, or ask support to cancel them.")
+    then = _("Admins can take it over, or ask support to cancel it.")
     return [Told("", title, f"{text} {then}")]
