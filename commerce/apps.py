@@ -13,8 +13,12 @@ class CommerceConfig(AppConfig):
         from commerce.operations.dunning import credit_uncollected
         from commerce.operations.payments import kinds
         from commerce.operations.trials import start_prepared
+        from commerce.queries import links
+        from commerce.views.purchase_notices import choices_of
         from directory.hooks import person_leaving, person_left
+        from directory.operations.links import leads_to
         from directory.operations.mail import attach_to
+        from directory.operations.parts import add_to
 
         hooks.subscriptions_deleted.register(credit_uncollected)
         person_leaving.register(leaving.tell_of_purchaser_left)
@@ -24,3 +28,8 @@ class CommerceConfig(AppConfig):
         kinds.register_start(Checkout.Kind.TRIAL, start_prepared)
         for kind in documents.BRINGING_BILLS:
             attach_to(kind, documents.bills_of_mail)
+        leads_to("portal:subscription", "portal:cancel", visible=links.purchases_seen)
+        leads_to("portal:bill", "portal:bill-pay", visible=links.bills_seen)
+        leads_to("portal:policy-product", "commerce:product", visible=links.products_seen)
+        leads_to("commerce:offer", visible=links.offers_seen)
+        add_to("purchase_notice", choices_of)

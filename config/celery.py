@@ -30,6 +30,8 @@ BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "requests": {"task": "licensing.end_requests", "schedule": 3600.0},
     "licenses of leavers": {"task": "licensing.free_licenses", "schedule": 600.0},
     "names of leavers": {"task": "commerce.forget_names", "schedule": 3600.0},
+    "digests": {"task": "directory.send_digests", "schedule": 300.0},
+    "old notices": {"task": "directory.forget_notices", "schedule": 3600.0},
     "mails": {"task": "directory.send_due_mails", "schedule": 15.0},
 }
 

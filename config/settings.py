@@ -276,6 +276,8 @@ HAND_OVER_KEPT = timedelta(days=14)
 # How long the result file of a job can be downloaded, and how long the job with its rows is kept.
 JOB_FILES_KEPT = timedelta(days=7)
 JOBS_KEPT = timedelta(days=90)
+# How long what a person was told can be read in the portal; then its content is forgotten.
+NOTICES_KEPT = timedelta(days=180)
 RENEWAL_BATCH = env.int("RENEWAL_BATCH", default=2000)
 CHARGE_LEASE = timedelta(minutes=5)
 # How many bills one worker charges side by side, and how many calls all sweeps together make to the processor.

@@ -4,7 +4,7 @@ from celery import shared_task
 
 from config.kit.clock import now
 from config.kit.doorbell import ring
-from directory.operations import jobs, outbox
+from directory.operations import digests, inbox, jobs, outbox
 
 
 @shared_task(name="directory.send_due_mails")
@@ -24,3 +24,15 @@ def run_jobs() -> None:
 def forget_jobs() -> None:
     """Delete result files and jobs that are kept no longer."""
     jobs.forget_jobs(at=now())
+
+
+@shared_task(name="directory.send_digests")
+def send_digests() -> None:
+    """Queue the digests of the days that are over, one for each person and day."""
+    digests.queue_digests(at=now())
+
+
+@shared_task(name="directory.forget_notices")
+def forget_notices() -> None:
+    """Forget the content of notices that are kept no longer."""
+    inbox.forget_notices(at=now())

@@ -2,13 +2,15 @@
 
 from django.urls import URLPattern, path
 
-from directory.views import accounts, notifications, sign_in, tokens
+from directory.views import accounts, inbox, notifications, sign_in, tokens
 
 app_name = "directory"
 urlpatterns: list[URLPattern] = [
     path("sign-in/", sign_in.sign_in, name="sign-in"),
     path("sign-out/", sign_in.sign_out, name="sign-out"),
     path("my/accounts/", accounts.accounts, name="accounts"),
+    path("my/notices/", inbox.notices, name="notices"),
+    path("my/notices/<int:notice_id>/", inbox.notice, name="notice"),
     path("my/notifications/", notifications.notifications, name="notifications"),
     path("my/notifications/off/<str:token>/", notifications.switch_off_by_link, name="switch-off"),
     path("my/tokens/", tokens.personal_tokens, name="tokens"),

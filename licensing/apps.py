@@ -8,7 +8,9 @@ class LicensingConfig(AppConfig):
         from commerce import hooks
         from directory.hooks import person_left
         from directory.operations import jobs
+        from directory.operations.links import leads_to
         from licensing.operations import assignments, bulk, exporting, leaving
+        from licensing.queries.requests import requests_seen
 
         hooks.subscription_activated.register(assignments.give_first_license)
         hooks.subscriptions_deleted.register(assignments.end_assignments)
@@ -17,3 +19,4 @@ class LicensingConfig(AppConfig):
         jobs.register(exporting.EXPORT)
         jobs.register(bulk.ASSIGN_MANY)
         jobs.register(bulk.UNASSIGN_MANY)
+        leads_to("portal:request", visible=requests_seen)

@@ -58,7 +58,9 @@ def queue_purchase_notice(*, placed: Placed, at: datetime) -> None:
         | {
             "purchaser": subscription.purchaser_name,
             "purchaser_email": _buyer_of(subscription).email,
+            "key": str(subscription.key),
             "link": purchase_link(subscription),
+            "stop_link": stop_link(subscription),
         },
         at=at,
     )
@@ -526,6 +528,11 @@ def purchase_link(subscription: Subscription) -> str:
     """The purchase's page in the admin center. The path, not the name of its address: a page above must never
     be able to undo an order that was paid."""
     return f"{settings.PUBLIC_URL}/admin/billing/your-products/{subscription.key}/"
+
+
+def stop_link(subscription: Subscription) -> str:
+    """The page that stops further purchases of the product, after it was said whom that affects."""
+    return f"{settings.PUBLIC_URL}/admin/billing/policy/products/{subscription.product.slug}/stop/"
 
 
 def payment_methods_link() -> str:

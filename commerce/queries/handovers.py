@@ -1,6 +1,7 @@
 """Purchases offered to a colleague, and those that were handed over (product §2, §4)."""
 
 import uuid
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -82,6 +83,16 @@ def handed_over_by(actor: Actor) -> list[Former]:
     for former in sorted(found, key=lambda former: former.at, reverse=True):
         latest.setdefault(former.subscription.pk, former)
     return list(latest.values())[:MOST_FORMER]
+
+
+def formerly_owned(actor: Actor, keys: Collection[str]) -> set[str]:
+    """Which of these purchases were the person's, and are somebody else's now. Two queries."""
+    of_these = {"subscription__key__in": keys}
+    former = [
+        *_handed_over(actor).filter(**of_these).values_list("subscription__key", flat=True),
+        *_taken_over_from(actor).filter(**of_these).values_list("subscription__key", flat=True),
+    ]
+    return {str(key) for key in former}
 
 
 def former_purchase(actor: Actor, key: uuid.UUID) -> Former:

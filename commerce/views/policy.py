@@ -14,7 +14,9 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.translation import gettext as _
+from django.views.decorators.http import require_safe
 
+from commerce.models import Product
 from commerce.queries.eligibility import eligibility_for
 from commerce.queries.policy import Affected, Row, Table, affected_by, table_of, undecided
 from commerce.views.policy_wording import (
@@ -32,7 +34,7 @@ from config.kit import access
 from config.kit.actors import Actor
 from config.kit.admin import render_page
 from config.kit.clock import now
-from config.kit.errors import Conflict, Malformed, NotAllowed, Text
+from config.kit.errors import Conflict, Malformed, NotAllowed, NotVisible, Text
 from directory.actors import build_actor
 from directory.models import User
 from directory.permissions import Capability
@@ -191,6 +193,22 @@ def _options_of(row: Row) -> list[tuple[str, Text]]:
         ("", _("As inherited: %(value)s") % {"value": label_of(row.inherited)}),
         *(each for each in PolicyValue.choices if has_trial or each[0] != rule.TRIALS_ONLY),
     ]
+
+
+@access.requires(sees=Capability.READ_POLICY, may=Capability.CHANGE_POLICY)
+@require_safe
+def policy_stop(request: HttpRequest, slug: str) -> HttpResponse:
+    """What stops and for whom when nobody may buy one product any more: the page from which it is saved."""
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    product = Product.objects.filter(slug=slug).first()
+    if product is None or is_without_self_service(request):
+        raise NotVisible
+    table = table_of(actor)
+    field = _fields(actor, table)[f"product:{product.key}"]
+    if field.value == rule.DISABLED:
+        messages.info(request, _("%(product)s is not allowed already.") % {"product": product.name})
+        return HttpResponseRedirect(reverse("portal:policy-product", args=[slug]))
+    return _confirm_page(request, actor, table, [Chosen(field, rule.DISABLED)], now())
 
 
 # --- Saving ---------------------------------------------------------------------------------------------------------

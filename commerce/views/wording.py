@@ -45,6 +45,7 @@ EVENTS: dict[str, Text] = {
     "taken_over": gettext_lazy("Taken over for the organization"),
     "cancel_asked": gettext_lazy("Purchaser asked to cancel"),
     "cancel_request_withdrawn": gettext_lazy("Request to cancel taken back"),
+    "kept": gettext_lazy("Looked at by an admin and kept"),
     "card_changed": gettext_lazy("Another card pays"),
     "payment_failed": gettext_lazy("Payment failed"),
     "payment_recovered": gettext_lazy("Payment received"),

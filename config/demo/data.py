@@ -33,6 +33,7 @@ from commerce.operations.orders import purchase_centrally
 from commerce.operations.payments import Paid, Saved, pay_checkout, save_card
 from commerce.operations.recurring import set_recurring_billing
 from commerce.operations.renewals.sweeps import run_sweeps
+from commerce.operations.reviews import keep_purchase
 from commerce.operations.trials import Choice, start_trial_with_card, start_trial_without_card
 from commerce.queries.quotes import quote_for
 from config.demo import people
@@ -40,7 +41,8 @@ from config.demo.environment import client_of, issuers
 from config.kit.actors import Actor
 from config.kit.tenancy import tenant_atomic, use_login
 from directory.actors import build_actor
-from directory.models import Domain, Relationship, Tenant, User
+from directory.models import Domain, OutgoingMail, Relationship, Tenant, User
+from directory.operations.inbox import mark_all_read
 from directory.operations.partners import assign_relationship, create_relationship
 from directory.operations.people import create_guest, create_user, disable_user, grant_role
 from directory.operations.tenants import add_domain, configure_identity_provider, create_tenant
@@ -55,6 +57,8 @@ OPENED = timedelta(days=150)
 DORA_LEFT = timedelta(days=10)
 # As long before its day a bill on account is told of again.
 BILL_DUE_TOLD = timedelta(days=7)
+# What the admins have not read yet is younger.
+READ_UNTIL = timedelta(days=7)
 # The processor keeps this card, and its bank declines every charge.
 NEVER_PAYS = "pm_card_chargeCustomerFail"
 
@@ -143,6 +147,7 @@ def load(at: datetime) -> None:
     _policies(contoso, at - OPENED)
     _walk(contoso, at)
     _request(contoso, at)
+    _read(contoso, at)
 
 
 def _tenant(source: people.Tenant, at: datetime) -> Tenant:
@@ -280,6 +285,19 @@ def _request(tenant: Tenant, at: datetime) -> None:
         reason="I report on the tenders each Monday, and the reports are in Power BI.",
         at=at,
     )
+
+
+def _read(tenant: Tenant, at: datetime) -> None:
+    """Gina kept Pat's first purchase, and she and Bill have read what is older than a week. Once, at the first load."""
+    gina, bill = (_actor(tenant, name, at) for name in ("gina", "bill"))
+    with tenant_atomic(bill):
+        if OutgoingMail.objects.visible_to(bill).filter(read_at__isnull=False).exists():
+            return
+        first = Subscription.objects.filter(channel=Subscription.Channel.SELF_SERVICE).order_by("id").first()
+    if first is not None:
+        keep_purchase(actor=gina, key=first.key, at=at)
+    for actor in (gina, bill):
+        mark_all_read(actor=actor, until=at - READ_UNTIL, at=at)
 
 
 def _walk(tenant: Tenant, at: datetime) -> None:

@@ -1,16 +1,45 @@
-"""The outbox: a mail is a row first, written in the transaction of what it tells about (product §15)."""
+"""The outbox and the inbox: what somebody is told is a row first, written in the transaction of what it tells about
+(product §15; docs/notices.md)."""
+
+from typing import Self, override
 
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from config.kit.tenancy import SameTenant, TenantModel
+from config.kit.actors import Actor
+from config.kit.tenancy import SameTenant, ScopedQuerySet, TenantModel
+from directory.topics import MAIL_ONLY, OTHER, kinds_of, named_kinds
+
+
+class NoticeQuerySet(ScopedQuerySet):
+    """Rows as notices of the portal."""
+
+    @override
+    def visible_to(self, actor: Actor) -> Self:
+        """The person's own, in their own organization: whoever acts for a customer is told nothing there."""
+        if actor.is_partner or actor.user_id is None:
+            return self.none()
+        own = self.filter(tenant_id=actor.tenant_id, to_user_id=actor.user_id)
+        return own.exclude(kind__in=MAIL_ONLY)
+
+    def unread(self) -> Self:
+        return self.filter(read_at=None)
+
+    def about(self, topic: str) -> Self:
+        """Those of one topic; every one when it is empty."""
+        if topic == OTHER:
+            return self.exclude(kind__in=named_kinds())
+        return self.filter(kind__in=kinds_of(topic)) if topic else self
 
 
 class OutgoingMail(TenantModel):
-    """One mail to one address. `event_key` makes it at most one per event and recipient.
+    """One thing told to one person: a notice of the portal, and a mail unless the person wants none of the kind.
 
-    Queued, then sent; what keeps failing is dead after ten tries and waits for the vendor's staff. One to somebody
-    who left before it went out is not sent.
+    `event_key` makes it at most one per event and recipient, for ever. Queued, then sent; what keeps failing is dead
+    after ten tries and waits for the vendor's staff. What belongs into a digest waits for it until `next_try_at`, and
+    is listed when a digest took it. A kind that was switched off is shown in the portal only; to somebody who left
+    before it went out nothing is sent. After
+    `settings.NOTICES_KEPT` reader, address and content are forgotten; that it was told stays.
     """
 
     class State(models.TextChoices):
@@ -18,6 +47,9 @@ class OutgoingMail(TenantModel):
         SENT = "sent", _("Sent")
         DEAD = "dead", _("Dead letter")
         LEFT = "left", _("Not sent: the person had left")
+        DIGEST = "digest", _("Waits for a digest")
+        LISTED = "listed", _("Listed in a digest")
+        PORTAL = "portal", _("In the portal only")
 
     kind = models.CharField(max_length=40)
     event_key = models.CharField(max_length=120, unique=True)
@@ -31,6 +63,9 @@ class OutgoingMail(TenantModel):
     created_at = models.DateTimeField()
     sent_at = models.DateTimeField(null=True)
     last_error = models.TextField(blank=True)
+    read_at = models.DateTimeField(null=True)
+
+    objects = NoticeQuerySet.as_manager()
 
     class Meta(TenantModel.Meta):
         constraints = [*TenantModel.Meta.constraints]
@@ -38,17 +73,34 @@ class OutgoingMail(TenantModel):
             models.Index(
                 fields=["next_try_at"], condition=models.Q(state="queued"), name="directory_mail_queued"
             ),
+            models.Index(
+                fields=["next_try_at"], condition=models.Q(state="digest"), name="directory_mail_digest"
+            ),
+            # The inbox and its number; what was forgotten is in neither.
+            models.Index(fields=["to_user_id", "created_at", "id"], name="directory_mail_inbox"),
+            models.Index(
+                fields=["to_user_id"], condition=models.Q(read_at=None), name="directory_mail_unread"
+            ),
+            models.Index(
+                fields=["created_at"],
+                condition=models.Q(to_user_id__isnull=False),
+                name="directory_mail_kept",
+            ),
         ]
 
 
 class MailPreference(TenantModel):
-    """A kind of mail that a person switched off or on again; no row means on (product §5.3, §15)."""
+    """What a person said of one kind of mail; no row means on, and at once (product §3.5, §5.3, §15).
+
+    `is_daily`: not at once, but in one mail a day; only of the kinds that have a digest.
+    """
 
     user = models.ForeignKey(
         "directory.User", on_delete=models.CASCADE, related_name="mail_preferences", db_constraint=False
     )
     kind = models.CharField(max_length=40)
     is_on = models.BooleanField()
+    is_daily = models.BooleanField(default=False, db_default=False)
     changed_at = models.DateTimeField()
 
     class Meta(TenantModel.Meta):

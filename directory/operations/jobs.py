@@ -574,6 +574,16 @@ def _named(job: Job) -> Actor:
     )
 
 
+# --- Looking -----------------------------------------------------------------------------------------------
+
+
+def jobs_seen(actor: Actor, keys: Collection[str]) -> set[str]:
+    """Which of these jobs the person sees. One query."""
+    return {
+        str(key) for key in Job.objects.visible_to(actor).filter(key__in=keys).values_list("key", flat=True)
+    }
+
+
 # --- Keeping -----------------------------------------------------------------------------------------------
 
 

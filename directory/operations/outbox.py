@@ -17,7 +17,6 @@ from django.conf import settings
 from django.core.mail import EmailMultiAlternatives, get_connection
 from django.core.mail.backends.base import BaseEmailBackend
 from django.db.models import F
-from django.template import TemplateDoesNotExist, TemplateSyntaxError
 from django.template.loader import render_to_string
 from django.utils.translation import override
 
@@ -26,6 +25,7 @@ from config.kit.tenancy import atomic, use_login
 from directory.models import OutgoingMail, User
 from directory.operations.mail import AttachmentFailed, attachments_of
 from directory.operations.preferences import switch_off_link
+from directory.operations.rendering import DOES_NOT_RENDER, context_of, subject_of
 
 log = logging.getLogger(__name__)
 
@@ -36,17 +36,7 @@ LONGEST_WAIT = timedelta(hours=6)
 BATCH = 200
 
 # What a mail that cannot be sent raises: the server's refusal, no connection, or a row that does not render.
-_FAILURES = (
-    SMTPException,
-    OSError,
-    AttachmentFailed,
-    TemplateDoesNotExist,
-    TemplateSyntaxError,
-    KeyError,
-    TypeError,
-    ValueError,
-    AttributeError,
-)
+_FAILURES = (SMTPException, OSError, AttachmentFailed, *DOES_NOT_RENDER)
 
 
 def send_due_mails(*, at: datetime, limit: int = BATCH) -> int:
@@ -74,14 +64,13 @@ def wait_after(tries: int) -> timedelta:
 def message_of(mail: OutgoingMail) -> EmailMultiAlternatives:
     """The mail as it goes out, in the recipient's language."""
     off = switch_off_link(mail)
-    context = {**_with_instants(mail.context), "public_url": settings.PUBLIC_URL, "subject": "", "off": off}
     with override(mail.language):
-        subject = " ".join(_render(f"mail/{mail.kind}.subject.txt", context).split())
-        context["subject"] = subject
-        text = _render(f"mail/{mail.kind}.txt", context).strip() + "\n"
-        html = _render(f"mail/{mail.kind}.html", context)
+        subject = subject_of(mail)
+        context = {**context_of(mail), "subject": subject, "off": off}
+        text = render_to_string(f"mail/{mail.kind}.txt", context).strip() + "\n"
+        html = render_to_string(f"mail/{mail.kind}.html", context)
         if off:
-            text = f"{text}\n{_render('mail/_off.txt', context).strip()}\n"
+            text = f"{text}\n{render_to_string('mail/_off.txt', context).strip()}\n"
         attachments = attachments_of(mail)
     message = EmailMultiAlternatives(
         subject=subject,
@@ -174,23 +163,6 @@ class _Lazily:
 
     def __exit__(self, *_: object) -> None:
         self.backend.close()
-
-
-def _render(name: str, context: dict[str, Any]) -> str:
-    return render_to_string(name, context)
-
-
-def _with_instants(context: dict[str, Any]) -> dict[str, Any]:
-    """The context with its instants, whose names end in `_at`, read from their text; those in lists of rows too."""
-    return {name: _read(name, value) for name, value in context.items()}
-
-
-def _read(name: str, value: Any) -> Any:
-    if name.endswith("_at") and value:
-        return datetime.fromisoformat(value)
-    if isinstance(value, list):
-        return [_with_instants(each) if isinstance(each, dict) else each for each in value]
-    return value
 
 
 def _message_id(mail: OutgoingMail) -> str:

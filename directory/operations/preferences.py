@@ -1,4 +1,5 @@
-"""Which mails a person wants (product §5.3, §15): a few kinds can be switched off, all others are always sent.
+"""Which mails a person wants, and when (product §3.5, §5.3, §15): a few kinds can be switched off, all others are
+always sent. The portal's inbox has them all.
 
 What a person must know to act in time is never off: money, access, the end of a term of a year, a price that rises.
 """
@@ -16,6 +17,7 @@ from config.kit.errors import NotVisible, Text
 from config.kit.tenancy import tenant_atomic
 from directory.models import MailPreference, OutgoingMail, Tenant, User
 from directory.operations.audit import record
+from directory.permissions import Role
 
 # Kind -> what it is, and when it comes. Nothing else can be switched off.
 SWITCHABLE: dict[str, tuple[Text, Text]] = {
@@ -23,6 +25,8 @@ SWITCHABLE: dict[str, tuple[Text, Text]] = {
         _("Monthly renewals"),
         _("Three days before a monthly subscription of yours renews or ends"),
     ),
+    "license_given": (_("Licenses that you get"), _("When somebody gives you a license of a product")),
+    "license_taken": (_("Licenses that are taken back"), _("When somebody takes a license of yours back")),
     "trial_started": (_("A trial has started"), _("When you start a trial: what it is and when it ends")),
     "hand_over_decided": (
         _("Answers to what you offered"),
@@ -34,6 +38,14 @@ SWITCHABLE: dict[str, tuple[Text, Text]] = {
     ),
     "bill_due": (_("Bills that are due soon"), _("For admins: seven days before a bill on account is due")),
 }
+# Who gets a kind at all; one that is not here goes to whomever it is about.
+_ROLES = {
+    "purchase_notice": frozenset({Role.GLOBAL_ADMIN, Role.BILLING_ADMIN}),
+    "bill_due": frozenset({Role.GLOBAL_ADMIN, Role.BILLING_ADMIN}),
+}
+# Of which one mail a day can be had in place of one at once, and the mail that lists them.
+DIGESTS = {"purchase_notice": "purchase_digest"}
+_LISTED_BY = {digest: kind for kind, digest in DIGESTS.items()}
 _SALT = "directory.mail-preference"
 
 
@@ -52,21 +64,32 @@ class Subject:
     email: str
 
 
-def preferences_of(actor: Actor) -> dict[str, bool]:
-    """Every kind that can be switched off, and whether the person gets it. One query."""
-    if actor.user_id is None:
-        return dict.fromkeys(SWITCHABLE, True)
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Whether a person wants the mails of a kind, and whether in one mail a day."""
+
+    is_on: bool = True
+    is_daily: bool = False
+
+
+def kinds_for(actor: Actor) -> list[str]:
+    """The kinds that the person gets and can switch off."""
+    return [kind for kind in SWITCHABLE if kind not in _ROLES or actor.roles & _ROLES[kind]]
+
+
+def preferences_of(actor: Actor) -> dict[str, Wanted]:
+    """Every kind that the person can switch off, and how it is wanted. One query."""
+    kinds = kinds_for(actor)
     with tenant_atomic(actor):
-        off = set(
-            MailPreference.objects.filter(
-                tenant_id=actor.tenant_id, user_id=actor.user_id, is_on=False
-            ).values_list("kind", flat=True)
-        )
-    return {kind: kind not in off for kind in SWITCHABLE}
+        rows = MailPreference.objects.filter(tenant_id=actor.tenant_id, user_id=actor.user_id, kind__in=kinds)
+        said = {row.kind: Wanted(row.is_on, row.is_daily) for row in rows}
+    return {kind: said.get(kind, Wanted()) for kind in kinds}
 
 
-def set_preferences(*, actor: Actor, wanted: Mapping[str, bool], at: datetime) -> list[str]:
-    """Write which of the kinds the person wants; the kinds that changed. Others of `wanted` are left alone.
+def set_preferences(*, actor: Actor, wanted: Mapping[str, Wanted], at: datetime) -> list[str]:
+    """Write how the person wants the kinds; those that changed. Others of `wanted` are left alone.
+
+    Holds from now on: a mail that waits for a digest stays in it, and is left out where the kind is off by then.
 
     :raises NotVisible: whoever acts for a customer has no mails there.
     """
@@ -77,17 +100,24 @@ def set_preferences(*, actor: Actor, wanted: Mapping[str, bool], at: datetime) -
         if user is None:
             raise NotVisible
         before = preferences_of(actor)
-        changed = [kind for kind in SWITCHABLE if kind in wanted and wanted[kind] != before[kind]]
+        changed = [
+            kind for kind in before if kind in wanted and _possible(kind, wanted[kind]) != before[kind]
+        ]
         for kind in changed:
-            _write(actor, user, kind, is_on=wanted[kind], at=at)
+            _write(actor, user, kind, _possible(kind, wanted[kind]), before=before[kind], at=at)
     return changed
+
+
+def _possible(kind: str, wanted: Wanted) -> Wanted:
+    return wanted if kind in DIGESTS else Wanted(wanted.is_on)
 
 
 def switch_off_link(mail: OutgoingMail) -> str:
     """The address that switches off this kind for this person; empty for a kind that is always sent."""
-    if mail.kind not in SWITCHABLE or mail.to_user_id is None:
+    kind = _LISTED_BY.get(mail.kind, mail.kind)
+    if kind not in SWITCHABLE or mail.to_user_id is None:
         return ""
-    token = signing.dumps([mail.tenant_id, mail.to_user_id, mail.kind], salt=_SALT)
+    token = signing.dumps([mail.tenant_id, mail.to_user_id, kind], salt=_SALT)
     return f"{settings.PUBLIC_URL}/my/notifications/off/{token}/"
 
 
@@ -112,16 +142,20 @@ def switch_off(*, token: str, at: datetime) -> Subject:
     subject = subject_of(token)
     with tenant_atomic(subject.tenant_id):
         user = User.objects.select_for_update(no_key=True).get(pk=subject.user_id)
-        is_off = MailPreference.objects.filter(user=user, kind=subject.kind, is_on=False).exists()
-        if not is_off:
+        said = MailPreference.objects.filter(user=user, kind=subject.kind).first()
+        before = Wanted(said.is_on, said.is_daily) if said is not None else Wanted()
+        if before.is_on:
             actor = Actor.system(subject.tenant_id, label=user.name, door="web")
-            _write(actor, user, subject.kind, is_on=False, at=at)
+            _write(actor, user, subject.kind, Wanted(False, before.is_daily), before=before, at=at)
     return subject
 
 
-def _write(actor: Actor, user: User, kind: str, *, is_on: bool, at: datetime) -> None:
+def _write(actor: Actor, user: User, kind: str, wanted: Wanted, *, before: Wanted, at: datetime) -> None:
     MailPreference.objects.update_or_create(
-        tenant_id=user.tenant_id, user=user, kind=kind, defaults={"is_on": is_on, "changed_at": at}
+        tenant_id=user.tenant_id,
+        user=user,
+        kind=kind,
+        defaults={"is_on": wanted.is_on, "is_daily": wanted.is_daily, "changed_at": at},
     )
     record(
         actor,
@@ -130,6 +164,10 @@ def _write(actor: Actor, user: User, kind: str, *, is_on: bool, at: datetime) ->
         target_type="user",
         target_id=user.pk,
         target_label=user.name,
-        before={kind: not is_on},
-        after={kind: is_on},
+        before=_facts(kind, before),
+        after=_facts(kind, wanted),
     )
+
+
+def _facts(kind: str, wanted: Wanted) -> dict[str, bool]:
+    return {kind: wanted.is_on} | ({f"{kind}_daily": wanted.is_daily} if kind in DIGESTS else {})

@@ -15,8 +15,12 @@ from config.kit import access
 from config.kit.actors import Actor
 from config.kit.clock import now
 from config.kit.errors import NotVisible
+from directory.operations.mail import DIGEST_TIME
 from directory.operations.preferences import (
+    DIGESTS,
     SWITCHABLE,
+    Wanted,
+    kinds_for,
     preferences_of,
     set_preferences,
     subject_of,
@@ -27,21 +31,34 @@ from directory.operations.preferences import (
 @access.signed_in
 @require_http_methods(["GET", "HEAD", "POST"])
 def notifications(request: HttpRequest) -> HttpResponse:
-    """Which kinds of mail come. POST: those that are ticked, from now on."""
+    """Which kinds of mail come, and when. POST: those that are ticked, from now on."""
     actor: Actor = request.actor  # type: ignore[attr-defined]
     if actor.is_partner:
         raise NotVisible
     if request.method == "POST":
-        wanted = set(request.POST.getlist("kind"))
-        changed = set_preferences(actor=actor, wanted={kind: kind in wanted for kind in SWITCHABLE}, at=now())
+        changed = set_preferences(actor=actor, wanted=_wanted(request, actor), at=now())
         messages.success(request, _("Saved.") if changed else _("Nothing was changed."))
         return HttpResponseRedirect(reverse("directory:notifications"), status=HTTPStatus.SEE_OTHER)
-    chosen = preferences_of(actor)
     kinds = [
-        {"kind": kind, "title": title, "note": note, "is_on": chosen[kind]}
-        for kind, (title, note) in SWITCHABLE.items()
+        {
+            "kind": kind,
+            "title": SWITCHABLE[kind][0],
+            "note": SWITCHABLE[kind][1],
+            "wanted": wanted,
+            "has_digest": kind in DIGESTS,
+        }
+        for kind, wanted in preferences_of(actor).items()
     ]
-    return render(request, "directory/notifications.html", {"kinds": kinds, "section": "account"})
+    context = {"kinds": kinds, "section": "account", "digest_time": DIGEST_TIME.strftime("%H:%M")}
+    return render(request, "directory/notifications.html", context)
+
+
+def _wanted(request: HttpRequest, actor: Actor) -> dict[str, Wanted]:
+    """What was posted, of the kinds that the page shows."""
+    ticked = set(request.POST.getlist("kind"))
+    return {
+        kind: Wanted(kind in ticked, request.POST.get(f"{kind}:when") == "daily") for kind in kinds_for(actor)
+    }
 
 
 @access.public(owns_transaction=True)

@@ -9,8 +9,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 from uuid import UUID
 
+from django.conf import settings
 from django.db import OperationalError
 from django.utils.translation import gettext_lazy as _
 
@@ -178,13 +180,15 @@ def assign_licenses(
     user_ids: Sequence[int],
     at: datetime,
     confirmed: bool = False,
+    tells: bool = True,
 ) -> AssignmentResult:
     """Give a license of one subscription to each of up to 1,000 people; who cannot have one leaves the rest.
 
     When fewer seats are free than asked, the first in the list get them. While a reduction is scheduled, only
     `next_quantity` seats can be assigned; who would get one above it is reported as `reduction_scheduled`, who
     finds none at all as `no_seat`. `confirmed`: also to those who hold the product through another subscription.
-    One statement; holds the subscription's row lock to the end of the transaction.
+    Who got one is told so, but for the actor, and for whom the caller tells something of its own (`tells` False). One
+    statement; holds the subscription's row lock to the end of the transaction.
 
     :raises NotVisible: no such subscription for the actor.
     :raises NotAllowed: visible, but not theirs to assign.
@@ -192,7 +196,10 @@ def assign_licenses(
     :raises TooMany: more than 1,000 people.
     :raises Busy: the lock did not come in time.
     """
-    return _change(_ASSIGN, actor, subscription_key, user_ids, confirmed, at, actor.scopes(Capability.ASSIGN))
+    may = actor.scopes(Capability.ASSIGN)
+    return _change(
+        _ASSIGN, actor, subscription_key, user_ids, confirmed, at, may, tells=_GIVEN if tells else ()
+    )
 
 
 def assign_license(
@@ -214,11 +221,13 @@ def assign_license(
 def unassign_licenses(
     *, actor: Actor, subscription_key: UUID, user_ids: Sequence[int], at: datetime
 ) -> AssignmentResult:
-    """Take licenses back from up to 1,000 people, in every state; who holds none is reported as `not_held`.
+    """Take licenses back from up to 1,000 people, in every state; who holds none is reported as `not_held`. They are
+    told so, but for the actor.
 
     :raises NotVisible, NotAllowed, TooMany: as `assign_licenses`.
     """
-    return _change(_UNASSIGN, actor, subscription_key, user_ids, False, at, actor.scopes(Capability.ASSIGN))
+    may = actor.scopes(Capability.ASSIGN)
+    return _change(_UNASSIGN, actor, subscription_key, user_ids, False, at, may, tells=_TAKEN)
 
 
 def give_back_license(*, actor: Actor, subscription_key: UUID, at: datetime) -> None:
@@ -314,6 +323,15 @@ def forget_giver(*, user_id: int, name: str) -> None:
         )
 
 
+# The kind of notice, and the outcome of those who get it.
+_GIVEN = ("license_given", Outcome.ASSIGNED.value)
+_TAKEN = ("license_taken", Outcome.UNASSIGNED.value)
+# Around one of the two statements below; its own places come first.
+_TELLING = """
+SELECT verdict, outcomes, free,
+       licensing_tell(%s, %s, %s, %s, %s::bigint[], outcomes, %s, %s, %s, %s, %s)
+  FROM ({change}) changed
+"""
 _ASSIGN = """
 SELECT verdict, outcomes, free FROM licensing_assign(
     %s, %s, %s::bigint[], %s, %s, %s::text[], %s::text[], %s, %s, %s, %s, %s, %s)
@@ -402,34 +420,30 @@ def _change(
     flag: bool,
     at: datetime,
     may: frozenset[str],
+    *,
+    tells: Sequence[str] = (),
 ) -> AssignmentResult:
-    """Run one of the two statements; outside a transaction the call is one of its own."""
+    """Run one of the two statements, and tell people with it; outside a transaction the call is one of its own."""
     if len(user_ids) > BATCH_LIMIT:
         raise TooMany
     if not user_ids:
         raise Malformed(_("Choose at least one person."), field="people")
     # Arrays and the key go as their literals: the driver's own adaptation of lists costs as much as the seat.
+    key, people = str(subscription_key), _literal(f"{user_id:d}" for user_id in user_ids)
+    values: list[Any] = [
+        *(actor.tenant_id, key, people, flag, at.isoformat()),
+        *(_literal(may), _literal(actor.scopes(Capability.SEE_LICENSES))),
+        *(actor.user_id, actor.home_tenant_id, actor.label, actor.relationship_label, actor.door),
+        actor.correlation_id,
+    ]
+    if tells:
+        statement = _TELLING.format(change=statement)
+        told = [*tells, actor.tenant_id, key, people, at.isoformat(), actor.user_id, actor.label]
+        values = [*told, actor.relationship_label, f"{settings.PUBLIC_URL}/my/licenses/", *values]
     try:
         with connection().cursor() as cursor:
-            cursor.execute(
-                statement,
-                [
-                    actor.tenant_id,
-                    str(subscription_key),
-                    _literal(f"{user_id:d}" for user_id in user_ids),
-                    flag,
-                    at.isoformat(),
-                    _literal(may),
-                    _literal(actor.scopes(Capability.SEE_LICENSES)),
-                    actor.user_id,
-                    actor.home_tenant_id,
-                    actor.label,
-                    actor.relationship_label,
-                    actor.door,
-                    actor.correlation_id,
-                ],
-            )
-            verdict, outcomes, free = cursor.fetchone()
+            cursor.execute(statement, values)
+            verdict, outcomes, free, *_told = cursor.fetchone()
     except OperationalError as error:
         if getattr(error.__cause__, "sqlstate", "") in WAITED_IN_VAIN:
             raise Busy from error

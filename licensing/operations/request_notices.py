@@ -70,7 +70,9 @@ def queue_received(*, request: LicenseRequest, people: Sequence[User], at: datet
     for admin in people_with(request.tenant_id, roles):
         if admin.pk != request.requester_id:
             link = request_link(request) if is_money else decision_link(request, admin, at)
-            _queue("request_received", request, [admin], facts | {"link": link}, at)
+            # In the portal the person is signed in: no token, and no end after seven days.
+            links = {"link": link, "portal_link": request_link(request)}
+            _queue("request_received", request, [admin], facts | links, at)
 
 
 def queue_forwarded(*, actor: Actor, request: LicenseRequest, at: datetime) -> None:

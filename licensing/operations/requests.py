@@ -459,7 +459,9 @@ def _give(
     left = [person.user_id for person in people]
     given: dict[int, Assignment] = {}
     for subscription in with_free_seats(tenant_id=request.tenant_id, product_id=request.product_id):
-        result = assign_licenses(actor=actor, subscription_key=subscription.key, user_ids=left, at=at)
+        result = assign_licenses(
+            actor=actor, subscription_key=subscription.key, user_ids=left, at=at, tells=False
+        )
         if result.with_outcome(Outcome.DISABLED, Outcome.UNKNOWN, Outcome.GUEST):
             raise CannotHold
         done = result.with_outcome(Outcome.ASSIGNED)

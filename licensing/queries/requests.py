@@ -259,3 +259,9 @@ def _reasons(user: User, product: Product, at: datetime) -> set[str]:
     buyer = build_actor(user, acting_tenant_id=user.tenant_id, at=at)
     assert buyer is not None, "everybody may act at home"
     return set(eligibility_for(actor=buyer, product=product, at=at).codes)
+
+
+def requests_seen(actor: Actor, keys: Collection[str]) -> set[str]:
+    """Which of these requests the person sees in the queue. One query."""
+    rows = LicenseRequest.objects.visible_to(actor).filter(key__in=keys)
+    return {str(key) for key in rows.values_list("key", flat=True)}

@@ -24,7 +24,8 @@ from config.kit.access import rule_of
 from config.kit.actors import Actor
 from config.kit.clock import now
 from config.kit.tenancy import tenant_atomic
-from directory.models import Tenant, User
+from directory.models import OutgoingMail, Tenant, User
+from directory.operations.mail import queue_mail
 from directory.operations.people import create_group
 from directory.permissions import ROLES, Capability
 from licensing.operations.requests import ask_for_licenses
@@ -86,6 +87,7 @@ class World:
     purchasers: dict[str, uuid.UUID]
     requests: dict[str, uuid.UUID]
     groups: dict[str, uuid.UUID]
+    notices: dict[str, int]
 
     def client(self, who: str) -> Client:
         if who == "anonymous":
@@ -205,10 +207,32 @@ def world(request: pytest.FixtureRequest) -> World:
         FOREIGN: make_group(people["other tenant's global admin"][0], at),
         MISSING: uuid.uuid4(),
     }
+    notices = {
+        OWN: make_notice(people["purchaser"][0], at),
+        COLLEAGUES: make_notice(colleague, at),
+        FOREIGN: make_notice(stranger, at),
+        MISSING: 2**40,
+    }
     return World(
         *(a, b, people, purchases, checkouts, changes, offers, cards, setups, trial_cards, bills, jobs),
-        *(policy_changes, views, purchasers, requests, groups),
+        *(policy_changes, views, purchasers, requests, groups, notices),
     )
+
+
+def make_notice(user: User, at: datetime) -> int:
+    """Something that the person was told."""
+    facts = {"title": f"Job of {user.name}", "organization": user.tenant.name, "is_done": True, "done": 1}
+    with tenant_atomic(user.tenant_id):
+        queue_mail(
+            "job_finished",
+            event_key="told",
+            to=[user],
+            tenant_id=user.tenant_id,
+            context=facts | {"failed": 0, "has_file": False, "link": "/admin/jobs/"},
+            at=at,
+        )
+        notice: OutgoingMail = OutgoingMail.objects.get(event_key=f"job_finished:told:{user.pk}")
+    return notice.pk
 
 
 def make_policy_change(admin: User, at: datetime) -> uuid.UUID:
@@ -330,6 +354,11 @@ def setup(world: World) -> dict[str, dict[str, Any]]:
     return {kind: {"key": key} for kind, key in world.setups.items()}
 
 
+def notice(world: World) -> dict[str, dict[str, Any]]:
+    """What somebody was told is nobody else's."""
+    return {kind: {"notice_id": pk} for kind, pk in world.notices.items()}
+
+
 def policy_change(world: World) -> dict[str, dict[str, Any]]:
     """A change of the policy is the organization's."""
     return {kind: {"key": key} for kind, key in world.policy_changes.items()}
@@ -368,6 +397,8 @@ EXAMPLES = {
     "directory:provider-login": provider,
     "directory:provider-callback": provider,
     "portal:policy-product": product,
+    "portal:policy-stop": product,
+    "directory:notice": notice,
     "portal:policy-undo": policy_change,
     "portal:subscription": purchase,
     "portal:recurring-billing": purchase,
@@ -380,6 +411,7 @@ EXAMPLES = {
     "portal:take-over": purchase,
     "portal:ask-to-cancel": purchase,
     "portal:support-cancel": purchase,
+    "portal:keep": purchase,
     "portal:trial-extend": purchase,
     "portal:trial-keep": purchase,
     "portal:bill": bill,
@@ -436,6 +468,7 @@ OVER_THE_OBJECT = {
     "portal:take-over": (Capability.SEE_PURCHASES, Capability.TAKE_OVER),
     "portal:ask-to-cancel": (Capability.SEE_PURCHASES, Capability.TAKE_OVER),
     "portal:support-cancel": (Capability.SEE_PURCHASES, Capability.ASK_SUPPORT_TO_CANCEL),
+    "portal:keep": (Capability.SEE_PURCHASES, Capability.TAKE_OVER),
     "portal:cancel": (Capability.SEE_PURCHASES, Capability.MANAGE_PURCHASES),
     "portal:trial-extend": (Capability.SEE_PURCHASES, Capability.MANAGE_PURCHASES),
     "portal:trial-keep": (Capability.SEE_PURCHASES, Capability.MANAGE_PURCHASES),
@@ -537,6 +570,9 @@ EXPLICIT = {
     "portal:job-pause": changes_job,
     "portal:job-resume": changes_job,
     "directory:notifications": lambda actor, kind: not actor.is_partner,
+    "directory:notices": lambda actor, kind: not actor.is_partner,
+    "directory:notice": lambda actor, kind: kind == OWN and actor.is_purchaser,
+    "portal:policy-stop": lambda actor, kind: kind != MISSING,
     # A reader sees them and makes none.
     "portal:tokens": lambda actor, kind: None if "global_reader" in actor.roles else True,
     "directory:accounts": None,  # GET is everybody's, POST asks for an account of one's own

@@ -22,6 +22,7 @@ MAIL = Path(settings.BASE_DIR) / "templates" / "mail"
 # Every kind, by the words of product §15 that it answers.
 KINDS = {
     "purchase_notice": "purchase",
+    "purchase_digest": "purchase",
     "central_purchase": "purchase",
     "receipt": "receipt",
     "renewal_receipt": "receipt",
@@ -57,6 +58,8 @@ KINDS = {
     "request_forwarded": "request and decision",
     "request_decided": "request and decision",
     "request_given": "license given or taken",
+    "license_given": "license given or taken",
+    "license_taken": "license given or taken",
     "request_lapsed": "request and decision",
     "purchaser_left": "purchaser left",
     "case_answered": "case answered",
@@ -176,15 +179,22 @@ def sample(kind: str, link: str) -> dict[str, object]:
             "is_deletion": True,
             "has_more": True,
             "asked_by": "Bill",
+            "day_at": AT.isoformat(),
+            "stop_link": f"{settings.PUBLIC_URL}/admin/billing/policy/products/power-bi-pro/stop/",
             "purchases": [
                 {
+                    "purchaser": "Pat",
+                    "purchaser_email": "pat@contoso.example",
                     "product": "Power BI Pro",
                     "quantity": 10,
                     "assigned": 3,
+                    "plan_code": "yearly",
                     "currency": "EUR",
                     "total_minor": 12_100,
+                    "tax_name": "VAT",
                     "next_charge_at": next_at,
                     "time_zone": "Europe/Amsterdam",
+                    "notice": f"{settings.PUBLIC_URL}/my/notices/1/",
                 }
                 for next_at in (AT.isoformat(), "")
             ],
@@ -214,6 +224,7 @@ def test_every_kind_renders_and_its_links_lead_somewhere(language: str) -> None:
     for kind in sorted(set(KINDS) - set(BRINGING_BILLS)):
         with tenant_atomic(tenant.pk):
             mail = OutgoingMail(
+                pk=1,
                 tenant_id=tenant.pk,
                 kind=kind,
                 event_key=kind,

@@ -19,6 +19,7 @@ from commerce.operations.renewals.expiry import expire_due
 from commerce.operations.renewals.reminding import remind_due
 from commerce.operations.renewals.renewing import renew_due
 from commerce.operations.renewals.trials import end_trials
+from directory.operations.digests import queue_digests
 from directory.operations.outbox import send_due_mails
 
 
@@ -41,6 +42,7 @@ class Sweeps:
     told_of_products: int = 0
     reminded: int = 0
     asked_again: int = 0
+    digests: int = 0
 
 
 def run_sweeps(*, at: datetime) -> Sweeps:
@@ -65,5 +67,6 @@ def run_sweeps(*, at: datetime) -> Sweeps:
         refunded=settle_refunds(at=at),
         lapsed_offers=lapse_offers(at=at),
         expiring_cards=notice_expiring_cards(at=at),
+        digests=queue_digests(at=at),
         mails=send_due_mails(at=at),
     )
