@@ -137,7 +137,7 @@ def next_digest_at(told_at: datetime, zone: str) -> datetime:
     return datetime.combine(local.date() + timedelta(days=1), DIGEST_TIME, tzinfo=ZoneInfo(zone))
 
 
-def _preferences(rows: Collection[OutgoingMail]) -> Iterable[tuple[tuple[int, str], str]]:
+def _preferences(rows: Collection[OutgoingMail]) -> Iterable[tuple[tuple[int | None, str], str]]:
     """Of who wants a kind otherwise than at once: person and kind, and the state that its rows get."""
     said = MailPreference.objects.filter(
         Q(is_on=False) | Q(is_daily=True),

@@ -80,6 +80,8 @@ def kinds_for(actor: Actor) -> list[str]:
 def preferences_of(actor: Actor) -> dict[str, Wanted]:
     """Every kind that the person can switch off, and how it is wanted. One query."""
     kinds = kinds_for(actor)
+    if actor.user_id is None:
+        return dict.fromkeys(kinds, Wanted())
     with tenant_atomic(actor):
         rows = MailPreference.objects.filter(tenant_id=actor.tenant_id, user_id=actor.user_id, kind__in=kinds)
         said = {row.kind: Wanted(row.is_on, row.is_daily) for row in rows}

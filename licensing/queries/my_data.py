@@ -149,13 +149,13 @@ def sections(user: User) -> Iterator[tuple[str, Iterator[dict[str, Any]]]]:
     )
     yield (
         "mail_preferences",
-        _rows(MailPreference.objects.filter(**own).values("kind", "is_on", "changed_at")),
+        _rows(MailPreference.objects.filter(**own).values("kind", "is_on", "is_daily", "changed_at")),
     )
     yield (
         "mails",
         _rows(
             OutgoingMail.objects.filter(to_user_id=user.pk, **here).values(
-                "kind", "to_address", "state", "created_at", "sent_at"
+                "kind", "to_address", "state", "created_at", "sent_at", "read_at"
             )
         ),
     )
