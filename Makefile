@@ -1,7 +1,7 @@
 # Every target does its own set-up. `make` alone lists them.
 VENV_PYTHON := .venv/bin/python
 BENCHMARKS := $(filter-out __% harness,$(patsubst benchmarks/%.py,%,$(wildcard benchmarks/*.py)))
-DRILLS := $(or $(NAME),renewals seats failover backup)
+DRILLS := $(or $(NAME),renewals seats centralize failover backup)
 SHELL := /bin/sh
 # Where it is set, each of the many processes would compile Django and its friends anew.
 unexport PYTHONDONTWRITEBYTECODE
@@ -35,13 +35,16 @@ bench: setup ## measure against the budgets (NAME=renewals for one)
 reset: setup ## forget the demo's data, keys and ports
 	$(VENV_PYTHON) -m config.demo.supervisor reset
 
-drill: setup ## kill workers in 1,000 renewals, race 50 times for seats, lose the database, restore a backup (NAME=seats for one)
-	$(if $(filter-out renewals seats failover backup,$(NAME)),$(error No such drill: $(NAME)))
+drill: setup ## kill workers in 1,000 renewals, race 50 times for seats, centralize 5,000 users, lose the database, restore a backup (NAME=seats for one)
+	$(if $(filter-out renewals seats centralize failover backup,$(NAME)),$(error No such drill: $(NAME)))
 ifneq ($(filter renewals,$(DRILLS)),)
 	DRILL_SUBSCRIPTIONS=$(or $(SUBSCRIPTIONS),1000) $(VENV_PYTHON) -m pytest -n 2 -v tests/faults/test_killed_renewals.py tests/faults/test_killed_charges.py $(ARGS)
 endif
 ifneq ($(filter seats,$(DRILLS)),)
 	DRILL_RACES=$(or $(RACES),50) $(VENV_PYTHON) -m pytest -n 2 -v tests/concurrency/test_last_seats.py $(ARGS)
+endif
+ifneq ($(filter centralize,$(DRILLS)),)
+	DRILL_CENTRALIZED=$(or $(USERS),5000) $(VENV_PYTHON) -m pytest -n 0 -v tests/faults/test_killed_centralizing.py -k three_times $(ARGS)
 endif
 ifneq ($(filter failover,$(DRILLS)),)
 	DRILL_FAILOVERS=$(or $(TIMES),5) DRILL_SUBSCRIPTIONS=$(or $(SUBSCRIPTIONS),200) $(VENV_PYTHON) -m pytest -n 0 -v tests/faults/test_failover.py $(ARGS)

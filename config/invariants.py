@@ -548,6 +548,47 @@ INVARIANTS: tuple[Invariant, ...] = (
         """,
     ),
     Invariant(
+        "I-32",
+        "what a run gave is a license of its central subscription for that person, and is over once taken back",
+        """
+        SELECT p.id, p.tenant_id, p.user_id, p.outcome, g.user_id AS holder, g.subscription_id, g.ended_at
+          FROM licensing_centralizedperson p
+          JOIN licensing_centralizedpurchase c ON c.id = p.purchase_id
+          JOIN licensing_centralization r ON r.id = c.centralization_id
+          JOIN licensing_assignment g ON g.id = p.given_id
+         WHERE g.user_id <> p.user_id OR g.subscription_id <> r.target_id
+            OR p.outcome = 'undone' AND g.ended_at IS NULL
+        """,
+    ),
+    Invariant(
+        "I-32",
+        "a run is over exactly when nothing of it waits, and moves no money before its time",
+        """
+        SELECT c.id, c.tenant_id, c.state, c.centralization_id, r.state AS run, r.money_at
+          FROM licensing_centralizedpurchase c JOIN licensing_centralization r ON r.id = c.centralization_id
+         WHERE r.state IN ('done', 'undone') AND c.state IN ('waiting', 'taken_over')
+            OR r.state = 'waiting' AND c.state = 'waiting'
+            OR c.state = 'ended' AND (r.moved_at IS NULL OR r.money_at > %(at)s AND r.state = 'done')
+        """,
+    ),
+    Invariant(
+        "I-32",
+        "nobody had no central license at the moment when a run ended the purchase that they worked with",
+        """
+        SELECT a.id, a.tenant_id, a.user_id, c.subscription_id
+          FROM licensing_centralizedpurchase c
+          JOIN licensing_centralization r ON r.id = c.centralization_id
+          JOIN commerce_subscription s ON s.id = c.subscription_id
+          JOIN licensing_assignment a ON a.subscription_id = s.id AND a.ended_at IS NULL
+          JOIN directory_user u ON u.id = a.user_id
+         WHERE c.state = 'ended' AND s.state = 'disabled' AND s.disabled_at >= r.money_at AND u.status = 'active'
+           AND NOT EXISTS (SELECT FROM licensing_assignment h JOIN commerce_subscription t ON t.id = h.subscription_id
+                            WHERE h.user_id = a.user_id AND h.product_id = a.product_id
+                              AND (h.ended_at IS NULL OR h.ended_at >= s.disabled_at)
+                              AND h.assigned_at <= s.disabled_at AND t.channel = 'central')
+        """,
+    ),
+    Invariant(
         "I-23",
         "an account key names one account",
         """

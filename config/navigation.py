@@ -64,6 +64,10 @@ def _buys_centrally(actor: Actor) -> bool:
     return actor.may(Capability.BUY_CENTRALLY)
 
 
+def _centralizes(actor: Actor) -> bool:
+    return actor.may(Capability.TAKE_OVER)
+
+
 def _sees_others_licenses(actor: Actor) -> bool:
     return actor.is_purchaser or bool(actor.scopes(Capability.SEE_LICENSES) & {"org", "all"})
 
@@ -96,6 +100,7 @@ ITEMS = (
         *(_("Billing"), _("Billing"), _("Buy centrally"), "add_shopping_cart", "portal:buy-centrally"),
         _buys_centrally,
     ),
+    Item(_("Billing"), _("Billing"), _("Centralize"), "merge", "portal:centralize", _centralizes),
     Item(_("Billing"), _("Billing"), _("Bills & payments"), "receipt_long", "portal:bills", _sees_bills),
     Item(_("Billing"), _("Billing"), _("Payment methods"), "credit_card", "portal:payment-methods", _pays),
     Item(_("Licenses"), _("Work"), _("Licenses"), "key", "portal:licenses", _sees_others_licenses),

@@ -273,6 +273,8 @@ CHECKOUT_KEPT = timedelta(hours=24)
 REFUND_WINDOW = timedelta(days=7)
 # How long an offered purchase waits for the colleague.
 HAND_OVER_KEPT = timedelta(days=14)
+# How long after its users a centralization can be undone and its money waits.
+CENTRALIZE_MONEY_AFTER = timedelta(hours=env.int("CENTRALIZE_MONEY_AFTER_HOURS", default=24))
 # How long the result file of a job can be downloaded, and how long the job with its rows is kept.
 JOB_FILES_KEPT = timedelta(days=7)
 JOBS_KEPT = timedelta(days=90)

@@ -29,6 +29,8 @@ _TOPIC_OF: Final[Mapping[str, str]] = {
     "hand_over_decided": "purchases",
     "taken_over": "purchases",
     "cancel_request": "purchases",
+    "take_over_undone": "purchases",
+    "centralization": "purchases",
     "purchaser_left": "purchases",
     "case_answered": "purchases",
     "charges_stopped": "renewals",

@@ -4,6 +4,9 @@ from django.urls import URLPattern, path
 
 from licensing.views import (
     assigning,
+    centralization,
+    centralizing,
+    dry_run,
     exporting,
     licenses,
     overviews,
@@ -19,6 +22,13 @@ urlpatterns: list[URLPattern] = [
     path("billing/your-products/<uuid:key>/assign/", assigning.assign, name="assign"),
     path("billing/your-products/<uuid:key>/unassign/", assigning.unassign, name="unassign"),
     path("billing/your-products/<uuid:key>/unassign/list/", taking_back.unassign_list, name="unassign-list"),
+    path("billing/centralize/", centralizing.choose, name="centralize"),
+    path("billing/centralize/target/", centralizing.target, name="centralize-target"),
+    path("billing/centralize/check/", dry_run.check, name="centralize-check"),
+    path("billing/centralize/people.csv", dry_run.people, name="centralize-people"),
+    path("billing/centralize/<uuid:key>/", centralization.centralization, name="centralization"),
+    path("billing/centralize/<uuid:key>/undo/", centralization.undo, name="centralization-undo"),
+    path("billing/centralize/<uuid:key>/again/", centralization.again, name="centralization-again"),
     path("requests/", queue.requests, name="requests"),
     path("requests/waiting/", queue.waiting, name="requests-waiting"),
     path("requests/decide/", queue.decide_several, name="requests-decide"),

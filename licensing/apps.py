@@ -9,14 +9,19 @@ class LicensingConfig(AppConfig):
         from directory.hooks import person_left
         from directory.operations import jobs
         from directory.operations.links import leads_to
-        from licensing.operations import assignments, bulk, exporting, leaving
+        from licensing.operations import assignments, bulk, centralizing, exporting, leaving
+        from licensing.queries.centralizing import runs_seen
         from licensing.queries.requests import requests_seen
 
         hooks.subscription_activated.register(assignments.give_first_license)
         hooks.subscriptions_deleted.register(assignments.end_assignments)
         hooks.swept.register(lambda at: leaving.free_licenses_of_leavers(at=at))
+        hooks.swept.register(lambda at: centralizing.settle_due(at=at))
         person_left.register(leaving.free_licenses)
         jobs.register(exporting.EXPORT)
         jobs.register(bulk.ASSIGN_MANY)
         jobs.register(bulk.UNASSIGN_MANY)
+        jobs.register(centralizing.MOVE)
+        jobs.register(centralizing.UNDO)
         leads_to("portal:request", visible=requests_seen)
+        leads_to("portal:centralization", visible=runs_seen)

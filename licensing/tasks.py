@@ -4,7 +4,7 @@ from celery import shared_task
 
 from config.kit import clock
 from config.kit.tenancy import connection, use_login
-from licensing.operations import leaving, request_sweeps
+from licensing.operations import centralizing, leaving, request_sweeps
 
 
 @shared_task(name="licensing.end_requests")
@@ -22,3 +22,11 @@ def free_licenses() -> None:
     with use_login("worker"):
         at = clock.database_now(connection())
     leaving.free_licenses_of_leavers(at=at)
+
+
+@shared_task(name="licensing.settle_centralizations")
+def settle_centralizations() -> None:
+    """Move the money of runs that centralize, a day after their users."""
+    with use_login("worker"):
+        at = clock.database_now(connection())
+    centralizing.settle_due(at=at)

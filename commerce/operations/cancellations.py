@@ -180,25 +180,63 @@ def cancel_subscription(
         close_cancel_request(subscription, CancelRequest.State.CANCELED, actor=actor, at=at)
         canceled = Canceled(subscription, quote, notes)
         _tell(actor, canceled, before, reason, at)
-        notices.queue_canceled(
-            subscription=subscription,
-            by=actor,
-            ending=quote.ending,
-            refund_minor=quote.refund_minor,
-            credited_minor=quote.credited_minor,
-            owed_minor=quote.owed_minor,
-            still_minor=quote.plan.still_minor,
-            at=at,
-        )
+        _queue_canceled(actor, canceled, at)
     for note in notes:
         refund_now(note.pk, actor=actor, at=at)
     return canceled
 
 
+def cancel_as_of(
+    *, actor: Actor, subscription: Subscription, as_of: datetime, at: datetime
+) -> Canceled | None:
+    """End a subscription at once, with what canceling it at `as_of` would have given back; None where that is nothing.
+
+    Inside the transaction that locked it and judged the actor. The refunds are the sweep's.
+    """
+    try:
+        quote = quote_cancellation(subscription=subscription, at=as_of)
+    except (NothingToCancel, AlreadyStopped):
+        return None
+    if quote.ending != Ending.AT_ONCE:
+        return None
+    before = {"state": subscription.state, "recurring_billing": subscription.recurring_billing}
+    subscription.version += 1
+    subscription.recurring_billing = False
+    notes = _end_now(actor, subscription, quote, at, as_of=as_of)
+    drop_scheduled(subscription, actor=actor, at=at)
+    close_cancel_request(subscription, CancelRequest.State.CANCELED, actor=actor, at=at)
+    canceled = Canceled(subscription, quote, notes)
+    _tell(actor, canceled, before, Reason.ORGANIZATION, at)
+    _queue_canceled(actor, canceled, at)
+    return canceled
+
+
+def _queue_canceled(actor: Actor, canceled: Canceled, at: datetime) -> None:
+    quote = canceled.quote
+    notices.queue_canceled(
+        subscription=canceled.subscription,
+        by=actor,
+        ending=quote.ending,
+        refund_minor=quote.refund_minor,
+        credited_minor=quote.credited_minor,
+        owed_minor=quote.owed_minor,
+        still_minor=quote.plan.still_minor,
+        at=at,
+    )
+
+
 def _end_now(
-    actor: Actor, subscription: Subscription, quote: CancellationQuote, at: datetime
+    actor: Actor,
+    subscription: Subscription,
+    quote: CancellationQuote,
+    at: datetime,
+    *,
+    as_of: datetime | None = None,
 ) -> tuple[Bill, ...]:
-    """Straight to Disabled: access ends, the holders stay listed (product §5.1); its bills are credited."""
+    """Straight to Disabled: access ends, the holders stay listed (product §5.1); its bills are credited.
+
+    `as_of`: the instant of the quote, where that is an earlier one.
+    """
     order = _order(actor, subscription, -quote.subtotal_minor, at)
     days = subscription.product.disabled_days
     subscription.state = State.DISABLED
@@ -223,6 +261,7 @@ def _end_now(
         returned=quote.plan.returned,
         type=Bill.Type.CANCEL,
         at=at,
+        as_of=as_of,
     )
     return (
         *notes,

@@ -148,6 +148,30 @@ def queue_taken_over(
         )
 
 
+def queue_take_over_undone(
+    *, subscription: Subscription, owner: User, moved: Sequence[Bill], by: Actor, at: datetime
+) -> None:
+    """It is the purchaser's again: to the purchaser. `moved`: the bills that were issued anew to them."""
+    next_charge_at = details.next_charge_at(subscription)
+    queue_mail(
+        "take_over_undone",
+        event_key=f"{subscription.key}:{subscription.version}",
+        to=[owner],
+        tenant_id=subscription.tenant_id,
+        context=_about(subscription)
+        | {
+            "by": by.label,
+            "partner": by.partner_name,
+            "price_minor": subscription.period_price_minor,
+            "moved_minor": sum(bill.total_minor for bill in moved),
+            "bill_numbers": ", ".join(bill.number for bill in moved),
+            "next_charge_at": next_charge_at.isoformat() if next_charge_at else "",
+            "link": purchase_link(subscription),
+        },
+        at=at,
+    )
+
+
 def queue_cancel_request(
     *, request: CancelRequest, subscription: Subscription, by: Actor, stage: str, at: datetime
 ) -> None:

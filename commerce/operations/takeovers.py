@@ -122,6 +122,16 @@ def take_over(
         waiting = _waiting_for_bank(subscription)
     for attempt_id, intent_id in waiting:
         outcomes.cancel(actor=actor, attempt_id=attempt_id, intent_id=intent_id, reason="taken_over", at=at)
+    return take_over_now(actor=actor, key=key, version=version, seen=seen, at=at)
+
+
+def take_over_now(
+    *, actor: Actor, key: uuid.UUID, version: int, seen: TakeOverSeen, at: datetime
+) -> Subscription:
+    """As `take_over`, but asks nobody: a charge that waits for the purchaser's bank refuses it too, as `BeingPaid`.
+
+    In a transaction of its own, or the caller's, whose locks stay to its end.
+    """
     with tenant_atomic(actor):
         subscription = _lock(actor, key)
         if _is_done(subscription, version):

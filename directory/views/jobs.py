@@ -58,7 +58,7 @@ def job(request: HttpRequest, key: uuid.UUID) -> HttpResponse:
     rows = list(found.rows.filter(is_failed=True).order_by("number")[:SHOWN_ROWS])
     rows += found.rows.filter(is_failed=False).order_by("-number")[: SHOWN_ROWS - len(rows)]
     is_mine = found.actor_user_id == actor.user_id
-    context = _progress(request, found) | {
+    context = progress_of(request, found) | {
         "title": found.title,
         "crumbs": [(_("Jobs"), reverse("portal:jobs"))],
         "rows": rows,
@@ -75,13 +75,14 @@ def job(request: HttpRequest, key: uuid.UUID) -> HttpResponse:
 def job_progress(request: HttpRequest, key: uuid.UUID) -> HttpResponse:
     """The bar alone, asked for every other second; once the job has ended the page is loaded anew."""
     found = _visible(request.actor, key)  # type: ignore[attr-defined]
-    response = render(request, "directory/_job_progress.html", _progress(request, found))
+    response = render(request, "directory/_job_progress.html", progress_of(request, found))
     if not found.is_live:
         response["HX-Refresh"] = "true"
     return response
 
 
-def _progress(request: HttpRequest, found: Job) -> dict[str, Any]:
+def progress_of(request: HttpRequest, found: Job) -> dict[str, Any]:
+    """What `directory/_job_progress.html` reads; also for pages of what the job does."""
     tenant: Tenant = request.tenant  # type: ignore[attr-defined]
     counted = found.done + found.failed
     return {

@@ -230,6 +230,30 @@ def unassign_licenses(
     return _change(_UNASSIGN, actor, subscription_key, user_ids, False, at, may, tells=_TAKEN)
 
 
+def give_central_licenses(
+    *, actor: Actor, subscription_key: UUID, user_ids: Sequence[int], at: datetime
+) -> AssignmentResult:
+    """Give up to 1,000 people a license of the organization's, one for one in place of another that they hold.
+
+    For a run that centralizes, in the name of whoever started it, billing admins included (product §2): the run has
+    judged that right, and gives none to who had none. Who gets one is told. As `assign_licenses`, confirmed, otherwise.
+
+    :raises NotVisible, NotAssignable, Busy: as `assign_licenses`.
+    """
+    org: frozenset[str] = frozenset({"org"})
+    return _change(_ASSIGN, actor, subscription_key, user_ids, True, at, org, tells=_GIVEN)
+
+
+def take_back_central_licenses(
+    *, actor: Actor, subscription_key: UUID, user_ids: Sequence[int], at: datetime
+) -> AssignmentResult:
+    """Take back what `give_central_licenses` gave, when a run is undone; who holds none is reported as `not_held`.
+
+    Nobody is told: each still holds the license of before.
+    """
+    return _change(_UNASSIGN, actor, subscription_key, user_ids, False, at, frozenset({"org"}))
+
+
 def give_back_license(*, actor: Actor, subscription_key: UUID, at: datetime) -> None:
     """End the actor's own license, which needs no right but holding it (product §4).
 

@@ -3,9 +3,12 @@
 from datetime import datetime, timedelta
 
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from commerce.models import Subscription
+from config.kit.errors import Text
 from config.kit.templatetags.kit import day
+from licensing.models import Centralization, CentralizedPerson, CentralizedPurchase
 
 
 def channel_of(subscription: Subscription) -> str:
@@ -50,3 +53,31 @@ def works_until(subscription: Subscription) -> str:
 def _last_day(end: datetime | None, zone: str) -> str:
     """Periods are half-open: people read them with the last day included."""
     return day(end - timedelta(microseconds=1) if end else None, zone)
+
+
+# What becomes of a person and of a purchase when purchases are centralized: words and the badge's color.
+CENTRALIZED: dict[str, tuple[Text, str]] = {
+    CentralizedPerson.Outcome.MOVED: (gettext_lazy("Gets a central license"), "sk-ok"),
+    CentralizedPerson.Outcome.HELD: (gettext_lazy("Has a central license, keeps it"), ""),
+    CentralizedPerson.Outcome.GUEST: (gettext_lazy("Guest, cannot hold a central license"), "sk-bad"),
+    CentralizedPerson.Outcome.DISABLED: (gettext_lazy("Account is disabled, gets none"), ""),
+    CentralizedPerson.Outcome.NO_SEAT: (gettext_lazy("No central license was free"), "sk-bad"),
+    CentralizedPerson.Outcome.UNDONE: (gettext_lazy("Central license taken back"), ""),
+    CentralizedPerson.Outcome.KEPT: (gettext_lazy("Kept the central license"), "sk-ok"),
+}
+ENDINGS: dict[str, tuple[Text, str]] = {
+    CentralizedPurchase.State.WAITING: (gettext_lazy("Waiting"), "sk-badge--ring"),
+    CentralizedPurchase.State.TAKEN_OVER: (gettext_lazy("Taken over"), "sk-info"),
+    CentralizedPurchase.State.ASKED: (gettext_lazy("Purchaser asked to cancel"), "sk-info"),
+    CentralizedPurchase.State.LEFT: (gettext_lazy("Ends by itself"), ""),
+    CentralizedPurchase.State.BLOCKED: (gettext_lazy("Not ended"), "sk-bad"),
+    CentralizedPurchase.State.ENDED: (gettext_lazy("Ended"), "sk-ok"),
+    CentralizedPurchase.State.UNDONE: (gettext_lazy("As before"), ""),
+}
+RUN_STATES: dict[str, tuple[Text, str]] = {
+    Centralization.State.RUNNING: (gettext_lazy("Running"), "sk-info"),
+    Centralization.State.WAITING: (gettext_lazy("Moved, can be undone"), "sk-ok"),
+    Centralization.State.DONE: (gettext_lazy("Done"), "sk-ok"),
+    Centralization.State.UNDOING: (gettext_lazy("Being undone"), "sk-warn"),
+    Centralization.State.UNDONE: (gettext_lazy("Undone"), ""),
+}

@@ -51,6 +51,8 @@ KINDS = {
     "hand_over_decided": "hand-over",
     "taken_over": "take-over",
     "cancel_request": "centralisation",
+    "centralization": "centralisation",
+    "take_over_undone": "take-over",
     "job_finished": "job finished",
     "policy_changed": "policy changed",
     "new_product": "new product to decide",

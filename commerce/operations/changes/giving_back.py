@@ -32,15 +32,17 @@ def give_back(
     returned: Sequence[Returned],
     type: str,
     at: datetime,
+    as_of: datetime | None = None,
 ) -> tuple[Bill, ...]:
     """Issue the credit notes for what is given back, in the order of the bills; `type` is that of the notes.
 
-    Inside the transaction that has locked the subscription and has written the order with its line; locks the
-    bills. After the commit the caller calls `refund_now` for each note.
+    `as_of`: the instant whose days `returned` counts, where that is an earlier one. Inside the transaction that has
+    locked the subscription and has written the order with its line; locks the bills. After the commit the caller
+    calls `refund_now` for each note.
 
     :raises CreditExceedsBill: more than is left of a bill.
     """
-    span, day = running_span(subscription, at)
+    span, day = running_span(subscription, as_of or at)
     (ends_at,) = periods.instants(day + timedelta(days=1), [0], subscription.time_zone)
     bills = _bills(returned, locks=True)
     lots = {lot.bill_id: lot for lot in lots_of(subscription)}
