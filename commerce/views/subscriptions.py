@@ -106,6 +106,8 @@ def your_products(request: HttpRequest) -> HttpResponse:
         "views": _views(actor, request.GET),
         "may_save": chosen.is_narrowed or chosen.sort != "product" or chosen.descending,
         "query": urlencode(kept_filter(request.GET)),
+        "may_centralize": actor.may(Capability.TAKE_OVER)
+        and any(row.channel == Subscription.Channel.SELF_SERVICE for row in page.rows),
     }
     if chosen.purchaser_key is not None:
         context["purchaser"] = queries.purchaser_of(actor, chosen.purchaser_key)
@@ -356,6 +358,9 @@ def line_of(
     status = details.status_of(row)
     return {
         "address": f"{row.key}/",
+        "key": str(row.key),
+        "can_be_centralized": row.channel == Subscription.Channel.SELF_SERVICE
+        and row.state != Subscription.State.DELETED,
         "name": product.name,
         "tile": f"sk-tile sk-tile--sm {tile_colour(product.category)}",
         "letters": tile_letters(product.name),

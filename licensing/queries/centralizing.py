@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
+from django.db.models import QuerySet
+
 from commerce.models import Subscription
 from commerce.models.subscriptions import SubscriptionQuerySet
 from commerce.operations.cancellations import AlreadyStopped, NothingToCancel, quote_cancellation
@@ -36,6 +38,14 @@ def movable(actor: Actor) -> SubscriptionQuerySet:
     )
     rows = rows if "all" in scopes else rows.none()
     return rows.select_related("product", "plan", "purchaser", "owner_user").order_by("purchaser_sort", "id")
+
+
+def in_runs() -> QuerySet[CentralizedPurchase]:
+    """The purchases that are in a run now, as a subquery: another run would be refused."""
+    rows: QuerySet[CentralizedPurchase] = CentralizedPurchase.objects.filter(
+        state__in=[CentralizedPurchase.State.WAITING, CentralizedPurchase.State.TAKEN_OVER]
+    )
+    return rows.values("subscription_id")
 
 
 def chosen_purchases(actor: Actor, keys: Sequence[uuid.UUID]) -> list[Subscription]:

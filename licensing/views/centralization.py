@@ -55,7 +55,7 @@ def centralization(request: HttpRequest, key: uuid.UUID) -> HttpResponse:
         "step": 4,
         "run": run,
         "state": label,
-        "tone": tone,
+        "run_tone": tone,
         "product": run.target.product,
         "target_address": reverse("portal:subscription", args=[run.target.key]),
         "steps": _steps(run, purchases),
@@ -66,14 +66,14 @@ def centralization(request: HttpRequest, key: uuid.UUID) -> HttpResponse:
                 "email": each.user.email,
                 "initials": each.user.initials,
                 "from": each.purchase.subscription.purchaser_name,
-                "outcome": CENTRALIZED[each.outcome],
+                "outcome": (each.get_outcome_display(), CENTRALIZED[each.outcome][1]),
                 "at": moment(each.at, run.target.time_zone),
             }
             for each in page.rows
         ],
         "next": f"?page={page.next}" if page.next else "",
         "back": f"?page={page.back}" if page.back else "",
-        "counted": _counted(counts),
+        "tally": _tally(counts),
         "can_undo": is_undoable(run, at) or (run.state == State.RUNNING and job_is_over),
         "undo_goes_on": run.state == State.UNDOING and job_is_over,
         "undo_until": moment(run.undo_until, run.target.time_zone),
@@ -91,9 +91,9 @@ def centralization(request: HttpRequest, key: uuid.UUID) -> HttpResponse:
     return render_page(request, "licensing/centralization.html", context)
 
 
-def _counted(counts: dict[str, int]) -> str:
+def _tally(counts: dict[str, int]) -> str:
     parts = [
-        f"{CENTRALIZED[outcome][0]}: {counts[outcome]:,}"
+        f"{CentralizedPerson.Outcome(outcome).label}: {counts[outcome]:,}"
         for outcome in CentralizedPerson.Outcome.values
         if counts.get(outcome)
     ]

@@ -25,7 +25,7 @@ from config.kit.admin import render_page
 from config.kit.errors import Malformed
 from directory.permissions import Capability
 from licensing.models import Centralization
-from licensing.queries.centralizing import MOST_PURCHASES, MOVABLE, latest_runs, movable, targets_of
+from licensing.queries.centralizing import MOST_PURCHASES, MOVABLE, in_runs, latest_runs, movable, targets_of
 from licensing.views.wording import RUN_STATES
 
 
@@ -39,7 +39,7 @@ def choose(request: HttpRequest) -> HttpResponse:
     product = _product_of(request.GET.get("product", ""), found)
     context: dict[str, Any] = {
         "title": _("Centralize"),
-        "crumbs": [(_("Billing"), "")],
+        "crumbs": [(_("Control"), "")],
         "step": 1,
         "runs": [_run_line(run) for run in latest_runs(actor)],
         "most": MOST_PURCHASES,
@@ -53,7 +53,9 @@ def choose(request: HttpRequest) -> HttpResponse:
         channels=(Subscription.Channel.SELF_SERVICE,), product_id=product.pk, words=lists.words_of(words)
     )
     ids = lists.rows_for(actor, chosen).filter(state__in=MOVABLE)
-    rows = list(movable(actor).filter(pk__in=ids.values("pk"))[: MOST_PURCHASES + 1])
+    rows = list(
+        movable(actor).filter(pk__in=ids.values("pk")).exclude(pk__in=in_runs())[: MOST_PURCHASES + 1]
+    )
     context |= {
         "product": product,
         "lines": [_purchase_line(row, ticked) for row in rows[:MOST_PURCHASES]],

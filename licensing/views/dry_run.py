@@ -30,7 +30,7 @@ from config.kit.keyset import decode_cursor, encode_cursor
 from config.kit.sheets import Cell, csv_lines
 from config.kit.templatetags.kit import moment
 from config.kit.tenancy import tenant_atomic
-from directory.models import Tenant
+from directory.models import Tenant, User
 from directory.permissions import Capability
 from licensing.models import Centralization
 from licensing.operations.centralizing import Seen, seen_of, start_centralizing
@@ -133,6 +133,7 @@ def _check_page(
                 {
                     "name": each.name,
                     "email": each.email,
+                    "initials": User(name=each.name).initials,
                     "from": by_id[each.subscription_id].purchaser_name,
                     "outcome": CENTRALIZED[each.outcome],
                 }

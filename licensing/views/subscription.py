@@ -36,6 +36,7 @@ from config.kit.clock import now
 from config.kit.errors import NotVisible
 from directory.models import User
 from directory.permissions import Capability
+from licensing.queries.centralizing import MOVABLE
 from licensing.views.licenses import holders_context
 
 ASSIGNABLE = frozenset({Subscription.State.ACTIVE, Subscription.State.EXPIRED})
@@ -103,6 +104,9 @@ def subscription(request: HttpRequest, key: uuid.UUID) -> HttpResponse:
         "may_ask_to_cancel": actor.reaches(Capability.TAKE_OVER, **whose)
         and obstacle_to_asking(purchase) is None,
         **_support(actor, purchase),
+        "may_centralize": actor.reaches(Capability.TAKE_OVER, **whose)
+        and purchase.channel == Subscription.Channel.SELF_SERVICE
+        and purchase.state in MOVABLE,
         "may_hand_over": whose["is_own"] and can_change_hands(purchase),
         "offer": open_offer(purchase, now()) if whose["is_own"] else None,
         **holders,

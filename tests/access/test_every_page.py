@@ -28,6 +28,7 @@ from directory.models import OutgoingMail, Tenant, User
 from directory.operations.mail import queue_mail
 from directory.operations.people import create_group
 from directory.permissions import ROLES, Capability
+from licensing.models import Centralization
 from licensing.operations.requests import ask_for_licenses
 from policies.operations import policies as operations
 from tests.access.test_rules import walk
@@ -88,6 +89,7 @@ class World:
     requests: dict[str, uuid.UUID]
     groups: dict[str, uuid.UUID]
     notices: dict[str, int]
+    runs: dict[str, uuid.UUID]
 
     def client(self, who: str) -> Client:
         if who == "anonymous":
@@ -213,9 +215,14 @@ def world(request: pytest.FixtureRequest) -> World:
         FOREIGN: make_notice(stranger, at),
         MISSING: 2**40,
     }
+    runs = {
+        ORG: make_run(people["billing_admin"][0], at),
+        FOREIGN: make_run(people["other tenant's global admin"][0], at),
+        MISSING: uuid.uuid4(),
+    }
     return World(
         *(a, b, people, purchases, checkouts, changes, offers, cards, setups, trial_cards, bills, jobs),
-        *(policy_changes, views, purchasers, requests, groups, notices),
+        *(policy_changes, views, purchasers, requests, groups, notices, runs),
     )
 
 
@@ -233,6 +240,25 @@ def make_notice(user: User, at: datetime) -> int:
         )
         notice: OutgoingMail = OutgoingMail.objects.get(event_key=f"job_finished:told:{user.pk}")
     return notice.pk
+
+
+def make_run(admin: User, at: datetime) -> uuid.UUID:
+    """Purchases that were moved to a central subscription, and whose money waits."""
+    target = make_subscription(admin.tenant, channel="central")
+    with tenant_atomic(admin.tenant_id):
+        moved = Centralization.objects.create(
+            tenant_id=admin.tenant_id,
+            target=target,
+            ending="take_over",
+            state="waiting",
+            refund_at=at,
+            tried_at=at,
+            moved_at=at,
+            money_at=at + timedelta(days=1),
+            undo_until=at + timedelta(days=1),
+            started_by=admin.name,
+        )
+    return moved.key
 
 
 def make_policy_change(admin: User, at: datetime) -> uuid.UUID:
@@ -359,6 +385,11 @@ def notice(world: World) -> dict[str, dict[str, Any]]:
     return {kind: {"notice_id": pk} for kind, pk in world.notices.items()}
 
 
+def run(world: World) -> dict[str, dict[str, Any]]:
+    """A run that centralizes is the organization's."""
+    return {kind: {"key": key} for kind, key in world.runs.items()}
+
+
 def policy_change(world: World) -> dict[str, dict[str, Any]]:
     """A change of the policy is the organization's."""
     return {kind: {"key": key} for kind, key in world.policy_changes.items()}
@@ -410,6 +441,9 @@ EXAMPLES = {
     "portal:hand-over": purchase,
     "portal:take-over": purchase,
     "portal:ask-to-cancel": purchase,
+    "portal:centralization": run,
+    "portal:centralization-undo": run,
+    "portal:centralization-again": run,
     "portal:support-cancel": purchase,
     "portal:keep": purchase,
     "portal:trial-extend": purchase,

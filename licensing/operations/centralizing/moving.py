@@ -5,7 +5,7 @@ A purchase is only taken over once everybody who works with it holds a central l
 every new license of it waits for.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -134,7 +134,7 @@ def give_to_some(
     chosen = _next(run, purchase, subscription)
     if not chosen:
         return []
-    outcomes = {user_id: Result.HELD for user_id, _name, _email, held in chosen if held}
+    outcomes: dict[int, str] = {user_id: Result.HELD for user_id, _name, _email, held in chosen if held}
     others = [user_id for user_id, _name, _email, held in chosen if not held]
     if others:
         try:
@@ -312,7 +312,7 @@ def _moved(actor: Actor, run: Centralization, at: datetime) -> None:
     queue_run(run, stage="moved", at=at)
 
 
-def counts_of(states: Sequence[str]) -> dict[str, int]:
+def counts_of(states: Iterable[str]) -> dict[str, int]:
     """How many purchases are in which state."""
     counts: dict[str, int] = {}
     for state in states:

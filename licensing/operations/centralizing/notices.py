@@ -28,7 +28,7 @@ def queue_run(run: Centralization, *, stage: str, at: datetime) -> None:
         "product": target.product.name,
         "by": run.started_by,
         "ending": run.ending,
-        "purchases": purchases.count(),
+        "purchase_count": purchases.count(),
         "blocked": purchases.filter(state=CentralizedPurchase.State.BLOCKED).count(),
         "moved": people.filter(outcome=CentralizedPerson.Outcome.MOVED).count(),
         "held": people.filter(outcome=CentralizedPerson.Outcome.HELD).count(),

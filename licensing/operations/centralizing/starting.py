@@ -225,6 +225,8 @@ def lock_run(actor: Actor, key: uuid.UUID) -> Centralization:
 
 def is_job_live(run: Centralization) -> bool:
     """Whether a job of the run waits, works or is paused: then it is that job which goes on. One query."""
+    if run.job_key is None:
+        return False
     rows = Job.objects.filter(tenant_id=run.tenant_id, key=run.job_key)
     return bool(rows.exclude(state__in=Job.ENDED).exists())
 
