@@ -4,12 +4,12 @@ from datetime import UTC, datetime
 
 import pytest
 
-from commerce.models import Bill, Subscription, Trial
+from commerce.models import Bill, Subscription, SubscriptionEvent, Trial
 from config.demo import data
 from config.invariants import violations
 from config.kit.clock import now
 from config.kit.tenancy import use_login
-from directory.models import Tenant, User
+from directory.models import OutgoingMail, Tenant, User
 from licensing.models import Assignment, RequestedPerson
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "owner", "worker"])
@@ -57,6 +57,12 @@ def test_loading_twice_makes_the_demo_once_with_a_past_that_was_walked_through()
         assert Tenant.objects.count() == 10
         assert User.objects.get(email="dora@contoso.example").status == "disabled"
         assert Assignment.objects.live().count() == 27
+        assert SubscriptionEvent.objects.filter(code="kept").count() == 1
+        for admin in User.objects.filter(email__in=["gina@contoso.example", "bill@contoso.example"]):
+            told = OutgoingMail.objects.filter(to_user_id=admin.pk)
+            assert told.filter(kind="purchase_notice").count() == 5
+            assert told.filter(read_at=None).exists()
+            assert told.exclude(read_at=None).exists()
         pat = Bill.objects.filter(
             payer__email="pat@contoso.example", subscription__product__slug="power-bi-pro"
         )
