@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from django.db import connections
 
-from commerce.models import Product, Subscription
+from commerce.models import Bill, Product, RefundAttempt, Subscription
 from config.invariants import violations
 from config.kit.tenancy import tenant_atomic
 from directory.models import Job, Tenant, User
@@ -43,6 +43,7 @@ pytestmark = pytest.mark.django_db(databases=["default", "owner", "worker"], tra
 DOSE = int(os.environ.get("DRILL_CENTRALIZED", "300"))
 # As many as a small run has, so that each of them is in some chunk.
 SAMPLE = 5
+MOST = 300
 NOW = AT + DAY
 
 
@@ -114,7 +115,6 @@ def _ask(people: list[int], bought: Subscription, stop: Path, told: Path) -> Non
 def test_the_worker_is_killed_three_times_and_nobody_is_without_a_license_at_any_moment(
     contoso: Tenant,
     bill: User,
-    pat: User,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     leases_run_out: Callable[[], None],
@@ -122,10 +122,14 @@ def test_the_worker_is_killed_three_times_and_nobody_is_without_a_license_at_any
     monkeypatch.setattr(moving, "PEOPLE_A_CHUNK", max(DOSE // 12, 10))
     monkeypatch.setattr(undoing, "PEOPLE_A_CHUNK", max(DOSE // 12, 10))
     target = central_of(bill, quantity=DOSE + 1)
-    bought = buy_for(pat, make_people(contoso, DOSE - 1))
-    everybody = sorted(holders(bought))
+    # A purchase by card has at most 300 licenses.
+    people = make_people(contoso, DOSE)
+    groups = [people[first : first + MOST] for first in range(0, DOSE, MOST)]
+    purchases = [buy_for(buyer, rest) for buyer, *rest in groups]
+    bought = purchases[0]
+    everybody = sorted(person.pk for person in people)
     before = picture()
-    run = start(bill, [bought], target, at=NOW)
+    run = start(bill, purchases, target, at=NOW)
 
     with polled(everybody, bought, tmp_path) as ended:
         for point in ("J1:uncommitted@3", "J1:after@4", "J1:before@3"):
@@ -138,11 +142,15 @@ def test_the_worker_is_killed_three_times_and_nobody_is_without_a_license_at_any
     assert 0 < moved_between < DOSE
     assert found["missing"] == []
     assert found["polls"] >= 5
-    assert (fresh(run).state, endings(run), outcomes(run)) == ("waiting", ["taken_over"], {"moved": DOSE})
+    assert (fresh(run).state, endings(run), outcomes(run)) == (
+        *("waiting", ["taken_over"] * len(purchases)),
+        {"moved": DOSE},
+    )
     assert sorted(holders(target)) == everybody
     with tenant_atomic(contoso.pk):
         job = Job.objects.get(key=run.job_key)
-        assert (job.state, job.done, job.failed, job.rows.count()) == ("done", DOSE + 1, 0, DOSE + 1)
+        rows = DOSE + len(purchases)
+        assert (job.state, job.done, job.failed, job.rows.count()) == ("done", rows, 0, rows)
     assert violations(at=NOW) == []
 
     # And undone, with a worker killed thrice again, everything is as it was before.
@@ -207,8 +215,6 @@ def test_killed_while_the_money_moves_each_purchase_is_refunded_once(
     die_at(point, lambda: settle_due(at=NOW + DAY))
     time.sleep(0.1)
     settle_due(at=NOW + DAY)
-
-    from commerce.models import Bill, RefundAttempt
 
     with tenant_atomic(contoso.pk):
         notes = Bill.objects.filter(type="cancel").count()
