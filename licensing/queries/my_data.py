@@ -5,7 +5,7 @@ from typing import Any
 
 from django.db.models import F, Q, QuerySet
 
-from commerce.models import Bill, Card, Checkout, HandOver, Subscription, SupportCase, Trial
+from commerce.models import Bill, CancelRequest, Card, Checkout, HandOver, Subscription, SupportCase, Trial
 from directory.models import (
     ApiToken,
     AuditEntry,
@@ -121,6 +121,14 @@ def sections(user: User) -> Iterator[tuple[str, Iterator[dict[str, Any]]]]:
         _rows(
             HandOver.objects.filter(Q(from_user=user) | Q(to_user=user), **here).values(
                 "key", "state", "offered_at", "expires_at", "decided_at"
+            )
+        ),
+    )
+    yield (
+        "requests_to_cancel",
+        _rows(
+            CancelRequest.objects.filter(purchaser=user, **here).values(
+                "message", "asked_at", "state", "reminders", "closed_at"
             )
         ),
     )

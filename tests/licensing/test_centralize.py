@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from commerce.models import Bill, CancelRequest, RefundAttempt, Subscription
-from commerce.operations.cancellations import quote_cancellation
+from commerce.operations import billing_control
+from commerce.operations.cancellations import cancel_subscription, quote_cancellation
 from commerce.operations.recurring import set_recurring_billing
 from commerce.operations.renewals import renew_due
 from config.invariants import violations
@@ -30,6 +31,7 @@ from licensing.queries.centralizing import people_of
 from tests.factories import (
     AT,
     actor_of,
+    client_of,
     make_central_subscription,
     make_relationship,
     make_self_service_subscription,
@@ -401,6 +403,42 @@ def test_a_purchase_canceled_meanwhile_is_left_to_its_purchaser(
     assert endings(run) == ["left"]
     assert fresh(bought).owner_user_id == pat.pk
     assert holders(target) == {pat.pk}
+
+
+def test_people_of_a_disabled_purchase_get_central_licenses_and_nothing_else_happens(
+    contoso: Tenant, bill: User, pat: User, target: Subscription
+) -> None:
+    bought = buy_for(pat, make_people(contoso, 1))
+    with tenant_atomic(contoso.pk):
+        quote = quote_cancellation(subscription=bought, at=AT)
+    cancel_subscription(
+        actor=actor_of(fresh(pat)), key=bought.key, version=bought.version, seen=quote.seen, at=AT
+    )
+    page = client_of(bill).get(f"/admin/billing/your-products/{bought.key}/").content.decode()
+
+    run = start(bill, [bought], target)
+    work()
+    settle_due(at=AT + 2 * DAY)
+
+    assert "Give these 2 people a central license" in page
+    assert holders(target) == holders(bought)
+    assert (endings(run), fresh(bought).owner_user_id) == (["left"], pat.pk)
+    assert without_access(sorted(holders(bought)), contoso.pk, bought.product_id) == []
+
+
+def test_while_billing_is_paused_no_money_moves(
+    contoso: Tenant, bill: User, pat: User, target: Subscription
+) -> None:
+    bought = buy_for(pat, [])
+    run = start(bill, [bought], target)
+    work()
+    billing_control.pause(reason="A drill", at=AT + DAY)
+
+    assert settle_due(at=AT + 2 * DAY) == 0
+
+    assert (fresh(run).state, fresh(bought).state) == ("waiting", "active")
+    billing_control.resume(at=AT + 2 * DAY, unreconciled=True)
+    assert settle_due(at=AT + 2 * DAY) == 1
 
 
 def test_what_changed_since_the_dry_run_starts_nothing(

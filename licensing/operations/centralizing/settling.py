@@ -7,6 +7,7 @@ first, and where none is free it waits, for an hour at a time.
 import logging
 from datetime import datetime, timedelta
 
+from commerce.operations.billing_control import sweeps_may_run
 from commerce.operations.retiring import end_retired
 from commerce.operations.subscriptions import lock_subscription_row, remember
 from config.kit.actors import Actor
@@ -32,7 +33,12 @@ Purchase = CentralizedPurchase.State
 
 
 def settle_due(*, at: datetime, limit: int = 100) -> int:
-    """Move the money of every run whose day has come; how many runs ended. Any number may run side by side."""
+    """Move the money of every run whose day has come; how many runs ended. Any number may run side by side.
+
+    Nothing while billing is paused: a copy may have forgotten what was refunded or undone.
+    """
+    if not sweeps_may_run(at=at):
+        return 0
     with use_login("worker"), atomic():
         due = list(
             Centralization.objects.filter(state=State.WAITING, money_at__lte=at)
