@@ -8,6 +8,7 @@ from licensing.views import (
     centralizing,
     dry_run,
     exporting,
+    giving,
     licenses,
     overviews,
     people,
@@ -43,6 +44,7 @@ urlpatterns: list[URLPattern] = [
     path("licenses/by-purchaser/", overviews.licenses_by_purchaser, name="licenses-by-purchaser"),
     path("licenses/by-purchaser/<uuid:key>/", overviews.purchaser_users, name="purchaser-users"),
     path("licenses/<uuid:key>/", licenses.license_subscription, name="license-subscription"),
+    path("licenses/<uuid:key>/give-central/", giving.give_central, name="give-central"),
     path("licenses/<uuid:key>/assign/", assigning.license_assign, name="license-assign"),
     path("licenses/<uuid:key>/unassign/", assigning.license_unassign, name="license-unassign"),
     path(

@@ -26,7 +26,7 @@ from config.kit.tenancy import atomic, tenant_atomic, use_login
 from directory.models import User
 from directory.operations import audit
 from directory.operations.mail import queue_mail
-from directory.permissions import Capability
+from directory.permissions import ALL, Capability
 
 State = SupportCase.State
 LONGEST = 1000
@@ -189,13 +189,12 @@ def _find(key: uuid.UUID) -> SupportCase:
 
 def _support(tenant_id: int, staff: str) -> Actor:
     """The vendor's staff, through the case that the organization opened, and with no more than it asks for."""
-    everything = frozenset({"all"})
     return Actor(
         user_id=None,
         tenant_id=tenant_id,
         home_tenant_id=tenant_id,
         label=f"{SUPPORT}: {staff}"[:200],
-        grants={Capability.SEE_PURCHASES: everything, Capability.MANAGE_PURCHASES: everything},
+        grants={Capability.SEE_PURCHASES: ALL, Capability.MANAGE_PURCHASES: ALL},
         door="cli",
         correlation_id=uuid.uuid4().hex,
     )

@@ -19,7 +19,7 @@ from config.kit.tenancy import connection, tenant_atomic
 from directory.models import User
 from directory.operations import audit
 from directory.operations.mail import queue_mail
-from directory.permissions import Capability
+from directory.permissions import OWN, Capability
 
 NUMBER_LENGTH = 30
 _NOBODY = 0
@@ -128,13 +128,12 @@ def _stop(payer: User, key: uuid.UUID, number: str, at: datetime) -> Stopped:
 
 def _actor(payer: User) -> Actor:
     """The leaver, with the right to switch off what is theirs, and no other."""
-    own = frozenset({"own"})
     return Actor(
         user_id=payer.pk,
         tenant_id=payer.tenant_id,
         home_tenant_id=payer.tenant_id,
         label=f"{payer.name} (form)"[:200],
-        grants={Capability.SEE_PURCHASES: own, Capability.MANAGE_PURCHASES: own},
+        grants={Capability.SEE_PURCHASES: OWN, Capability.MANAGE_PURCHASES: OWN},
         correlation_id=uuid.uuid4().hex,
     )
 

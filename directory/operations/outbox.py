@@ -118,7 +118,8 @@ def _has_left(mail: OutgoingMail) -> bool:
     """Whether the reader was disabled or deleted since the mail was queued: nothing is sent to them (product §11)."""
     if mail.to_user_id is None:
         return False
-    return User.objects.filter(pk=mail.to_user_id).exclude(status=User.Status.ACTIVE).exists()
+    has_left: bool = User.objects.filter(pk=mail.to_user_id).exclude(status=User.Status.ACTIVE).exists()
+    return has_left
 
 
 def _send(mail: OutgoingMail, connection: BaseEmailBackend, at: datetime) -> int:

@@ -16,6 +16,7 @@ from config.kit.admin import render_page
 from config.kit.errors import Malformed, NotVisible
 from directory.permissions import Capability
 from licensing.queries import holders
+from licensing.queries.giving import may_give_central
 from licensing.views.assigning import LICENSES, PRODUCTS, Area
 from licensing.views.overviews import tabs
 from licensing.views.wording import channel_of
@@ -55,6 +56,7 @@ def license_subscription(request: HttpRequest, key: uuid.UUID) -> HttpResponse:
         "title": subscription.product.name,
         "crumbs": [(_("Licenses"), reverse("portal:licenses"))],
         **_row(subscription),
+        "may_give_central": may_give_central(actor, subscription),
         **holders_context(request, actor, subscription, LICENSES),
     }
     return render_page(request, "licensing/license_subscription.html", context)

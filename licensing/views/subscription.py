@@ -37,6 +37,7 @@ from config.kit.errors import NotVisible
 from directory.models import User
 from directory.permissions import Capability
 from licensing.queries.centralizing import MOVABLE
+from licensing.queries.giving import may_give_central
 from licensing.views.licenses import holders_context
 
 ASSIGNABLE = frozenset({Subscription.State.ACTIVE, Subscription.State.EXPIRED})
@@ -107,6 +108,7 @@ def subscription(request: HttpRequest, key: uuid.UUID) -> HttpResponse:
         "may_centralize": actor.reaches(Capability.TAKE_OVER, **whose)
         and purchase.channel == Subscription.Channel.SELF_SERVICE
         and purchase.state in MOVABLE,
+        "may_give_central": may_give_central(actor, purchase),
         "may_hand_over": whose["is_own"] and can_change_hands(purchase),
         "offer": open_offer(purchase, now()) if whose["is_own"] else None,
         **holders,

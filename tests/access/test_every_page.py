@@ -462,6 +462,7 @@ EXAMPLES = {
     "portal:unassign": purchase,
     "portal:license-subscription": purchase,
     "portal:license-assign": purchase,
+    "portal:give-central": purchase,
     "portal:license-unassign": purchase,
     "portal:unassign-list": purchase,
     "portal:license-unassign-list": purchase,
@@ -563,6 +564,12 @@ EXPLICIT = {
         and actor.reaches(
             Capability.SEE_LICENSES, is_own=kind == OWN and actor.is_purchaser, is_org=kind == ORG
         )
+    ),
+    # The users of a person's purchase get licenses of the organization's, from who assigns those.
+    "portal:give-central": lambda actor, kind: (
+        kind in (OWN, COLLEAGUES)
+        and actor.reaches(Capability.SEE_LICENSES, is_own=kind == OWN and actor.is_purchaser, is_org=False)
+        and (True if actor.reaches(Capability.ASSIGN, is_own=False, is_org=True) else None)
     ),
     "portal:customers": lambda actor, kind: actor.has_customers,
     "portal:act-for": lambda actor, kind: False,  # without naming a customer

@@ -57,6 +57,8 @@ def bought(gina: User, pat: User, dora: User) -> Subscription:
     assign_licenses(actor=actor_of(gina), subscription_key=central.key, user_ids=[pat.pk], at=at)
     make_self_service_subscription(pat, quantity=3, at=at)
     left = make_self_service_subscription(dora, quantity=3, at=at)
+    erik = make_user(gina.tenant, name="Erik Evers")
+    assign_licenses(actor=actor_of(dora), subscription_key=left.key, user_ids=[erik.pk], at=at)
     disable_user(actor=actor_of(gina), user_id=dora.pk, at=at)
     return left
 
@@ -107,6 +109,8 @@ def test_every_page_stands_in_every_look(
         "group": (uma, f"/admin/groups/{group.key}/?q=gina"),
         "subscription of a leaver": (gina, f"/admin/billing/your-products/{bought.key}/"),
         "support cancel": (gina, f"/admin/billing/your-products/{bought.key}/support/"),
+        "give central": (gina, f"/admin/licenses/{bought.key}/give-central/"),
+        "license of a leaver": (gina, f"/admin/licenses/{bought.key}/"),
         "my data": (pat, "/my/data/"),
         "stop charges": (gina, "/stop-charges/"),
     }
