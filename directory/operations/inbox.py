@@ -1,15 +1,16 @@
 """The portal's inbox: what was read, and forgetting what is old (product §15; docs/notices.md)."""
 
 from datetime import datetime
+from typing import Any
 
 from django.conf import settings
-from django.db.models import F
+from django.db.models import Case, F, Q, Value, When
 from django.db.models.functions import Coalesce
 
 from config.kit.actors import Actor
 from config.kit.errors import NotVisible
 from config.kit.tenancy import atomic, tenant_atomic, use_login
-from directory.models import OutgoingMail
+from directory.models import OutgoingMail, User
 
 State = OutgoingMail.State
 BATCH = 1000
@@ -52,6 +53,14 @@ def mark_all_read(*, actor: Actor, until: datetime, at: datetime) -> int:
         return unread.update(read_at=at)
 
 
+def forget_notices_of(*, user: User, at: datetime) -> int:
+    """Forget all that a deleted person was told, and send none of what waits; how many. One statement, in the
+    transaction that deletes the account."""
+    own = OutgoingMail.objects.filter(tenant_id=user.tenant_id, to_user_id=user.pk)
+    waits = Q(state__in=(State.QUEUED, State.DIGEST))
+    return own.update(**_forgotten(at), state=Case(When(waits, then=Value(State.LEFT)), default=F("state")))
+
+
 def forget_notices(*, at: datetime, limit: int = BATCH) -> int:
     """Forget reader, address and content of what was told longer ago than `NOTICES_KEPT`; how many.
 
@@ -72,13 +81,18 @@ def forget_notices(*, at: datetime, limit: int = BATCH) -> int:
                     .select_for_update(skip_locked=True)
                     .values_list("pk", flat=True)[:limit]
                 )
-                OutgoingMail.objects.filter(pk__in=ids).update(
-                    to_user_id=None,
-                    to_address="",
-                    context={},
-                    last_error="",
-                    read_at=Coalesce(F("read_at"), at),
-                )
+                OutgoingMail.objects.filter(pk__in=ids).update(**_forgotten(at))
             forgotten += len(ids)
             if len(ids) < limit:
                 return forgotten
+
+
+def _forgotten(at: datetime) -> dict[str, Any]:
+    """What is left of a row whose reader, address and content are forgotten."""
+    return {
+        "to_user_id": None,
+        "to_address": "",
+        "context": {},
+        "last_error": "",
+        "read_at": Coalesce(F("read_at"), at),
+    }

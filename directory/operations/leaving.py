@@ -14,6 +14,7 @@ from directory.models import ApiToken, GroupMembership, MailPreference, RoleAssi
 from directory.models.people import fold
 from directory.models.tenants import MOST_SEATS_KEPT_DAYS
 from directory.operations.audit import record
+from directory.operations.inbox import forget_notices_of
 from directory.operations.people import (
     last_admin_refused,
     lock_managed,
@@ -54,6 +55,7 @@ def delete_user(*, actor: Actor, user_id: int, at: datetime, real_at: datetime) 
         RoleAssignment.objects.filter(**own).delete()
         groups, _rows = GroupMembership.objects.filter(**own).delete()
         MailPreference.objects.filter(**own).delete()
+        forget_notices_of(user=user, at=at)
         tokens = ApiToken.objects.filter(**own, revoked_at__isnull=True).update(
             revoked_at=real_at, revoked_by=actor.label
         )

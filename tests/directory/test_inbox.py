@@ -10,10 +10,14 @@ from django.db import connection as app_connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
+from config.celery import BEAT_SCHEDULE
+from config.kit.clock import now
 from config.kit.errors import NotVisible
 from config.kit.tenancy import tenant_atomic, use_login
+from directory import tasks
 from directory.models import OutgoingMail, Tenant, User
 from directory.operations import inbox
+from directory.operations.leaving import delete_user
 from directory.operations.links import open_to
 from directory.operations.mail import queue_mail
 from directory.operations.preferences import Wanted, set_preferences
@@ -367,6 +371,19 @@ def test_a_notice_shows_the_mails_content_without_its_styles(pat: User) -> None:
     assert "You get this mail" not in page
 
 
+def test_in_the_portal_no_link_has_a_token(pat: User) -> None:
+    notice = tell(
+        pat,
+        link=f"{settings.PUBLIC_URL}/requests/decide/abc/",
+        portal_link=f"{settings.PUBLIC_URL}/my/requests/",
+    )
+    browser = client_of(pat)
+
+    for page in (browser.get(ADDRESS).text, browser.get(f"{ADDRESS}{notice.pk}/").text):
+        assert 'href="/my/requests/"' in page.split("<main")[1]
+        assert "/requests/decide/" not in page
+
+
 # --- Forgetting -----------------------------------------------------------------------------------------------------
 
 
@@ -388,3 +405,33 @@ def test_what_is_older_than_its_time_is_forgotten_and_never_told_again(pat: User
         assert (row.to_user_id, row.to_address, row.context) == (None, "", {})
         assert [notice.pk for notice in left] == [young.pk, waiting.pk]
         assert OutgoingMail.objects.filter(kind="job_finished").count() == 3
+
+
+def test_what_a_deleted_person_was_told_is_forgotten_at_once(contoso: Tenant, pat: User) -> None:
+    gina = make_user(contoso, roles=("global_admin",))
+    waiting, sent, others = tell(pat, "waiting"), tell(pat, "sent"), tell(gina)
+    with tenant_atomic(contoso.pk):
+        OutgoingMail.objects.filter(pk=sent.pk).update(state="sent")
+
+    delete_user(actor=actor_of(gina), user_id=pat.pk, at=AT, real_at=AT)
+
+    with tenant_atomic(contoso.pk):
+        rows = OutgoingMail.objects.in_bulk()
+        assert [rows[each.pk].state for each in (waiting, sent, others)] == ["left", "sent", "queued"]
+        for each in (waiting, sent):
+            row = rows[each.pk]
+            assert (row.to_user_id, row.to_address, row.context) == (None, "", {})
+        assert rows[others.pk].context["title"] == "Export of your products"
+
+
+def test_the_beat_queues_digests_and_forgets(pat: User) -> None:
+    old = tell(pat, at=now() - settings.NOTICES_KEPT - timedelta(days=1))
+    with use_login("worker"):
+        OutgoingMail.objects.filter(pk=old.pk).update(state="sent")
+
+    for entry, task in (("digests", tasks.send_digests), ("old notices", tasks.forget_notices)):
+        assert BEAT_SCHEDULE[entry]["task"] == task.name
+        task()
+
+    with tenant_atomic(pat.tenant_id):
+        assert OutgoingMail.objects.get(pk=old.pk).context == {}
