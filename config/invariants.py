@@ -108,6 +108,32 @@ INVARIANTS: tuple[Invariant, ...] = (
         """,
     ),
     Invariant(
+        "I-04",
+        "a license that came from a group is of the group's subscription, and of a member unless a change is to be followed",
+        """
+        SELECT a.id, a.tenant_id, a.subscription_id, a.group_license_id FROM licensing_assignment a
+          JOIN licensing_grouplicense g ON g.id = a.group_license_id
+          JOIN directory_user u ON u.id = a.user_id
+         WHERE g.subscription_id <> a.subscription_id
+            OR a.ended_at IS NULL AND g.ended_at IS NULL AND g.group_id IS NOT NULL AND u.status <> 'deleted'
+               AND NOT EXISTS (SELECT FROM directory_groupmembership m
+                                WHERE m.group_id = g.group_id AND m.user_id = a.user_id)
+               AND NOT EXISTS (SELECT FROM licensing_grouptouch t WHERE t.group_id = g.group_id)
+        """,
+    ),
+    Invariant(
+        "I-04",
+        "nobody is in a waiting list twice, and who was served from it got a license of that subscription",
+        """
+        SELECT w.subscription_id, w.user_id, count(*) FROM licensing_waitingplace w
+          LEFT JOIN licensing_assignment a ON a.id = w.assignment_id
+         WHERE w.ended_at IS NULL
+            OR w.outcome = 'given' AND (a.id IS NULL OR a.user_id <> w.user_id
+                                        OR a.subscription_id <> w.subscription_id)
+         GROUP BY 1, 2 HAVING count(*) > 1 OR bool_or(w.outcome = 'given')
+        """,
+    ),
+    Invariant(
         "I-06",
         "no order without a line",
         """

@@ -61,6 +61,7 @@ _TOPIC_OF: Final[Mapping[str, str]] = {
     "request_given": "licenses",
     "request_lapsed": "licenses",
     "license_given": "licenses",
+    "seat_from_waiting_list": "licenses",
     "license_taken": "licenses",
     "policy_changed": "policy",
     "new_product": "policy",

@@ -9,12 +9,15 @@ from licensing.views import (
     dry_run,
     exporting,
     giving,
+    groups,
+    idle,
     licenses,
     overviews,
     people,
     queue,
     subscription,
     taking_back,
+    waiting,
 )
 
 urlpatterns: list[URLPattern] = [
@@ -43,10 +46,15 @@ urlpatterns: list[URLPattern] = [
     path("licenses/by-product/", overviews.licenses_by_product, name="licenses-by-product"),
     path("licenses/by-purchaser/", overviews.licenses_by_purchaser, name="licenses-by-purchaser"),
     path("licenses/by-purchaser/<uuid:key>/", overviews.purchaser_users, name="purchaser-users"),
+    path("licenses/idle/", idle.idle, name="licenses-idle"),
+    path("licenses/idle/reclaim/", idle.reclaim, name="licenses-reclaim"),
     path("licenses/<uuid:key>/", licenses.license_subscription, name="license-subscription"),
     path("licenses/<uuid:key>/give-central/", giving.give_central, name="give-central"),
     path("licenses/<uuid:key>/assign/", assigning.license_assign, name="license-assign"),
     path("licenses/<uuid:key>/unassign/", assigning.license_unassign, name="license-unassign"),
+    path("licenses/<uuid:key>/groups/", groups.add_group, name="license-groups"),
+    path("licenses/<uuid:key>/groups/<uuid:license>/", groups.group, name="license-group"),
+    path("licenses/<uuid:key>/waiting/", waiting.waiting_list, name="license-waiting"),
     path(
         "licenses/<uuid:key>/unassign/list/",
         taking_back.license_unassign_list,

@@ -6,10 +6,18 @@ class LicensingConfig(AppConfig):
 
     def ready(self) -> None:
         from commerce import hooks
-        from directory.hooks import person_left
+        from directory.hooks import membership_changed, person_left
         from directory.operations import jobs
         from directory.operations.links import leads_to
-        from licensing.operations import assignments, bulk, centralizing, exporting, leaving
+        from licensing.operations import (
+            assignments,
+            bulk,
+            centralizing,
+            exporting,
+            groups,
+            leaving,
+            waiting,
+        )
         from licensing.queries.centralizing import runs_seen
         from licensing.queries.requests import requests_seen
 
@@ -17,7 +25,11 @@ class LicensingConfig(AppConfig):
         hooks.subscriptions_deleted.register(assignments.end_assignments)
         hooks.swept.register(lambda at: leaving.free_licenses_of_leavers(at=at))
         hooks.swept.register(lambda at: centralizing.settle_due(at=at))
+        hooks.swept.register(lambda at: waiting.serve_lines(at=at))
+        hooks.swept.register(lambda at: groups.follow_groups(at=at))
+        hooks.swept.register(lambda at: groups.even_out_groups(at=at))
         person_left.register(leaving.free_licenses)
+        membership_changed.register(groups.note_change)
         jobs.register(exporting.EXPORT)
         jobs.register(bulk.ASSIGN_MANY)
         jobs.register(bulk.UNASSIGN_MANY)

@@ -4,7 +4,7 @@ from celery import shared_task
 
 from config.kit import clock
 from config.kit.tenancy import connection, use_login
-from licensing.operations import centralizing, leaving, request_sweeps
+from licensing.operations import centralizing, groups, leaving, request_sweeps, waiting
 
 
 @shared_task(name="licensing.end_requests")
@@ -30,3 +30,20 @@ def settle_centralizations() -> None:
     with use_login("worker"):
         at = clock.database_now(connection())
     centralizing.settle_due(at=at)
+
+
+@shared_task(name="licensing.follow_groups")
+def follow_groups() -> None:
+    """Give and take seats where the members of a group changed."""
+    with use_login("worker"):
+        at = clock.database_now(connection())
+    groups.follow_groups(at=at)
+
+
+@shared_task(name="licensing.even_out")
+def even_out() -> None:
+    """Give seats that came free to who waits, then to groups that have fewer than members."""
+    with use_login("worker"):
+        at = clock.database_now(connection())
+    waiting.serve_lines(at=at)
+    groups.even_out_groups(at=at)

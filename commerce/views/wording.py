@@ -21,6 +21,7 @@ EVENTS: dict[str, Text] = {
     "renewed": gettext_lazy("Renewed"),
     "monthly_charge": gettext_lazy("Charged for a month"),
     "license_assigned": gettext_lazy("License assigned"),
+    "license_from_waiting_list": gettext_lazy("License given from the waiting list"),
     "license_unassigned": gettext_lazy("License unassigned"),
     "license_given_back": gettext_lazy("License given back"),
     "first_license_refused": gettext_lazy("First license not given"),

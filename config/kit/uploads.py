@@ -20,5 +20,5 @@ class BoundedUpload(TemporaryFileUploadHandler):
         if kept > 0:
             super().receive_data_chunk(raw_data[:kept], start)
 
-    def file_complete(self, file_size: int) -> UploadedFile | None:
+    def file_complete(self, file_size: int) -> "UploadedFile[bytes] | None":
         return super().file_complete(min(file_size, MOST_BYTES + 1))

@@ -6,6 +6,7 @@ from datetime import datetime
 from config.kit.actors import Actor
 from config.kit.errors import NotVisible
 from config.kit.tenancy import tenant_atomic
+from directory.hooks import MembershipChange, membership_changed
 from directory.models import Group, GroupMembership
 from directory.operations.audit import record
 from directory.operations.people import lock_managed, require_may_manage
@@ -37,3 +38,4 @@ def remove_member(*, actor: Actor, group_key: uuid.UUID, user_id: int, at: datet
                 target_label=group.name,
                 before={"user": str(user.key)},
             )
+            membership_changed(MembershipChange(actor, group.pk, at, removed=[user.pk]))

@@ -12,7 +12,13 @@ from django.utils.translation import gettext_lazy as _
 from config.kit.actors import Actor
 from config.kit.errors import Conflict, DomainError, NotAllowed, NotVisible
 from config.kit.tenancy import atomic, connection, tenant_atomic
-from directory.hooks import Departure, person_leaving, person_left
+from directory.hooks import (
+    Departure,
+    MembershipChange,
+    membership_changed,
+    person_leaving,
+    person_left,
+)
 from directory.models import Group, GroupMembership, RoleAssignment, Tenant, User
 from directory.operations.audit import record
 from directory.permissions import ROLES, Capability, Role
@@ -303,6 +309,7 @@ def add_member(*, actor: Actor, group_key: uuid.UUID, user_id: int, at: datetime
                 target_label=group.name,
                 after={"user": str(user.key)},
             )
+            membership_changed(MembershipChange(actor, group.pk, at, added=[user.pk]))
 
 
 def require_active(user_id: int) -> None:

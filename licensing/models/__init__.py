@@ -1,4 +1,4 @@
-"""Licenses: who holds them, who asks for them, lists of people who are to get them, and purchases that become central."""
+"""Licenses: who holds them, who asks for them, who waits, lists of people who are to get them, and purchases that become central."""
 
 from licensing.models.assignments import Assignment, AssignmentQuerySet
 from licensing.models.bulk import BulkPiece
@@ -8,7 +8,9 @@ from licensing.models.centralizations import (
     CentralizedPerson,
     CentralizedPurchase,
 )
+from licensing.models.groups import GroupExclusion, GroupLicense, GroupTouch
 from licensing.models.requests import LicenseRequest, LicenseRequestQuerySet, RequestedPerson
+from licensing.models.waiting import WaitingPlace, WaitingPlaceQuerySet
 
 __all__ = [
     "Assignment",
@@ -18,7 +20,12 @@ __all__ = [
     "CentralizationQuerySet",
     "CentralizedPerson",
     "CentralizedPurchase",
+    "GroupExclusion",
+    "GroupLicense",
+    "GroupTouch",
     "LicenseRequest",
     "LicenseRequestQuerySet",
     "RequestedPerson",
+    "WaitingPlace",
+    "WaitingPlaceQuerySet",
 ]

@@ -29,6 +29,7 @@ class Assignment(TenantModel):
     """One seat of one subscription held by one user; live until `ended_at` is set, kept ever after.
 
     `last_used_on`: the day, in UTC, of the last entitlement check that it answered; None when there was none yet.
+    `group_license`: the group that the seat came from, and goes with; None for one that somebody gave.
 
     The columns that name who gave and who took it are plain, since a partner's user belongs to another tenant.
     """
@@ -58,6 +59,14 @@ class Assignment(TenantModel):
     ended_by_id = models.BigIntegerField(null=True)
     ended_by = models.CharField(max_length=200, blank=True)
     last_used_on = models.DateField(null=True)
+    group_license = models.ForeignKey(
+        "licensing.GroupLicense",
+        null=True,
+        on_delete=models.PROTECT,
+        related_name="seats",
+        db_constraint=False,
+        db_index=False,
+    )
 
     objects = AssignmentQuerySet.as_manager()
 
@@ -66,6 +75,7 @@ class Assignment(TenantModel):
             *TenantModel.Meta.constraints,
             SameTenant(field="subscription", name="licensing_assignment_subscription"),
             SameTenant(field="user", name="licensing_assignment_user"),
+            SameTenant(field="group_license", name="licensing_assignment_group"),
             models.UniqueConstraint(
                 fields=["subscription", "user"],
                 condition=Q(ended_at__isnull=True),
@@ -79,4 +89,9 @@ class Assignment(TenantModel):
                 name="licensing_assignment_holder",
             ),
             models.Index(fields=["subscription", "-id"], name="licensing_assignment_latest"),
+            models.Index(
+                fields=["group_license", "id"],
+                condition=Q(ended_at__isnull=True, group_license__isnull=False),
+                name="licensing_assignment_of_group",
+            ),
         ]

@@ -5,7 +5,7 @@ never counted. While fewer seats are scheduled for the renewal, no more than tho
 `licensing_assign` and `licensing_unassign` (migration 0003) hold all of that, for one person as for a thousand.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -19,11 +19,15 @@ from django.utils.translation import gettext_lazy as _
 from commerce.hooks import Activation, Deletion
 from config.kit.actors import Actor
 from config.kit.errors import DomainError, Malformed, NotAllowed, NotVisible, Text
-from config.kit.tenancy import connection
+from config.kit.tenancy import atomic, connection, tenant_atomic
 from directory.permissions import Capability
+from licensing.models import Assignment, GroupLicense
+from licensing.operations.waiting_notices import queue_served
 
 BATCH_LIMIT = 1_000
 SYSTEM = "Seatkeeper"
+# What the installation does by a rule that somebody set is limited by the subscription alone.
+EVERYWHERE = frozenset({"all"})
 WAITED_IN_VAIN = ("55P03", "40P01", "57014")  # lock timeout, deadlock, statement timeout
 
 
@@ -68,10 +72,14 @@ _LABELS: dict[Outcome, Text] = {
 
 @dataclass(frozen=True, slots=True)
 class AssignmentResult:
-    """Per person, in the order asked, what happened; `free` more seats can be assigned of the subscription."""
+    """Per person, in the order asked, what happened; `free` more seats can be assigned of the subscription.
+
+    `served`: the places in the waiting list to which freed seats went.
+    """
 
     outcomes: tuple[tuple[int, Outcome], ...]
     free: int
+    served: tuple[int, ...] = ()
 
     @property
     def done(self) -> int:
@@ -224,10 +232,12 @@ def unassign_licenses(
     """Take licenses back from up to 1,000 people, in every state; who holds none is reported as `not_held`. They are
     told so, but for the actor.
 
+    The seats go to the first in the waiting list, if anybody waits, in the same statement.
+
     :raises NotVisible, NotAllowed, TooMany: as `assign_licenses`.
     """
     may = actor.scopes(Capability.ASSIGN)
-    return _change(_UNASSIGN, actor, subscription_key, user_ids, False, at, may, tells=_TAKEN)
+    return _take(actor, subscription_key, user_ids, False, at, may, tells=_TAKEN)
 
 
 def give_central_licenses(
@@ -261,7 +271,7 @@ def give_back_license(*, actor: Actor, subscription_key: UUID, at: datetime) -> 
     """
     if actor.user_id is None or actor.is_partner:
         raise NotVisible
-    result = _change(_UNASSIGN, actor, subscription_key, [actor.user_id], True, at, frozenset())
+    result = _take(actor, subscription_key, [actor.user_id], True, at, frozenset())
     if not result.done:
         raise NotVisible
 
@@ -286,6 +296,38 @@ def give_first_license(activation: Activation) -> None:
     )
 
 
+def give_by_group(
+    *, actor: Actor, license: GroupLicense, user_ids: Sequence[int], at: datetime
+) -> tuple[int, ...]:
+    """Seats for up to 1,000 members of a group, marked as coming from it and told so; who got one. Inside `tenant_atomic`."""
+    key = license.subscription.key
+    result = _change(_ASSIGN, actor, key, user_ids, False, at, EVERYWHERE, tells=_GIVEN)
+    given = result.with_outcome(Outcome.ASSIGNED)
+    rows = Assignment.objects.live().filter(subscription_id=license.subscription_id, user_id__in=given)
+    rows.update(group_license=license)
+    return given
+
+
+def end_by_group(*, actor: Actor, license: GroupLicense, user_ids: Sequence[int], at: datetime) -> None:
+    """End the seats of up to 1,000 people that came from a group, under the subscription's lock."""
+    _take(actor, license.subscription.key, user_ids, False, at, EVERYWHERE, _TAKEN)
+
+
+def move_to_group(license: GroupLicense, to: GroupLicense, user_ids: Collection[int]) -> None:
+    """Let seats that came from one group count as coming from another, which has the same subscription."""
+    rows = Assignment.objects.live().filter(group_license=license, user_id__in=user_ids)
+    rows.update(group_license=to)
+
+
+def serve_waiting(*, subscription_id: int, at: datetime, correlation_id: str = "") -> tuple[int, ...]:
+    """Give what is free of a subscription to the first in its line; their places. Inside `tenant_atomic`."""
+    with connection().cursor() as cursor:
+        cursor.execute(_SERVE, [subscription_id, at, correlation_id])
+        served = tuple(cursor.fetchone()[0] or ())
+    queue_served(served, at)
+    return served
+
+
 def end_assignments(deletion: Deletion) -> int:
     """End every live license of deleted subscriptions, whatever their tenants; returns how many.
 
@@ -300,7 +342,7 @@ def end_assignments(deletion: Deletion) -> int:
 def free_licenses_of(*, actor: Actor, user_ids: Sequence[int], at: datetime) -> int:
     """End the licenses of people of the acting tenant who are deleted, or disabled for longer than they are kept.
 
-    For whoever just left, in the actor's name; nobody else's. Returns how many. One statement.
+    For whoever just left, in the actor's name; nobody else's. Returns how many.
     """
     return _free(actor.label, at, actor=actor, user_ids=user_ids)
 
@@ -308,14 +350,15 @@ def free_licenses_of(*, actor: Actor, user_ids: Sequence[int], at: datetime) -> 
 def free_licenses_of_leavers(*, at: datetime) -> int:
     """End the licenses of everybody who is deleted, or disabled for longer than their organization keeps them.
 
-    Of all tenants, under the worker's login; how many. One statement, that waits for who assigns or enables (F-22).
+    Of all tenants, under the worker's login; how many. It waits for who assigns or enables (F-22).
     Running it twice, or twice at once, changes nothing more.
     """
     return _free(SYSTEM, at)
 
 
 def _free(by: str, at: datetime, *, actor: Actor | None = None, user_ids: Sequence[int] | None = None) -> int:
-    with connection().cursor() as cursor:
+    """The seats go to who waits, under the same locks and in the same transaction: nobody sees them free."""
+    with atomic(), connection().cursor() as cursor:
         cursor.execute(
             _FREE,
             {
@@ -330,21 +373,20 @@ def _free(by: str, at: datetime, *, actor: Actor | None = None, user_ids: Sequen
                 "correlation": actor.correlation_id if actor else "",
             },
         )
-        return int(cursor.fetchone()[0])
+        freed, subscription_ids = cursor.fetchone()
+        cursor.execute(_WITH_LINE, [subscription_ids])
+        waited_for = [row[0] for row in cursor.fetchall()]
+    for subscription_id in waited_for:
+        serve_waiting(subscription_id=subscription_id, at=at)
+    return int(freed)
 
 
 def forget_giver(*, user_id: int, name: str) -> None:
-    """Call somebody who was deleted by another name where it says who gave or took a license; one statement."""
+    """Call somebody who was deleted by another name where it says who gave or took a license, of a person or a group,
+    or put somebody into the line; four statements."""
     with connection().cursor() as cursor:
-        cursor.execute(
-            """
-            UPDATE licensing_assignment
-               SET assigned_by = CASE WHEN assigned_by_id = %(id)s THEN %(name)s ELSE assigned_by END,
-                   ended_by = CASE WHEN ended_by_id = %(id)s THEN %(name)s ELSE ended_by END
-             WHERE assigned_by_id = %(id)s OR ended_by_id = %(id)s
-            """,
-            {"id": user_id, "name": name},
-        )
+        for statement in _FORGET:
+            cursor.execute(statement, {"id": user_id, "name": name})
 
 
 # The kind of notice, and the outcome of those who get it.
@@ -352,16 +394,16 @@ _GIVEN = ("license_given", Outcome.ASSIGNED.value)
 _TAKEN = ("license_taken", Outcome.UNASSIGNED.value)
 # Around one of the two statements below; its own places come first.
 _TELLING = """
-SELECT verdict, outcomes, free,
+SELECT verdict, outcomes, free, served,
        licensing_tell(%s, %s, %s, %s, %s::bigint[], outcomes, %s, %s, %s, %s, %s)
   FROM ({change}) changed
 """
 _ASSIGN = """
-SELECT verdict, outcomes, free FROM licensing_assign(
+SELECT verdict, outcomes, free, NULL::bigint[] AS served FROM licensing_assign(
     %s, %s, %s::bigint[], %s, %s, %s::text[], %s::text[], %s, %s, %s, %s, %s, %s)
 """
 _UNASSIGN = """
-SELECT verdict, outcomes, free FROM licensing_unassign(
+SELECT verdict, outcomes, free, served FROM licensing_unassign(
     %s, %s, %s::bigint[], %s, %s, %s::text[], %s::text[], %s, %s, %s, %s, %s, %s)
 """
 # The people first, so that none is enabled meanwhile; then their subscriptions in order, as every sweep locks them.
@@ -405,8 +447,25 @@ WITH gone AS MATERIALIZED (
       FROM total
     RETURNING 1
 )
-SELECT count(*) FROM rows_ended
+SELECT count(*), coalesce(array_agg(DISTINCT subscription_id), '{}') FROM rows_ended
 """
+_RENAMED = """
+UPDATE {table}
+   SET {first} = CASE WHEN {first}_id = %(id)s THEN %(name)s ELSE {first} END,
+       ended_by = CASE WHEN ended_by_id = %(id)s THEN %(name)s ELSE ended_by END
+ WHERE {first}_id = %(id)s OR ended_by_id = %(id)s
+"""
+_FORGET = (
+    _RENAMED.format(table="licensing_assignment", first="assigned_by"),
+    _RENAMED.format(table="licensing_grouplicense", first="assigned_by"),
+    _RENAMED.format(table="licensing_waitingplace", first="added_by"),
+    "UPDATE licensing_groupexclusion SET excluded_by = %(name)s WHERE excluded_by_id = %(id)s",
+)
+_WITH_LINE = """
+SELECT DISTINCT subscription_id FROM licensing_waitingplace
+ WHERE subscription_id = ANY (%s) AND ended_at IS NULL ORDER BY 1
+"""
+_SERVE = "SELECT served FROM licensing_serve_waiting(%s, %s, %s)"
 _END = """
 WITH rows_ended AS (
     UPDATE licensing_assignment SET ended_at = %(at)s, ended_by = %(by)s
@@ -434,6 +493,22 @@ WITH rows_ended AS (
 )
 SELECT coalesce(sum(ended), 0) FROM total
 """
+
+
+def _take(
+    actor: Actor,
+    subscription_key: UUID,
+    user_ids: Sequence[int],
+    gives_back: bool,
+    at: datetime,
+    may: frozenset[str],
+    tells: Sequence[str] = (),
+) -> AssignmentResult:
+    """Free seats, and tell whoever was served from the waiting list, in one transaction."""
+    with tenant_atomic(actor):
+        result = _change(_UNASSIGN, actor, subscription_key, user_ids, gives_back, at, may, tells=tells)
+        queue_served(result.served, at)
+    return result
 
 
 def _change(
@@ -467,14 +542,15 @@ def _change(
     try:
         with connection().cursor() as cursor:
             cursor.execute(statement, values)
-            verdict, outcomes, free, *_told = cursor.fetchone()
+            verdict, outcomes, free, served, *_told = cursor.fetchone()
     except OperationalError as error:
         if getattr(error.__cause__, "sqlstate", "") in WAITED_IN_VAIN:
             raise Busy from error
         raise
     if verdict in _VERDICTS:
         raise _VERDICTS[verdict]
-    return AssignmentResult(tuple(zip(user_ids, map(Outcome, outcomes), strict=True)), free)
+    became = tuple(zip(user_ids, map(Outcome, outcomes), strict=True))
+    return AssignmentResult(became, free, tuple(served or ()))
 
 
 def _literal(items: Iterable[str]) -> str:

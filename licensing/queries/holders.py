@@ -66,7 +66,9 @@ def holders_page(subscription: Subscription, *, cursor: str, query: str = "") ->
     rows = Assignment.objects.live().filter(tenant_id=subscription.tenant_id, subscription=subscription)
     if query:
         rows = rows.filter(user__in=[person.pk for person in search_users(query, limit=200)])
-    return paginate(rows.select_related("user"), order=("-id",), cursor=cursor, key=lambda row: (row.pk,))
+    return paginate(
+        rows.select_related("user", "group_license"), order=("-id",), cursor=cursor, key=lambda row: (row.pk,)
+    )
 
 
 def holders_among(subscription: Subscription, user_ids: Sequence[int]) -> list[Assignment]:

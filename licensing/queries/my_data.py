@@ -15,7 +15,7 @@ from directory.models import (
     RoleAssignment,
     User,
 )
-from licensing.models import Assignment, LicenseRequest, RequestedPerson
+from licensing.models import Assignment, GroupExclusion, LicenseRequest, RequestedPerson, WaitingPlace
 from policies.models import MonthSpend, Permit
 
 CHUNK = 500
@@ -50,6 +50,24 @@ def sections(user: User) -> Iterator[tuple[str, Iterator[dict[str, Any]]]]:
         _rows(
             Assignment.objects.filter(**own).values(
                 *("assigned_at", "ended_at", "last_used_on"), product=F("subscription__product__name")
+            )
+        ),
+    )
+    yield (
+        "waiting_lists",
+        _rows(
+            WaitingPlace.objects.filter(**own).values(
+                *("added_at", "ended_at", "outcome"), product=F("subscription__product__name")
+            )
+        ),
+    )
+    yield (
+        "left_out_of_group_licenses",
+        _rows(
+            GroupExclusion.objects.filter(**own).values(
+                "excluded_at",
+                group=F("group_license__group_name"),
+                product=F("group_license__subscription__product__name"),
             )
         ),
     )

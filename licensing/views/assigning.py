@@ -37,10 +37,12 @@ from licensing.operations.assignments import (
 )
 from licensing.operations.bulk import sentence_of, start_bulk
 from licensing.queries import holders
+from licensing.queries.groups import groups_of, groups_to_add
 from licensing.views.wording import channel_of
 
 RESULT = "assign_result"
 MOST_SHOWN = 200
+NO_SEAT = (Outcome.NO_SEAT, Outcome.REDUCTION_SCHEDULED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,6 +336,11 @@ def _page(
         "pasted": pasted,
         **shown(lines),
         "second": [each for each in lines if each.outcome == Outcome.HOLDS_PRODUCT],
+        "waitable": [each for each in lines if each.outcome in NO_SEAT and each.user_id][:MOST_SHOWN]
+        if subscription.is_organizations and is_open
+        else [],
+        "groups": groups_of(subscription),
+        "groups_to_add": groups_to_add(subscription),
         **_people(subscription, query, chosen),
     }
     return render_page(request, "licensing/assign.html", context, status=status)

@@ -78,6 +78,9 @@ def holders_context(
         "assign_address": reverse(area.assign_url, args=[subscription.key]),
         "unassign_address": reverse(area.unassign_url, args=[subscription.key]),
         "unassign_list_address": reverse(area.unassign_list_url, args=[subscription.key]),
+        "waiting_address": reverse("portal:license-waiting", args=[subscription.key])
+        if subscription.is_organizations
+        else "",
         "zone": subscription.time_zone,
         "own_id": actor.user_id,
     }

@@ -85,6 +85,7 @@ def purchaser_users(request: HttpRequest, key: uuid.UUID) -> HttpResponse:
 def tabs(actor: Actor, current: str) -> list[dict[str, Any]]:
     """The ways to look at licenses that the person has."""
     ways = [("portal:licenses", _("By subscription")), ("portal:licenses-by-product", _("By product"))]
+    ways.append(("portal:licenses-idle", _("Idle")))
     if actor.may(Capability.SEE_PEOPLE):
         ways.append(("portal:licenses-by-purchaser", _("By purchaser")))
     return [{"label": label, "address": reverse(name), "is_current": name == current} for name, label in ways]

@@ -18,17 +18,17 @@ from django.http import HttpResponse
 from django.test import Client
 from django.urls import reverse
 
-from commerce.models import CardSetup, Checkout, HandOver, SavedView
+from commerce.models import CardSetup, Checkout, HandOver, SavedView, Subscription
 from commerce.operations.handovers import offer_hand_over
 from config.kit.access import rule_of
 from config.kit.actors import Actor
 from config.kit.clock import now
 from config.kit.tenancy import tenant_atomic
-from directory.models import OutgoingMail, Tenant, User
+from directory.models import Group, OutgoingMail, Tenant, User
 from directory.operations.mail import queue_mail
 from directory.operations.people import create_group
 from directory.permissions import ROLES, Capability
-from licensing.models import Centralization
+from licensing.models import Centralization, GroupLicense
 from licensing.operations.requests import ask_for_licenses
 from policies.operations import policies as operations
 from tests.access.test_rules import walk
@@ -90,6 +90,7 @@ class World:
     groups: dict[str, uuid.UUID]
     notices: dict[str, int]
     runs: dict[str, uuid.UUID]
+    group_licenses: dict[str, uuid.UUID]
 
     def client(self, who: str) -> Client:
         if who == "anonymous":
@@ -220,9 +221,10 @@ def world(request: pytest.FixtureRequest) -> World:
         FOREIGN: make_run(people["other tenant's global admin"][0], at),
         MISSING: uuid.uuid4(),
     }
+    group_licenses = {kind: make_group_license(each, at) for kind, each in bought.items()}
     return World(
         *(a, b, people, purchases, checkouts, changes, offers, cards, setups, trial_cards, bills, jobs),
-        *(policy_changes, views, purchasers, requests, groups, notices, runs),
+        *(policy_changes, views, purchasers, requests, groups, notices, runs, group_licenses),
     )
 
 
@@ -268,6 +270,20 @@ def make_policy_change(admin: User, at: datetime) -> uuid.UUID:
 
 def make_group(admin: User, at: datetime) -> uuid.UUID:
     return create_group(actor=actor_of(admin, at=at), name=f"{admin.name}'s group", at=at).key
+
+
+def make_group_license(subscription: Subscription, at: datetime) -> uuid.UUID:
+    with tenant_atomic(subscription.tenant_id):
+        group = Group.objects.create(tenant_id=subscription.tenant_id, name=f"Group {uuid.uuid4()}")
+        made = GroupLicense.objects.create(
+            tenant_id=subscription.tenant_id,
+            subscription=subscription,
+            group=group,
+            group_name=group.name,
+            assigned_at=at,
+            assigned_by="test",
+        )
+    return made.key
 
 
 def make_request(user: User, at: datetime) -> uuid.UUID:
@@ -361,6 +377,13 @@ def group(world: World) -> dict[str, dict[str, Any]]:
 
 def request_of(world: World) -> dict[str, dict[str, Any]]:
     return {kind: {"key": key} for kind, key in world.requests.items()}
+
+
+def group_license(world: World) -> dict[str, dict[str, Any]]:
+    """What a group has of a purchase is reached through the purchase."""
+    return {
+        kind: {"key": world.purchases[kind], "license": key} for kind, key in world.group_licenses.items()
+    } | {MISSING: {"key": world.purchases[OWN], "license": uuid.uuid4()}}
 
 
 def view(world: World) -> dict[str, dict[str, Any]]:
@@ -464,6 +487,9 @@ EXAMPLES = {
     "portal:license-assign": purchase,
     "portal:give-central": purchase,
     "portal:license-unassign": purchase,
+    "portal:license-groups": purchase,
+    "portal:license-group": group_license,
+    "portal:license-waiting": purchase,
     "portal:unassign-list": purchase,
     "portal:license-unassign-list": purchase,
     "portal:view-delete": view,
@@ -491,6 +517,7 @@ OVER_THE_OBJECT = {
     "portal:unassign": (Capability.SEE_PURCHASES, Capability.ASSIGN),
     "portal:license-assign": (Capability.SEE_LICENSES, Capability.ASSIGN),
     "portal:license-unassign": (Capability.SEE_LICENSES, Capability.ASSIGN),
+    "portal:license-groups": (Capability.SEE_LICENSES, Capability.ASSIGN),
     "portal:unassign-list": (Capability.SEE_PURCHASES, Capability.ASSIGN),
     "portal:license-unassign-list": (Capability.SEE_LICENSES, Capability.ASSIGN),
     "portal:recurring-billing": (Capability.SEE_PURCHASES, Capability.MANAGE_PURCHASES),
@@ -518,6 +545,20 @@ def sees_admin_center(actor: Actor) -> bool:
 
 def sees_licenses_page(actor: Actor) -> bool:
     return actor.is_purchaser or bool(actor.scopes(Capability.SEE_LICENSES) & {"org", "all"})
+
+
+def sees_licenses(actor: Actor, kind: str) -> bool:
+    return kind not in (FOREIGN, MISSING) and actor.reaches(
+        Capability.SEE_LICENSES, is_own=kind == OWN and actor.is_purchaser, is_org=kind == ORG
+    )
+
+
+def assigns(actor: Actor, kind: str) -> bool | None:
+    """None: seen, and not theirs to change."""
+    is_theirs = actor.reaches(
+        Capability.ASSIGN, is_own=kind == OWN and actor.is_purchaser, is_org=kind == ORG
+    )
+    return True if is_theirs else None
 
 
 def sees_job(actor: Actor, kind: str) -> bool:
@@ -583,6 +624,12 @@ EXPLICIT = {
     "commerce:trial-card": lambda actor, kind: kind == OWN and actor.is_purchaser,
     "commerce:confirmation": lambda actor, kind: kind == OWN and actor.is_purchaser,
     "portal:pay-change": lambda actor, kind: kind == OWN and actor.is_purchaser,
+    "portal:licenses-idle": lambda actor, kind: sees_licenses_page(actor),
+    # Whoever sees the licenses sees who waits and which groups have them; who assigns them changes it.
+    "portal:license-waiting": lambda actor, kind: (
+        kind == ORG and assigns(actor, kind) if sees_licenses(actor, kind) else False
+    ),
+    "portal:license-group": lambda actor, kind: assigns(actor, kind) if sees_licenses(actor, kind) else False,
     "portal:licenses-by-product": lambda actor, kind: sees_licenses_page(actor),
     "portal:person": sees_person,
     "portal:person-disable": sees_person,

@@ -66,6 +66,7 @@ KINDS = {
     "purchaser_left": "purchaser left",
     "case_answered": "case answered",
     "charges_stopped": "purchaser left",
+    "seat_from_waiting_list": "seat from the waiting list",
 }
 
 

@@ -17,7 +17,9 @@ SQL = re.compile(
 FUNCTIONS = {Path("licensing/migrations/0002_assigning.py"), Path("licensing/migrations/0003_one_seat.py")}
 # Notes the day of use on a row, and neither makes nor ends one.
 MARK = Path("licensing/migrations/0004_entitlement.py")
-ALLOWED_SQL = {DOOR, MARK, *FUNCTIONS}
+# Takes a freed seat to the first in line, called by the functions and the operation alone.
+LINE = Path("licensing/migrations/0009_groups_and_waiting.py")
+ALLOWED_SQL = {DOOR, MARK, LINE, *FUNCTIONS}
 
 
 def sources() -> list[Path]:

@@ -1,0 +1,148 @@
+"""Groups that have licenses of a subscription, who of them has a seat, who has none and why (product §7.3).
+
+`licensing_group_members` (migration 0009) judges the members, for the pages as for whoever gives seats.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from django.db.models import Exists, OuterRef, QuerySet
+
+from commerce.models import Subscription
+from config.kit.tenancy import connection
+from directory.models import Group, User
+from licensing.entitlements import GIVES_ACCESS
+from licensing.models import GroupLicense
+
+type Why = Literal["disabled", "guest", "taken_back", "holds_product", "no_seat"]
+MOST_NAMED = 200
+
+
+@dataclass(frozen=True, slots=True)
+class GroupRow:
+    """One group on a subscription's page: how many members, how many of them have a license from here, through
+    whatever, and how many have none. `seats`: licenses that came from the group and would end with it."""
+
+    license: GroupLicense
+    members: int
+    holders: int
+    seats: int
+
+    @property
+    def without(self) -> int:
+        return self.members - self.holders
+
+
+def groups_of(subscription: Subscription) -> list[GroupRow]:
+    """The groups that have licenses of it, by name. Two queries, one where there is none."""
+    return _rows(list(_live(subscription).order_by("group_name", "id")))
+
+
+def row_of(license: GroupLicense) -> GroupRow:
+    """The same for one of them. One query."""
+    return _rows([license])[0]
+
+
+def _rows(licenses: Sequence[GroupLicense]) -> list[GroupRow]:
+    if not licenses:
+        return []
+    with connection().cursor() as cursor:
+        cursor.execute(_COUNTS, [[each.pk for each in licenses]])
+        found = {pk: counts for pk, *counts in cursor.fetchall()}
+    return [GroupRow(each, *found[each.pk]) for each in licenses]
+
+
+def groups_to_add(subscription: Subscription, limit: int = 500) -> list[Group]:
+    """Groups of the organization that have none of it yet, by name. One query."""
+    has = _live(subscription).filter(group=OuterRef("pk"))
+    rows = Group.objects.filter(~Exists(has), tenant_id=subscription.tenant_id)
+    return list(rows.order_by("name")[:limit])
+
+
+@dataclass(frozen=True, slots=True)
+class Without:
+    """A member who has no license from here, and why."""
+
+    user: User
+    why: Why
+
+
+def members_without(license: GroupLicense) -> list[Without]:
+    """Up to 200 members without a license from here, in the order in which they joined. Two queries."""
+    with connection().cursor() as cursor:
+        cursor.execute(_WITHOUT, [license.pk, MOST_NAMED])
+        found: list[tuple[int, Why]] = cursor.fetchall()
+    people = User.objects.filter(tenant_id=license.tenant_id).in_bulk([user_id for user_id, _why in found])
+    return [Without(people[user_id], why) for user_id, why in found]
+
+
+def candidates(license: GroupLicense, limit: int) -> list[int]:
+    """Members who can have a license from here and have none, in the order in which they joined."""
+    if limit <= 0:
+        return []
+    with connection().cursor() as cursor:
+        cursor.execute(_CANDIDATES, [license.pk, limit])
+        return [user_id for (user_id,) in cursor.fetchall()]
+
+
+def leavers(license: GroupLicense, limit: int) -> list[int]:
+    """Who has a seat through the group and is of it no more, or all of them once the group has none."""
+    with connection().cursor() as cursor:
+        cursor.execute(_LEAVERS, {"license": license.pk, "limit": limit})
+        return [user_id for (user_id,) in cursor.fetchall()]
+
+
+def licenses_behind() -> list[tuple[int, int]]:
+    """Tenant and id of every group license that has a seat to take or one to give. Under the worker's login."""
+    with connection().cursor() as cursor:
+        cursor.execute(_BEHIND, {"states": sorted(GIVES_ACCESS)})
+        return [(tenant_id, license_id) for tenant_id, license_id in cursor.fetchall()]
+
+
+_COUNTS = """
+SELECT g.id, counted.members, counted.holders,
+       (SELECT count(*) FROM licensing_assignment a WHERE a.group_license_id = g.id AND a.ended_at IS NULL)
+  FROM licensing_grouplicense g
+ CROSS JOIN LATERAL (SELECT count(*) AS members, count(*) FILTER (WHERE m.why = 'holds') AS holders
+                       FROM licensing_group_members(g.id) m) counted
+ WHERE g.id = ANY (%s)
+"""
+_WITHOUT = """
+SELECT m.user_id, m.why FROM licensing_group_members(%s) m WHERE m.why <> 'holds' ORDER BY m.place LIMIT %s
+"""
+_CANDIDATES = """
+SELECT m.user_id FROM licensing_group_members(%s) m WHERE m.why = 'no_seat' ORDER BY m.place LIMIT %s
+"""
+# A scalar subquery is looked up by index, row by row; NOT EXISTS might become a join of two large sets.
+_LEAVERS = """
+SELECT a.user_id FROM licensing_assignment a JOIN licensing_grouplicense g ON g.id = a.group_license_id
+ WHERE a.group_license_id = %(license)s AND a.ended_at IS NULL
+   AND (g.ended_at IS NOT NULL
+        OR (SELECT m.id FROM directory_groupmembership m
+             WHERE m.group_id = g.group_id AND m.user_id = a.user_id) IS NULL)
+ ORDER BY a.id LIMIT %(limit)s
+"""
+_BEHIND = """
+SELECT g.tenant_id, g.id FROM licensing_grouplicense g
+ WHERE g.ended_at IS NULL AND g.group_id IS NULL
+UNION
+SELECT a.tenant_id, a.group_license_id FROM licensing_assignment a
+  JOIN licensing_grouplicense g ON g.id = a.group_license_id
+ WHERE a.ended_at IS NULL AND a.group_license_id IS NOT NULL
+   AND (g.ended_at IS NOT NULL
+        OR (SELECT m.id FROM directory_groupmembership m
+             WHERE m.group_id = g.group_id AND m.user_id = a.user_id) IS NULL)
+UNION
+SELECT g.tenant_id, g.id FROM licensing_grouplicense g
+  JOIN commerce_subscription s ON s.id = g.subscription_id
+ WHERE g.ended_at IS NULL AND s.state = ANY (%(states)s) AND s.assigned < least(s.quantity, s.next_quantity)
+   AND EXISTS (SELECT FROM licensing_group_members(g.id) m WHERE m.why = 'no_seat')
+ ORDER BY 1, 2
+"""
+
+
+def _live(subscription: Subscription) -> QuerySet[GroupLicense]:
+    return GroupLicense.objects.filter(
+        subscription=subscription, tenant_id=subscription.tenant_id, ended_at__isnull=True
+    )
