@@ -3,6 +3,7 @@
 import csv
 import json
 import sys
+from itertools import batched
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 from urllib.parse import quote
@@ -10,9 +11,11 @@ from urllib.parse import quote
 import typer
 
 from config.cli.connection import Connection, Exit, Refused, current, keep
+from config.cli.lists import people_of
 from config.cli.output import AsJson, complain, money, say, show
 from config.cli.requests import requests
 
+PEOPLE_A_CALL = 1_000
 POLICY = "policies/AllowSelfServicePurchase"
 VALUES = {
     "allow": "Enabled",
@@ -309,6 +312,46 @@ def assign(
 def unassign(purchase: PurchaseId, people: People, as_json: AsJson = False) -> None:
     """Take each one's license back. Code 9: some had none."""
     _change(purchase, "unassign", {"people": _people(people)}, as_json)
+
+
+@licenses.command("import")
+def import_people(
+    purchase: PurchaseId,
+    file: Annotated[
+        Path,
+        typer.Argument(help="CSV with a column of e-mail addresses, or one address a line; up to 100,000."),
+    ],
+    take_back: Annotated[bool, typer.Option("--take-back", help="Take licenses back instead.")] = False,
+    second: Annotated[
+        bool, typer.Option("--second", help="Also to those who have the product through another purchase.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Give everybody in a file a license, a thousand people a call. Code 9: some could not have one, the others have.
+
+    Stopped halfway it can be run again: who has a license by then keeps it.
+    """
+    people = people_of(file)
+    connection = current()
+    path = f"purchases/{quote(purchase, safe='')}/licenses/{'unassign' if take_back else 'assign'}"
+    items: list[dict[str, Any]] = []
+    done, available = 0, None
+    for batch in batched(people, PEOPLE_A_CALL):
+        try:
+            answer = connection.post(
+                path, {"people": list(batch)} | ({} if take_back else {"confirmed": second})
+            )
+        except Refused as refused:
+            if not items:
+                raise
+            show({"items": items}, as_json=as_json, columns=_OUTCOME_COLUMNS)
+            text = f"{refused.text} The first {len(items)} people were dealt with; run it again for the rest."
+            raise Refused(text, refused.exit_code) from refused
+        items += answer["items"]
+        done, available = done + answer["done"], answer["available"]
+    show({"items": items, "done": done, "available": available}, as_json=as_json, columns=_OUTCOME_COLUMNS)
+    if done < len(items):
+        raise Refused(f"{done} of {len(items)} done.", Exit.PARTLY)
 
 
 def _people(people: list[str]) -> list[str]:

@@ -160,6 +160,54 @@ def test_licenses_are_given_and_taken_back_by_list(seatkeeper: Any) -> None:
     assert "1 of 2 done" in partly.stderr
 
 
+def test_a_file_is_imported_a_thousand_people_a_call_and_each_has_an_outcome(
+    seatkeeper: Any, tmp_path: Path
+) -> None:
+    contoso = make_tenant()
+    token = token_of(make_user(contoso, roles=("license_admin",)))
+    purchase = make_subscription(contoso)
+    known = [make_user(contoso, email=f"p{n}@contoso.example") for n in range(2)]
+    rows = [f"Nobody;n{n}@contoso.example" for n in range(1_100)]
+    file = tmp_path / "people.csv"
+    file.write_text("\n".join(["Name;E-mail", *rows, *(f'"Known, one";{each.email}' for each in known)]))
+
+    given = seatkeeper("licenses", "import", str(purchase.key), str(file), "--json", token=token)
+    again = seatkeeper("licenses", "import", str(purchase.key), str(file), "--json", token=token)
+    taken = seatkeeper("licenses", "import", str(purchase.key), str(file), "--take-back", token=token)
+
+    first, second = json.loads(given.stdout), json.loads(again.stdout)
+    assert (given.returncode, again.returncode, taken.returncode) == (9, 9, 9)
+    assert [item["outcome"] for item in first["items"]] == ["unknown"] * 1_100 + ["assigned"] * 2
+    assert [item["outcome"] for item in second["items"][-2:]] == ["holds_license"] * 2
+    assert "2 of 1102 done." in taken.stderr
+    with tenant_atomic(contoso.pk):
+        assert Assignment.objects.live().count() == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "names nobody"),
+        (b"caf\xe9@x.example\n", "not text in UTF-8"),
+        (b'"open\n', "not CSV"),
+        (b"p@x.example\n" * 1_000_000, "larger than 10 MB"),
+        (b"p@x.example\n" * 100_001, "more than 100,000"),
+        (None, "cannot be read"),
+    ],
+)
+def test_a_bad_file_is_refused_before_anything_is_called(
+    seatkeeper: Any, tmp_path: Path, content: bytes | None, said: str
+) -> None:
+    file = tmp_path / "people.csv"
+    if content is not None:
+        file.write_bytes(content)
+
+    answer = seatkeeper("licenses", "import", "x", str(file), token="none", url="http://127.0.0.1:9")
+
+    assert answer.returncode == 7
+    assert said in answer.stderr
+
+
 def test_it_offers_completion_and_says_what_each_command_does(seatkeeper: Any) -> None:
     helped = seatkeeper("--help")
 
