@@ -20,6 +20,7 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 
 # Each benchmark with the size that is enough to walk all of it, and the figures that it must print.
 BENCHMARKS: Mapping[str, tuple[str, list[str]]] = {
+    "assign_bulk": ("--people 1200 --rounds 1", ["ratio"]),
     "assign_one": (
         "--clients 2 --seconds 0.1 --rounds 1 --given 50 --people 500",
         ["ratio_1", "ratio_16_one", "ratio_16_spread", "ratio_given"],
