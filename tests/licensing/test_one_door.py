@@ -18,7 +18,7 @@ FUNCTIONS = {Path("licensing/migrations/0002_assigning.py"), Path("licensing/mig
 # Notes the day of use on a row, and neither makes nor ends one.
 MARK = Path("licensing/migrations/0004_entitlement.py")
 # Takes a freed seat to the first in line, called by the functions and the operation alone.
-LINE = Path("licensing/migrations/0009_groups_and_waiting.py")
+LINE = Path("licensing/migrations/0010_groups_and_waiting.py")
 ALLOWED_SQL = {DOOR, MARK, LINE, *FUNCTIONS}
 
 

@@ -158,7 +158,7 @@ class Migration(migrations.Migration):
     dependencies = [
         ('commerce', '0019_price_published'),
         ('directory', '0007_people_who_left'),
-        ('licensing', '0008_telling_holders'),
+        ('licensing', '0009_centralizations'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
