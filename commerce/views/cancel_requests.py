@@ -133,8 +133,8 @@ def _figures(subscription: Subscription, at: datetime) -> list[tuple[Text, Text,
     people = ngettext("%d person uses it", "%d people use it", subscription.assigned) % subscription.assigned
     cancellation = cancellation_of(subscription, at)
     if cancellation.ending == Ending.AT_ONCE:
-        ends: Text = _("It ends at once")
-        note = _("With the unused days refunded, until %(until)s") % {
+        ends: Text = _("Today")
+        note = _("At once, with the unused days refunded; until %(until)s") % {
             "until": moment(cancellation.refund_until, zone)
         }
     else:

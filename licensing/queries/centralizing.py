@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.db.models import QuerySet
 
@@ -40,9 +40,9 @@ def movable(actor: Actor) -> SubscriptionQuerySet:
     return rows.select_related("product", "plan", "purchaser", "owner_user").order_by("purchaser_sort", "id")
 
 
-def in_runs() -> QuerySet[CentralizedPurchase]:
+def in_runs() -> QuerySet[Any, Any]:
     """The purchases that are in a run now, as a subquery: another run would be refused."""
-    rows: QuerySet[CentralizedPurchase] = CentralizedPurchase.objects.filter(
+    rows = CentralizedPurchase.objects.filter(
         state__in=[CentralizedPurchase.State.WAITING, CentralizedPurchase.State.TAKEN_OVER]
     )
     return rows.values("subscription_id")
