@@ -2,13 +2,14 @@
 
 Ours is the job as a worker runs it, from the list as read to the last chunk's commit: queuing, pieces, addresses looked
 up, seats judged and given, audit, history, what became of each row. The reference writes the same assignments, audit
-entries, history and results, and moves the same counter, by one bare statement that finds every value ready in a
+entries, history, mails and results, and moves the same counter, by one bare statement that finds every value ready in a
 temporary table, by the same login. `ratio` is the reference's cost to ours.
 
 Run by `make bench NAME=assign_bulk`, which starts a PostgreSQL that writes to disk as in production.
 """
 
 import argparse
+import json
 import os
 import time
 from collections.abc import Callable
@@ -19,6 +20,7 @@ import django
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 django.setup()
 
+from django.conf import settings  # noqa: E402
 from django.db import connections  # noqa: E402
 
 from benchmarks.assign_one import AT, Stage  # noqa: E402
@@ -54,6 +56,13 @@ WITH given AS (
     INSERT INTO commerce_subscriptionevent (tenant_id, subscription_id, at, code, actor_label, facts)
     SELECT %(tenant)s, %(subscription)s, %(at)s, 'license_assigned', %(label)s, '{"count": 1000}'
       FROM generate_series(1, %(chunks)s)
+), mailed AS (
+    INSERT INTO directory_outgoingmail
+           (tenant_id, kind, event_key, to_user_id, to_address, language, context, state, tries, next_try_at,
+            created_at, last_error)
+    SELECT %(tenant)s, 'license_given', 'license_given:' || %(key)s || ':' || user_id, user_id, email, 'en',
+           %(mail)s::jsonb, 'queued', 0, %(at)s, %(at)s, ''
+      FROM ready
 ), results AS (
     INSERT INTO directory_jobrow (tenant_id, job_id, number, subject, code, message, is_failed)
     SELECT %(tenant)s, %(job)s, n, email, 'assigned', 'Has a license now', false FROM ready
@@ -147,6 +156,10 @@ def _facts(actor: Actor, subscription: int, key: UUID, people: int, product: int
         "label": actor.label,
         "job": job.pk,
         "people": people,
+        "mail": json.dumps(
+            {"organization": "Contoso", "vendor": "Seatkeeper B.V.", "product": "Product", "by": actor.label}
+            | {"partner": "", "link": f"{settings.PUBLIC_URL}/my/licenses/"}
+        ),
         "chunks": -(-people // BATCH_LIMIT),
     }
 
