@@ -172,8 +172,9 @@ def _run(actor: Actor, job: Job, at: datetime, *, gives: bool) -> jobs.Step:
     if people:
         result = _change(actor, job, list(people), at, gives=gives)
         became |= {people[user_id]: outcome for user_id, outcome in result.outcomes}
+    sentences = {code: sentence_of(code) for code in set(became.values())}
     rows = [
-        _result(place, line, who, became[place])
+        _result(place, line, who, became[place], sentences[became[place]])
         for place, (line, who, *_rest) in enumerate(piece.rows, start=first)
     ]
     piece.delete()
@@ -199,10 +200,9 @@ def _change(
         raise LockTookTooLong from error
 
 
-def _result(place: int, line: int, who: str, code: str) -> jobs.Row:
+def _result(place: int, line: int, who: str, code: str, said: str) -> jobs.Row:
     """The line of the file where somebody has to look."""
     is_failed = code not in CONTENT
-    said = sentence_of(code)
     if is_failed and line:
         said = _("Line %(line)d: %(sentence)s") % {"line": line, "sentence": said}
     return jobs.Row(place, who, str(code), said, is_failed=is_failed)
