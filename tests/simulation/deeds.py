@@ -29,15 +29,11 @@ from config.kit.tenancy import tenant_atomic, use_login
 from licensing.operations import assignments
 from tests import factories
 from tests.simulation.gateway import WEATHERS
-from tests.simulation.world import SLUGS, World
+from tests.simulation.world import SLUGS, Nothing, World
 
 MOST_AT_ONCE = 5
 
 type Act = Callable[[World], str]
-
-
-class Nothing(Exception):
-    """There is nothing that this could be done to."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from config.kit.errors import DomainError
-from tests.simulation import admin_deeds  # noqa: F401 - registers its deeds
+from tests.simulation import admin_deeds, control_deeds  # noqa: F401 - they register theirs
 from tests.simulation.books import Books
 from tests.simulation.crashes import Death, Died, dying
 from tests.simulation.deeds import DEEDS, Deed, Nothing

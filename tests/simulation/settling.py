@@ -9,9 +9,12 @@ from commerce.operations import payments
 from commerce.operations.dunning import dun_due
 from commerce.operations.handovers import lapse_offers
 from commerce.operations.on_account import mark_past_due, tell_of_bills
-from commerce.operations.renewals import charge_due, expire_due, renew_due
+from commerce.operations.renewals import charge_due, expire_due, remind_asked, renew_due
 from commerce.operations.renewals.reminding import remind_due
 from commerce.operations.renewals.trials import end_trials
+from directory.operations.jobs import run_jobs
+from licensing.operations.centralizing import settle_due
+from licensing.operations.leaving import free_licenses_of_leavers
 from tests.simulation.world import World
 
 # A question is asked again within minutes, at last after six hours; the processor keeps a failed answer for 24.
@@ -43,6 +46,10 @@ def settle(world: World) -> str:
         remind_due(at=world.at)
         tell_of_bills(at=world.at)
         mark_past_due(at=world.at)
+        remind_asked(at=world.at)
+        run_jobs(clock=lambda: world.at)
+        settle_due(at=world.at)
+        free_licenses_of_leavers(at=world.at)
         charge_due(at=world.at)
         payments.settle_refunds(at=world.at)
         lapse_offers(at=world.at)

@@ -39,6 +39,10 @@ MARKETS = (("JP", "Japan", "JPY", "10"), ("KW", "Kuwait", "KWD", "5"))
 SLUGS = ("power-bi-pro", "power-apps-per-user", "visio-plan-1", "project-plan-1")
 
 
+class Nothing(Exception):
+    """There is nothing that this could be done to, or nobody who could do it."""
+
+
 @dataclass
 class Home:
     """One tenant: `people` buy, `admin` manages what is the organization's and pays on account."""
@@ -49,9 +53,12 @@ class Home:
     people: list[User] = field(default_factory=list)
 
     def actor(self, user: User, at: datetime) -> Actor:
-        """As the interface builds it."""
+        """As the interface builds it. :raises Nothing: the account has ended, so nobody gets in."""
         with factories.tenant_atomic(self.tenant.pk):
-            actor = build_actor(user, acting_tenant_id=self.tenant.pk, at=at, correlation_id="simulated")
+            found = User.objects.active().filter(pk=user.pk).first()
+            if found is None:
+                raise Nothing
+            actor = build_actor(found, acting_tenant_id=self.tenant.pk, at=at, correlation_id="simulated")
         assert actor is not None
         return actor
 
