@@ -71,6 +71,16 @@ def can_be_asked_for(subscription: Subscription) -> bool:
     return owner is not None and owner.has_left
 
 
+def require_may_ask_support(actor: Actor, subscription: Subscription) -> None:
+    """:raises NotVisible: not even seen. :raises NotAllowed: seen, and not theirs to ask about."""
+    actor.require(
+        Capability.ASK_SUPPORT_TO_CANCEL,
+        is_own=subscription.is_owned_by(actor),
+        is_org=subscription.is_organizations,
+        sees=Capability.SEE_PURCHASES,
+    )
+
+
 def ask_to_cancel(*, actor: Actor, key: uuid.UUID, message: str, at: datetime) -> SupportCase:
     """Ask the vendor's support to cancel what somebody who left still owns. Nothing is canceled by it yet.
 
@@ -83,9 +93,7 @@ def ask_to_cancel(*, actor: Actor, key: uuid.UUID, message: str, at: datetime) -
         raise Malformed(_("Write up to 1,000 characters."), field="message")
     with tenant_atomic(actor):
         subscription = lock_subscription(actor, key)
-        actor.require(
-            Capability.ASK_SUPPORT_TO_CANCEL, is_own=False, is_org=True, sees=Capability.SEE_PURCHASES
-        )
+        require_may_ask_support(actor, subscription)
         if not can_be_asked_for(subscription):
             raise PurchaserIsHere
         quote_cancellation(subscription=subscription, at=at)

@@ -24,12 +24,12 @@ from config.kit import access
 from config.kit.actors import Actor
 from config.kit.admin import render_page
 from config.kit.clock import now
-from config.kit.errors import Conflict, DomainError, Malformed, NotAllowed
+from config.kit.errors import Conflict, DomainError, Malformed
 from config.kit.tenancy import tenant_atomic
 from directory.permissions import Capability
 
 
-@access.requires(sees=Capability.SEE_PURCHASES, may=Capability.ASK_SUPPORT_TO_CANCEL, owns_transaction=True)
+@access.requires(sees=Capability.SEE_PURCHASES, owns_transaction=True)
 @require_http_methods(["GET", "HEAD", "POST"])
 def support_cancel(request: HttpRequest, key: uuid.UUID) -> HttpResponse:
     """GET: what support would do. POST: open the case."""
@@ -55,8 +55,7 @@ def _page(
 ) -> HttpResponse:
     with tenant_atomic(actor):
         subscription = details.purchase(actor, key)
-        if not actor.reaches(Capability.ASK_SUPPORT_TO_CANCEL, is_own=False, is_org=True):
-            raise NotAllowed
+        cases.require_may_ask_support(actor, subscription)
         case = cases.open_case_of(subscription)
         why, quote = refused, None
         if case is None:
