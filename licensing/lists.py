@@ -40,6 +40,11 @@ class Row:
         return "@" in self.who
 
 
+def rows_of(people: Iterable[str]) -> list[Row]:
+    """A row for each person of a list that a program sent."""
+    return [Row(number, each.replace("\0", "").strip()) for number, each in enumerate(people, start=1)]
+
+
 @dataclass(frozen=True, slots=True)
 class BadRow:
     """A row that names nobody; `text` is its beginning, without control characters."""

@@ -262,7 +262,7 @@ def _policies(tenant: Tenant, at: datetime) -> None:
         ("project-plan-1", PolicyValue.TRIALS_ONLY),
     ):
         product = Product.objects.get(slug=slug)
-        set_product_policy(actor=gina, product_keys=[product.key], value=value, at=at)
+        set_product_policy(actor=gina, product_keys=[product.key], value=value, name=product.name, at=at)
     set_contact_text(
         actor=gina,
         text="Contoso buys Power Automate centrally. Ask the service desk, extension 4400.",

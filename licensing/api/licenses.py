@@ -13,7 +13,7 @@ from config.kit import access
 from config.kit.api import In, actor_of, answers
 from config.kit.clock import now
 from directory.permissions import Capability
-from licensing.lists import Row
+from licensing.lists import rows_of
 from licensing.operations.assignments import (
     BATCH_LIMIT,
     AssignmentResult,
@@ -121,9 +121,7 @@ def _change(request: HttpRequest, purchase_id: UUID, payload: People, *, gives: 
     if len(payload.people) > BATCH_LIMIT:
         raise TooMany
     subscription = subscription_for(actor, purchase_id, to_see=Capability.SEE_LICENSES, to_assign=True)
-    rows = [
-        Row(number, each.replace("\0", "").strip()) for number, each in enumerate(payload.people, start=1)
-    ]
+    rows = rows_of(payload.people)
     named = resolve(actor.tenant_id, rows)
     result = AssignmentResult((), subscription.assignable)
     if named.people:

@@ -18,7 +18,7 @@ from config.kit.api import In, actor_of, answers
 from config.kit.clock import now
 from config.kit.errors import Malformed
 from directory.permissions import Capability
-from licensing.lists import Row
+from licensing.lists import rows_of
 from licensing.models import LicenseRequest
 from licensing.operations import requests as operations
 from licensing.queries import requests as queries
@@ -142,7 +142,7 @@ def ask_for_licenses(request: HttpRequest, payload: Ask) -> tuple[int, RequestOu
 def approve_request(request: HttpRequest, request_id: UUID, payload: AnswerPeople) -> RequestOut:
     """Give each of the people a free license of the organization's; all of them or none."""
     actor = actor_of(request)
-    ids = None if payload.people is None else _ids(actor, payload.people)
+    ids = _chosen(actor, payload)
     operations.approve_request(actor=actor, key=request_id, user_ids=ids, message=payload.message, at=now())
     return _read(actor, request_id)
 
@@ -156,7 +156,7 @@ def approve_request(request: HttpRequest, request_id: UUID, payload: AnswerPeopl
 def reject_request(request: HttpRequest, request_id: UUID, payload: Reject) -> RequestOut:
     """Turn it down, with a message to who asked."""
     actor = actor_of(request)
-    ids = None if payload.people is None else _ids(actor, payload.people)
+    ids = _chosen(actor, payload)
     operations.reject_request(actor=actor, key=request_id, user_ids=ids, message=payload.message, at=now())
     return _read(actor, request_id)
 
@@ -211,8 +211,12 @@ def withdraw_request(request: HttpRequest, request_id: UUID) -> RequestOut:
 
 def _ids(actor: Actor, people: Sequence[str]) -> list[int]:
     """:raises Malformed: one of them names nobody, or more than one."""
-    rows = [Row(number, each.replace("\0", "").strip()) for number, each in enumerate(people, start=1)]
-    return named_ids(actor.tenant_id, rows) if rows else []
+    return named_ids(actor.tenant_id, rows_of(people)) if people else []
+
+
+def _chosen(actor: Actor, payload: AnswerPeople) -> list[int] | None:
+    """The people whom an answer names; None: all who wait. :raises Malformed: as `_ids`."""
+    return None if payload.people is None else _ids(actor, payload.people)
 
 
 def _read(actor: Actor, key: UUID) -> RequestOut:

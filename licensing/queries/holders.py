@@ -16,7 +16,7 @@ from directory.models.people import fold
 from directory.permissions import Capability
 from directory.queries import search_users
 from licensing.entitlements import GIVES_ACCESS
-from licensing.lists import Row
+from licensing.lists import BadRow, Row
 from licensing.models import Assignment
 
 MOST_FOUND = 20
@@ -176,10 +176,10 @@ def resolve(tenant_id: int, rows: Sequence[Row]) -> Resolved:
     return Resolved(people, tuple(unknown), tuple(ambiguous), tuple(repeated))
 
 
-def named_ids(tenant_id: int, rows: Sequence[Row]) -> list[int]:
-    """Whom the rows name, when each names one person. One query. :raises Malformed: some do not; nothing is done."""
+def named_ids(tenant_id: int, rows: Sequence[Row], bad: Sequence[BadRow] = ()) -> list[int]:
+    """Whom the rows name, when each names one person and none is `bad`. One query. :raises Malformed: else."""
     resolved = resolve(tenant_id, rows)
-    unclear = [row.who for row in (*resolved.unknown, *resolved.ambiguous)]
+    unclear = [row.who for row in (*resolved.unknown, *resolved.ambiguous)] + [row.text for row in bad]
     if unclear:
         raise Malformed(
             _("Nobody, or more than one person, has this name or address: %(names)s. Nothing was sent.")

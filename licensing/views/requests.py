@@ -25,7 +25,7 @@ from directory.actors import build_actor, tenant_row
 from directory.models import Tenant, User
 from directory.permissions import Capability, suspended
 from licensing.forms import UNREADABLE, person_ids
-from licensing.lists import Row, Unreadable, read_pasted
+from licensing.lists import Unreadable, read_pasted
 from licensing.models import LicenseRequest
 from licensing.operations import requests as operations
 from licensing.operations.request_notices import NoSuchDecisionLink, read_decision_link
@@ -150,8 +150,7 @@ def _named(actor: Actor, text: str) -> list[int]:
         found = read_pasted(text)
     except Unreadable as refusal:
         raise Malformed(UNREADABLE[refusal.reason], field="people") from None
-    rows = [*found.rows, *(Row(bad.line, bad.text) for bad in found.bad)]
-    return holders.named_ids(actor.tenant_id, rows)
+    return holders.named_ids(actor.tenant_id, found.rows, found.bad)
 
 
 def _ask_page(

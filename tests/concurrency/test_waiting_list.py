@@ -3,10 +3,7 @@
 The negative control reads the first in line, then gives: two who free at once give to the same person.
 """
 
-import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any
 
@@ -21,11 +18,13 @@ from directory.models import OutgoingMail, Tenant, User
 from licensing.models import Assignment, WaitingPlace
 from licensing.operations.assignments import NoSeatLeft, assign_license, assign_licenses, unassign_licenses
 from licensing.operations.waiting import add_to_waiting_list, serve_lines
+from tests.concurrency.test_last_seats import all_at_once
 from tests.factories import actor_of, make_subscription, make_tenant, make_user
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "owner", "worker"])
 
 SEATS, WAITING = 24, 40
+AT_ONCE = 24
 
 
 @pytest.fixture
@@ -64,30 +63,6 @@ def full(contoso: Tenant, lisa: User, people: list[User], at: datetime) -> Subsc
     return subscription
 
 
-def all_at_once(work: Callable[[int], Any], count: int, at_once: int = 24) -> list[Any]:
-    """Run `work(n)` for every n on threads that start together; each closes its connections at its end."""
-    crowd = min(count, at_once)
-    start = threading.Barrier(crowd)
-    numbers: Iterator[int] = iter(range(count))
-    turn = threading.Lock()
-
-    def client() -> list[Any]:
-        answers = []
-        try:
-            start.wait(60)
-            while True:
-                with turn:
-                    number = next(numbers, None)
-                if number is None:
-                    return answers
-                answers.append(work(number))
-        finally:
-            connections.close_all()
-
-    with ThreadPoolExecutor(crowd) as pool:
-        return [answer for each in [pool.submit(client) for _ in range(crowd)] for answer in each.result()]
-
-
 def test_seats_freed_at_once_go_to_the_first_in_line_each_once(
     lisa: User, full: Subscription, people: list[User], at: datetime
 ) -> None:
@@ -97,7 +72,8 @@ def test_seats_freed_at_once_go_to_the_first_in_line_each_once(
         lambda n: (
             unassign_licenses(actor=actor, subscription_key=full.key, user_ids=[people[n].pk], at=at).done
         ),
-        SEATS,
+        count=SEATS,
+        at_once=AT_ONCE,
     )
 
     assert sum(freed) == SEATS
@@ -134,7 +110,7 @@ def test_nobody_gets_past_the_line_while_people_free_assign_join_and_the_sweep_r
                 serve_lines(at=at)
         return "done"
 
-    answers = Counter(all_at_once(act, 2 * SEATS))
+    answers = Counter(all_at_once(act, count=2 * SEATS, at_once=AT_ONCE))
 
     assert "past the line" not in answers
     with use_login("worker"):
@@ -177,7 +153,7 @@ def test_the_negative_control_gives_two_seats_to_one_person(people: list[User]) 
             return int(first[0])
 
     try:
-        served = Counter(all_at_once(read_then_give, SEATS))
+        served = Counter(all_at_once(read_then_give, count=SEATS, at_once=AT_ONCE))
     finally:
         with connect() as tidying:
             tidying.execute("DROP TABLE line_control")

@@ -101,6 +101,19 @@ def holders(tenant: Tenant) -> list[str]:
         return list(rows.values_list("user__name", flat=True))
 
 
+def test_a_line_that_cannot_be_read_is_refused_even_where_its_beginning_names_somebody(
+    bill: User, mike: User, erik: User
+) -> None:
+    lines = f"erik@contoso.example\x07\n{mike.email}"
+
+    refused = post(mike, ASK, reason="For the tenders.", people=lines)
+
+    assert refused.status_code == 422
+    assert "Nobody, or more than one person" in text_of(refused)
+    with tenant_atomic(mike.tenant_id):
+        assert not LicenseRequest.objects.exists()
+
+
 # --- In place of Buy ------------------------------------------------------------------------------------------------
 
 
