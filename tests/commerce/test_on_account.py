@@ -152,7 +152,9 @@ def test_the_admins_are_told_when_it_is_issued_due_and_overdue_each_time_once(ce
     assert the_bill(central).next_dunning_at is None
     with tenant_atomic(central.tenant_id):
         assert Subscription.objects.get(pk=central.pk).state == "active"
-        messages = [message_of(row) for row in OutgoingMail.objects.filter(kind__startswith="bill_").order_by("id")]
+        messages = [
+            message_of(row) for row in OutgoingMail.objects.filter(kind__startswith="bill_").order_by("id")
+        ]
     assert messages[0].subject == "Bill SK-NL-2026-000001 for Power BI Pro: €242.00"
     assert "9 Apr 2026" in messages[1].body
     assert "Nobody loses access because of it." in messages[2].body

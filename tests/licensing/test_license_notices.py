@@ -73,6 +73,25 @@ def test_taking_it_back_and_giving_it_again_are_things_of_their_own(
     assert [kind for kind, _user, _state in told(contoso)] == [GIVEN, TAKEN, GIVEN]
 
 
+def test_what_is_done_again_at_the_same_instant_is_told_once_and_the_others_of_the_list_are_told_too(
+    contoso: Tenant, alice: User, bob: User, at: datetime
+) -> None:
+    subscription = make_subscription(contoso, owner=alice, quantity=3)
+    carol = make_user(contoso)
+    actor, key = actor_of(alice), subscription.key
+
+    assign_licenses(actor=actor, subscription_key=key, user_ids=[bob.pk], at=at)
+    unassign_licenses(actor=actor, subscription_key=key, user_ids=[bob.pk], at=at)
+    result = assign_licenses(actor=actor, subscription_key=key, user_ids=[carol.pk, bob.pk], at=at)
+
+    assert result.done == 2
+    assert [(kind, user) for kind, user, _state in told(contoso)] == [
+        (GIVEN, bob.pk),
+        (TAKEN, bob.pk),
+        (GIVEN, carol.pk),
+    ]
+
+
 def test_of_a_list_those_are_told_who_got_one(
     contoso: Tenant, subscription: Subscription, alice: User, bob: User, at: datetime
 ) -> None:
