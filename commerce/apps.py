@@ -14,11 +14,14 @@ class CommerceConfig(AppConfig):
         from commerce.operations.payments import kinds
         from commerce.operations.trials import start_prepared
         from commerce.queries import links
+        from commerce.views.audit_wording import AUDIT_WORDS
         from commerce.views.purchase_notices import choices_of
         from directory.hooks import person_leaving, person_left
         from directory.operations.links import leads_to
         from directory.operations.mail import attach_to
         from directory.operations.parts import add_to
+        from directory.queries.audit import own_targets
+        from directory.trail import add_words
 
         hooks.subscriptions_deleted.register(credit_uncollected)
         person_leaving.register(leaving.tell_of_purchaser_left)
@@ -32,4 +35,7 @@ class CommerceConfig(AppConfig):
         leads_to("portal:bill", "portal:bill-pay", visible=links.bills_seen)
         leads_to("portal:policy-product", "commerce:product", visible=links.products_seen)
         leads_to("commerce:offer", visible=links.offers_seen)
+        add_words(AUDIT_WORDS)
+        own_targets("subscription", links.own_purchase_keys)
+        own_targets("bill", links.own_bill_numbers)
         add_to("purchase_notice", choices_of)

@@ -11,6 +11,7 @@ from django.utils.translation import gettext_lazy as _
 from config.kit.actors import Actor
 from config.kit.errors import Text
 from directory.permissions import Capability
+from directory.queries.audit import sees_any
 
 
 def tokens_css(request: HttpRequest) -> str:
@@ -76,6 +77,15 @@ def _sees_service_tokens(actor: Actor) -> bool:
     return actor.may(Capability.SEE_SERVICE_TOKENS)
 
 
+def _reads_audit(actor: Actor) -> bool:
+    """Not in the limited view: a purchaser finds the entries of a purchase at the purchase (product §4)."""
+    return has_full_view(actor) and sees_any(actor)
+
+
+def _sees_settings(actor: Actor) -> bool:
+    return actor.may(Capability.SEE_SETTINGS)
+
+
 def _sees_requests(actor: Actor) -> bool:
     return actor.may(Capability.SEE_QUEUE)
 
@@ -116,7 +126,9 @@ ITEMS = (
     Item(_("Control"), _("Work"), _("Centralize"), "merge", "portal:centralize", _centralizes),
     Item(_("Control"), _("Work"), _("People"), "group", "portal:people", _sees_people),
     Item(_("Control"), _("Work"), _("Groups"), "groups", "portal:groups", _sees_people),
+    Item(_("Settings"), _("Settings"), _("Roles"), "admin_panel_settings", "portal:roles", _sees_settings),
     Item(_("Settings"), _("Settings"), _("Service tokens"), "vpn_key", "portal:tokens", _sees_service_tokens),
+    Item(_("Settings"), _("Settings"), _("Audit trail"), "history", "portal:audit", _reads_audit),
     Item(_("Partner"), _("Partner"), _("Customers"), "link", "portal:customers", _has_customers),
 )
 

@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, path
 
-from directory.views import customers, groups, jobs, people, tokens
+from directory.views import audit, customers, groups, jobs, people, roles, tokens
 
 urlpatterns: list[URLPattern] = [
     path("jobs/", jobs.jobs, name="jobs"),
@@ -17,6 +17,11 @@ urlpatterns: list[URLPattern] = [
     path("people/settings/", people.settings_page, name="people-settings"),
     path("groups/", groups.groups, name="groups"),
     path("groups/<uuid:key>/", groups.group, name="group"),
+    path("people/<uuid:key>/roles/", roles.person_roles, name="person-roles"),
+    path("roles/", roles.roles, name="roles"),
+    path("audit/", audit.audit, name="audit"),
+    path("audit/export/", audit.audit_export, name="audit-export"),
+    path("audit/<int:entry_id>/", audit.audit_entry, name="audit-entry"),
     path("customers/", customers.customers, name="customers"),
     path("customers/act-for/", customers.act_for, name="act-for"),
     path("customers/stop/", customers.stop_acting, name="stop-acting"),

@@ -17,6 +17,7 @@ TOPICS: Final[Mapping[str, Text]] = {
     "renewals": _("Renewals & changes"),
     "licenses": _("Licenses & requests"),
     "policy": _("Policy"),
+    "security": _("Roles & sign-in"),
     OTHER: _("Other"),
 }
 # A kind that is not named here is under Other.
@@ -65,6 +66,7 @@ _TOPIC_OF: Final[Mapping[str, str]] = {
     "license_taken": "licenses",
     "policy_changed": "policy",
     "new_product": "policy",
+    "role_changed": "security",
 }
 
 

@@ -9,6 +9,7 @@ class LicensingConfig(AppConfig):
         from directory.hooks import membership_changed, person_left
         from directory.operations import jobs
         from directory.operations.links import leads_to
+        from directory.trail import add_words
         from licensing.operations import (
             assignments,
             bulk,
@@ -20,6 +21,7 @@ class LicensingConfig(AppConfig):
         )
         from licensing.queries.centralizing import runs_seen
         from licensing.queries.requests import requests_seen
+        from licensing.views.audit_wording import AUDIT_WORDS
 
         hooks.subscription_activated.register(assignments.give_first_license)
         hooks.subscriptions_deleted.register(assignments.end_assignments)
@@ -35,5 +37,6 @@ class LicensingConfig(AppConfig):
         jobs.register(bulk.UNASSIGN_MANY)
         jobs.register(centralizing.MOVE)
         jobs.register(centralizing.UNDO)
+        add_words(AUDIT_WORDS)
         leads_to("portal:request", visible=requests_seen)
         leads_to("portal:centralization", visible=runs_seen)

@@ -2,6 +2,9 @@
 
 from collections.abc import Collection
 
+from django.db.models import QuerySet, TextField
+from django.db.models.functions import Cast
+
 from commerce.models import Bill, HandOver, Subscription
 from commerce.queries.handovers import formerly_owned
 from config.kit.actors import Actor
@@ -18,6 +21,18 @@ def purchases_seen(actor: Actor, keys: Collection[str]) -> set[str]:
 def bills_seen(actor: Actor, numbers: Collection[str]) -> set[str]:
     """One query."""
     return set(Bill.objects.visible_to(actor).filter(number__in=numbers).values_list("number", flat=True))
+
+
+def own_purchase_keys(actor: Actor) -> QuerySet[Subscription, str]:
+    """The keys, as texts, of what the person owns now: a subquery. What the organization took over is not among them."""
+    own = Subscription.objects.filter(tenant_id=actor.tenant_id, owner_user_id=actor.user_id)
+    return own.annotate(text=Cast("key", TextField())).values_list("text", flat=True)
+
+
+def own_bill_numbers(actor: Actor) -> QuerySet[Bill, str]:
+    """The numbers of the bills of what the person owns now that are the person's to pay: a subquery."""
+    own = Bill.objects.filter(tenant_id=actor.tenant_id, payer_id=actor.user_id)
+    return own.filter(subscription__owner_user_id=actor.user_id).values_list("number", flat=True)
 
 
 def offers_seen(actor: Actor, keys: Collection[str]) -> set[str]:

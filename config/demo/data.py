@@ -44,7 +44,8 @@ from directory.actors import build_actor
 from directory.models import Domain, OutgoingMail, Relationship, Tenant, User
 from directory.operations.inbox import mark_all_read
 from directory.operations.partners import assign_relationship, create_relationship
-from directory.operations.people import create_guest, create_user, disable_user, grant_role
+from directory.operations.people import create_guest, create_user, disable_user
+from directory.operations.roles import grant_role
 from directory.operations.tenants import add_domain, configure_identity_provider, create_tenant
 from directory.permissions import Role
 from licensing.models import LicenseRequest

@@ -4,15 +4,18 @@ import ipaddress
 import json
 import socket
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 from django.conf import settings
 
-TIMEOUT = httpx.Timeout(5, connect=3)
 TOTAL_SECONDS = 10
 LARGEST = 256 * 1024
+# IPv4 written as IPv6: behind a translator (RFC 6052), and as it was meant once (RFC 4291 §2.5.5.1).
+_DRESSED = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("::/96"))
 
 
 class FetchFailed(Exception):
@@ -29,11 +32,14 @@ def fetch_json(
 ) -> dict[str, Any]:
     """The JSON object at `url`, by GET, or by POST of `form`, within `seconds`. Not inside a transaction.
 
+    The name is resolved once: the connection goes to the address that was looked at, whatever the name says by then.
+
     :raises FetchFailed: unreachable, slow, too large, redirected, an error status, not a JSON object, or an
         address that leads into the vendor's own network.
     """
-    _refuse_inside(url)
     deadline = time.monotonic() + seconds
+    addresses = _public_addresses(url)
+    parts = urlsplit(url)
     body = bytearray()
     try:
         with (
@@ -42,12 +48,15 @@ def fetch_json(
                 follow_redirects=False,
                 trust_env=False,
             ) as client,
-            client.stream(
-                "GET" if form is None else "POST",
+            _opened(
+                client,
+                addresses,
                 url,
+                method="GET" if form is None else "POST",
                 data=form,
                 auth=auth,
-                headers={"Accept": "application/json", **(headers or {})},
+                headers={"Accept": "application/json", **(headers or {}), "Host": parts.netloc},
+                extensions={"sni_hostname": parts.hostname},
             ) as response,
         ):
             if response.status_code != httpx.codes.OK:
@@ -67,21 +76,67 @@ def fetch_json(
     return value
 
 
-def _refuse_inside(url: str) -> None:
-    """:raises FetchFailed: another scheme, or a host with an address that is not a public one.
+@contextmanager
+def _opened(
+    client: httpx.Client,
+    addresses: Sequence[str],
+    url: str,
+    *,
+    method: str,
+    auth: tuple[str, str] | None,
+    **request: Any,
+) -> Iterator[httpx.Response]:
+    """The answer of the first of the addresses to which a connection can be made."""
+    for number, address in enumerate(addresses, start=1):
+        pinned = httpx.URL(url).copy_with(host=address)
+        try:
+            response = client.send(client.build_request(method, pinned, **request), auth=auth, stream=True)
+        except (httpx.ConnectError, httpx.ConnectTimeout):
+            if number == len(addresses):
+                raise
+        else:
+            break
+    try:
+        yield response
+    finally:
+        response.close()
+
+
+def _public_addresses(url: str) -> Sequence[str]:
+    """The addresses of the host of `url`, at most three.
 
     Where the portal itself runs without TLS, on one machine, peers on that machine are allowed.
+
+    :raises FetchFailed: another scheme, or a host with an address that is not a public one.
     """
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise FetchFailed(f"{url} is not an address to fetch from") from error
     schemes = {"https"} if settings.IS_HTTPS and not settings.PRIVATE_PEERS else {"https", "http"}
     if parts.scheme not in schemes or not parts.hostname or parts.username is not None:
         raise FetchFailed(f"{url} is not an address to fetch from")
     try:
-        found = socket.getaddrinfo(parts.hostname, parts.port or 443, type=socket.SOCK_STREAM)
-    except OSError as error:
+        found = socket.getaddrinfo(parts.hostname, port or 443, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
         raise FetchFailed(f"{parts.hostname} cannot be resolved") from error
-    for entry in found:
-        address = ipaddress.ip_address(entry[4][0])
-        is_inside = address.is_link_local or address.is_multicast or address.is_unspecified
-        if is_inside or not (address.is_global or settings.PRIVATE_PEERS):
-            raise FetchFailed(f"{parts.hostname} is not a public address")
+    texts = list(dict.fromkeys(str(entry[4][0]) for entry in found))
+    if not texts or any(_is_inside(text) for text in texts):
+        raise FetchFailed(f"{parts.hostname} is not a public address")
+    return texts[:3]
+
+
+def _is_inside(text: str) -> bool:
+    """Whether an address is one of the vendor's own network, or of nobody's, also in the dress of another one."""
+    address = ipaddress.ip_address(text.partition("%")[0])
+    if isinstance(address, ipaddress.IPv6Address):
+        dressed = address.ipv4_mapped or address.sixtofour or (address.teredo or (None, None))[1]
+        if dressed is not None:
+            return _is_inside(str(dressed))
+        is_plain = address.is_loopback or address.is_unspecified
+        if not is_plain and any(address in network for network in _DRESSED):
+            return _is_inside(str(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)))
+    if address.is_link_local or address.is_multicast or address.is_unspecified:
+        return True
+    return not (address.is_global or settings.PRIVATE_PEERS)

@@ -1,4 +1,4 @@
-"""Accounts, roles and groups."""
+"""Accounts and groups."""
 
 import uuid
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from django.db import IntegrityError
 from django.utils.translation import gettext_lazy as _
 
 from config.kit.actors import Actor
-from config.kit.errors import Conflict, DomainError, NotAllowed, NotVisible
+from config.kit.errors import Conflict, DomainError, NotVisible
 from config.kit.tenancy import atomic, connection, tenant_atomic
 from directory.hooks import (
     Departure,
@@ -21,7 +21,7 @@ from directory.hooks import (
 )
 from directory.models import Group, GroupMembership, RoleAssignment, Tenant, User
 from directory.operations.audit import record
-from directory.permissions import ROLES, Capability, Role
+from directory.permissions import Capability
 
 
 class AccountExists(Conflict):
@@ -215,49 +215,6 @@ def enable_user(*, actor: Actor, user_id: int, at: datetime) -> None:
         )
 
 
-def grant_role(*, actor: Actor, user_id: int, role: str, at: datetime) -> None:
-    """Give a member of the acting tenant a role. Twice is once.
-
-    :raises NotVisible: nobody of the acting tenant, or no such role.
-    :raises NotAllowed: the actor may not manage roles, or the person is a guest.
-    """
-    with tenant_atomic(actor):
-        require_may_manage(actor, Capability.MANAGE_SETTINGS, sees=Capability.SEE_SETTINGS)
-        user = lock_managed(actor, user_id, is_checked=True)
-        if role not in ROLES:
-            raise NotVisible
-        _refuse_above_own(actor, role)
-        if user.kind == User.Kind.GUEST:
-            raise NotAllowed(_("A guest has no role here."))
-        _assignment, is_new = RoleAssignment.objects.get_or_create(
-            tenant_id=actor.tenant_id,
-            user=user,
-            role=role,
-            defaults={"granted_at": at, "granted_by": actor.label},
-        )
-        if is_new:
-            record(actor, "directory.role.granted", at=at, **target_of(user), after={"role": role})
-
-
-def revoke_role(*, actor: Actor, user_id: int, role: str, at: datetime) -> None:
-    """Take a role back; it ends with the person's next request. Twice is once.
-
-    :raises NotVisible: nobody of the acting tenant.
-    :raises NotAllowed: the actor may not manage roles.
-    :raises LastGlobalAdmin: nobody else could manage the organization.
-    """
-    with tenant_atomic(actor):
-        require_may_manage(actor, Capability.MANAGE_SETTINGS, sees=Capability.SEE_SETTINGS)
-        user = lock_managed(actor, user_id, is_checked=True)
-        _refuse_above_own(actor, role)
-        with last_admin_refused():
-            gone, _rows = RoleAssignment.objects.filter(
-                tenant_id=actor.tenant_id, user=user, role=role
-            ).delete()
-        if gone:
-            record(actor, "directory.role.revoked", at=at, **target_of(user), before={"role": role})
-
-
 def create_group(*, actor: Actor, name: str, at: datetime) -> Group:
     """Make a group in the acting tenant.
 
@@ -386,12 +343,6 @@ def refuse_own_account(actor: Actor, user: User) -> None:
 def require_may_manage(actor: Actor, capability: str, *, sees: str) -> None:
     if not actor.is_system:
         actor.require(capability, is_own=False, is_org=True, sees=sees)
-
-
-def _refuse_above_own(actor: Actor, role: str) -> None:
-    """I-25: a global admin holds every role's rights; anybody else grants at most what they hold."""
-    if not actor.is_system and Role.GLOBAL_ADMIN not in actor.roles and role not in actor.roles:
-        raise NotAllowed(_("Nobody gives a role above their own."))
 
 
 @contextmanager

@@ -25,9 +25,11 @@ from config.kit.actors import Actor
 from config.kit.clock import now
 from config.kit.tenancy import tenant_atomic
 from directory.models import Group, OutgoingMail, Tenant, User
+from directory.operations import audit
 from directory.operations.mail import queue_mail
 from directory.operations.people import create_group
 from directory.permissions import ROLES, Capability
+from directory.queries.audit import sees_any
 from licensing.models import Centralization, GroupLicense
 from licensing.operations.requests import ask_for_licenses
 from policies.operations import policies as operations
@@ -91,6 +93,7 @@ class World:
     notices: dict[str, int]
     runs: dict[str, uuid.UUID]
     group_licenses: dict[str, uuid.UUID]
+    entries: dict[str, int]
 
     def client(self, who: str) -> Client:
         if who == "anonymous":
@@ -222,10 +225,26 @@ def world(request: pytest.FixtureRequest) -> World:
         MISSING: uuid.uuid4(),
     }
     group_licenses = {kind: make_group_license(each, at) for kind, each in bought.items()}
+    entries = {kind: make_entry(each, at) for kind, each in bought.items()} | {MISSING: 2**40}
     return World(
         *(a, b, people, purchases, checkouts, changes, offers, cards, setups, trial_cards, bills, jobs),
-        *(policy_changes, views, purchasers, requests, groups, notices, runs, group_licenses),
+        *(policy_changes, views, purchasers, requests, groups, notices, runs, group_licenses, entries),
     )
+
+
+def make_entry(subscription: Subscription, at: datetime) -> int:
+    """Something that happened to a purchase, in the audit trail."""
+    with tenant_atomic(subscription.tenant_id):
+        entry = audit.entry(
+            Actor.system(subscription.tenant_id),
+            "commerce.subscription.kept",
+            at=at,
+            target_type="subscription",
+            target_id=subscription.key,
+            target_label=f"{subscription.tenant.name} purchase",
+        )
+        entry.save()
+    return entry.pk
 
 
 def make_notice(user: User, at: datetime) -> int:
@@ -408,6 +427,11 @@ def notice(world: World) -> dict[str, dict[str, Any]]:
     return {kind: {"notice_id": pk} for kind, pk in world.notices.items()}
 
 
+def audit_entry(world: World) -> dict[str, dict[str, Any]]:
+    """What was written of a purchase: whoever may read of it finds it."""
+    return {kind: {"entry_id": pk} for kind, pk in world.entries.items()}
+
+
 def run(world: World) -> dict[str, dict[str, Any]]:
     """A run that centralizes is the organization's."""
     return {kind: {"key": key} for kind, key in world.runs.items()}
@@ -453,6 +477,7 @@ EXAMPLES = {
     "portal:policy-product": product,
     "portal:policy-stop": product,
     "directory:notice": notice,
+    "portal:audit-entry": audit_entry,
     "portal:policy-undo": policy_change,
     "portal:subscription": purchase,
     "portal:recurring-billing": purchase,
@@ -498,6 +523,7 @@ EXAMPLES = {
     "portal:person-disable": purchaser_person,
     "portal:person-enable": purchaser_person,
     "portal:person-delete": purchaser_person,
+    "portal:person-roles": purchaser_person,
     "portal:group": group,
     "portal:job": job,
     "portal:job-progress": job,
@@ -635,7 +661,14 @@ EXPLICIT = {
     "portal:person-disable": sees_person,
     "portal:person-enable": sees_person,
     "portal:person-delete": sees_person,
+    "portal:person-roles": sees_person,
     "portal:group": manages_group,
+    "portal:audit": lambda actor, kind: sees_any(actor),
+    "portal:audit-export": lambda actor, kind: sees_any(actor),
+    "portal:audit-entry": lambda actor, kind: (
+        kind in (OWN, COLLEAGUES, ORG)
+        and (actor.may(Capability.SEE_AUDIT_BILLING) or (kind == OWN and actor.is_purchaser))
+    ),
     # Readers and other admins see them, and make none.
     "portal:groups": lambda actor, kind: True if actor.may(Capability.MANAGE_MEMBERS) else None,
     "portal:people-settings": lambda actor, kind: True if actor.may(Capability.MANAGE_SETTINGS) else None,

@@ -67,6 +67,7 @@ KINDS = {
     "case_answered": "case answered",
     "charges_stopped": "purchaser left",
     "seat_from_waiting_list": "seat from the waiting list",
+    "role_changed": "beyond: roles",
 }
 
 
@@ -180,6 +181,9 @@ def sample(kind: str, link: str) -> dict[str, object]:
             "people_more": 4,
             "free": 19,
             "granted": ["Dirk"],
+            "given": ["Global admin"],
+            "taken": ["User admin"],
+            "why": "Pat covers for Dirk.",
             "rejected": ["Diana"],
             "answer": "seats",
             "waiting": 2,

@@ -8,7 +8,7 @@ from django.db import connections
 from config.kit.actors import Actor
 from config.kit.errors import Conflict, NotAllowed, NotVisible
 from config.kit.tenancy import tenant_atomic
-from directory.models import AuditEntry, Group, GroupMembership, RoleAssignment, User
+from directory.models import AuditEntry, Group, GroupMembership, User
 from directory.operations.people import (
     AccountExists,
     AccountUnknown,
@@ -20,12 +20,9 @@ from directory.operations.people import (
     create_user,
     disable_user,
     enable_user,
-    grant_role,
     mark_purchaser,
-    revoke_role,
 )
-from directory.permissions import ROLES
-from tests.factories import AT, actor_of, make_relationship, make_tenant, make_user
+from tests.factories import AT, actor_of, make_tenant, make_user
 
 pytestmark = pytest.mark.django_db
 
@@ -33,11 +30,6 @@ pytestmark = pytest.mark.django_db
 def again(user):
     with tenant_atomic(user.tenant_id):
         return User.objects.get(pk=user.pk)
-
-
-def roles_of(user):
-    with tenant_atomic(user.tenant_id):
-        return set(RoleAssignment.objects.filter(user=user).values_list("role", flat=True))
 
 
 def audited(tenant):
@@ -190,94 +182,16 @@ def test_nobody_disables_a_person_of_another_tenant(at):
     assert again(stranger).status == "active"
 
 
-@pytest.mark.parametrize("role", ROLES)
-def test_a_global_admin_grants_every_role_and_takes_it_back(at, role):
-    tenant = make_tenant()
-    gina, mike = make_user(tenant, roles=("global_admin",)), make_user(tenant)
-
-    grant_role(actor=actor_of(gina), user_id=mike.pk, role=role, at=at)
-    grant_role(actor=actor_of(gina), user_id=mike.pk, role=role, at=at)
-    given = roles_of(mike)
-    revoke_role(actor=actor_of(gina), user_id=mike.pk, role=role, at=at)
-
-    assert given == {role}
-    assert roles_of(mike) == set()
-    assert audited(tenant) == ["directory.role.granted", "directory.role.revoked"]
-
-
-@pytest.mark.parametrize("role", ROLES)
-@pytest.mark.parametrize("own", ["", "license_admin", "user_admin", "billing_admin", "global_reader"])
-def test_nobody_else_grants_a_role_not_even_their_own(at, own, role):
-    tenant = make_tenant()
-    person = make_user(tenant, roles=(own,) if own else ())
-
-    with pytest.raises(NotAllowed if own == "global_reader" else NotVisible):
-        grant_role(actor=actor_of(person), user_id=person.pk, role=role, at=at)
-
-    assert roles_of(person) == ({own} if own else set())
-
-
-def test_a_delegated_global_admin_grants_no_role(at):
-    customer, partner = make_tenant(), make_tenant()
-    petra, mike = make_user(partner), make_user(customer)
-    make_relationship(customer, partner, roles=("global_admin",), users=(petra,))
-
-    with pytest.raises(NotVisible):
-        grant_role(actor=actor_of(petra, customer), user_id=mike.pk, role="global_admin", at=at)
-
-    assert roles_of(mike) == set()
-
-
-def test_a_guest_gets_no_role(at):
-    tenant = make_tenant()
-    gina, guest = make_user(tenant, roles=("global_admin",)), make_user(tenant, kind="guest")
-
-    with pytest.raises(NotAllowed):
-        grant_role(actor=actor_of(gina), user_id=guest.pk, role="license_admin", at=at)
-
-
-def test_the_last_global_admin_stays(at):
+def test_the_last_global_admin_is_not_disabled(at):
     tenant = make_tenant()
     gina = make_user(tenant, roles=("global_admin",))
     make_user(tenant, roles=("global_admin",), status="disabled")
 
     with pytest.raises(LastGlobalAdmin):
-        revoke_role(actor=actor_of(gina), user_id=gina.pk, role="global_admin", at=at)
-    with pytest.raises(LastGlobalAdmin):
         disable_user(actor=Actor.system(tenant.pk), user_id=gina.pk, at=at)
 
-    assert roles_of(gina) == {"global_admin"}
     assert again(gina).status == "active"
     assert audited(tenant) == []
-
-
-@pytest.mark.django_db(transaction=True, databases=["default", "owner", "worker"])
-def test_of_two_admins_who_remove_each_other_one_stays(at):
-    tenant = make_tenant()
-    pair = [make_user(tenant, roles=("global_admin",)) for _ in range(2)]
-    actors = [actor_of(user) for user in pair]
-    outcomes, ready = [], threading.Barrier(2)
-
-    def remove(actor, victim):
-        try:
-            ready.wait()
-            revoke_role(actor=actor, user_id=victim.pk, role="global_admin", at=at)
-            outcomes.append("removed")
-        except LastGlobalAdmin:
-            outcomes.append("refused")
-        finally:
-            connections.close_all()
-
-    threads = [
-        threading.Thread(target=remove, args=(actors[0], pair[1])),
-        threading.Thread(target=remove, args=(actors[1], pair[0])),
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-
-    assert sorted(outcomes) == ["refused", "removed"]
 
 
 def test_groups_hold_people_of_their_tenant(at):

@@ -2,7 +2,7 @@
 
 import unicodedata
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
@@ -239,6 +239,18 @@ def person_for(actor: Actor, key: uuid.UUID) -> User:
     if user is None:
         raise NotVisible
     return user
+
+
+def people_seen(actor: Actor, keys: Collection[str]) -> set[str]:
+    """Those of the people with these keys that the person sees. One query."""
+    rows = User.objects.visible_to(actor).filter(key__in=keys)
+    return {str(key) for key in rows.values_list("key", flat=True)}
+
+
+def groups_seen(actor: Actor, keys: Collection[str]) -> set[str]:
+    """Those of the groups with these keys that the person sees. One query."""
+    rows = Group.objects.visible_to(actor).filter(key__in=keys)
+    return {str(key) for key in rows.values_list("key", flat=True)}
 
 
 def groups_of(user: User) -> Sequence[Group]:

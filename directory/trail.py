@@ -1,0 +1,143 @@
+"""The audit trail in words: what its codes mean and which area each belongs to (product §2, §12).
+
+Higher apps name their own codes when they start; one that nobody named is read as it is written.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from django.utils.translation import gettext_lazy as _
+
+from config.kit.errors import Text
+
+AREAS: Final[Mapping[str, Text]] = {
+    "purchases": _("Purchases"),
+    "bills": _("Bills & payments"),
+    "policies": _("Purchase policy"),
+    "licenses": _("Licenses & requests"),
+    "people": _("People & groups"),
+    "roles": _("Roles"),
+    "sign_in": _("Sign-in & security"),
+    "settings": _("Settings"),
+    "partners": _("Partners"),
+    "jobs": _("Jobs"),
+}
+# The beginnings of the codes of each area.
+BEGINNINGS: Final[Mapping[str, tuple[str, ...]]] = {
+    "purchases": (
+        *("commerce.subscription.", "commerce.seats.", "commerce.recurring_billing.", "commerce.order."),
+        *("commerce.cancel_request.", "commerce.hand_over.", "commerce.scheduled_changes."),
+        *("commerce.quantity.", "commerce.plan.", "commerce.checkout.", "commerce.case."),
+        *("commerce.agreement.", "licensing.centralization."),
+    ),
+    "bills": (
+        *("commerce.bill.", "commerce.attempt.", "commerce.charge.", "commerce.refund."),
+        *("commerce.dispute.", "commerce.card.", "commerce.card_setup.", "commerce.customer."),
+    ),
+    "policies": ("policies.",),
+    "licenses": (
+        *("licensing.license.", "licensing.licenses.", "licensing.request.", "licensing.waiting."),
+        "licensing.group.",
+    ),
+    "people": ("directory.user.", "directory.group.", "directory.mail_preference."),
+    "roles": ("directory.role.",),
+    "sign_in": (
+        *("directory.user.signed_in", "directory.session.", "directory.token.", "directory.domain."),
+        *("directory.identity_provider.", "directory.scim."),
+    ),
+    "settings": ("directory.tenant.",),
+    "partners": ("directory.partner.", "directory.relationship."),
+    "jobs": ("directory.job.",),
+}
+# What billing admins read of it (product §2).
+BILLING_AREAS: Final = ("purchases", "bills", "policies")
+DOORS: Final[Mapping[str, Text]] = {
+    "web": _("In the portal"),
+    "api": _("By the API"),
+    "scim": _("By the directory (SCIM)"),
+    "cli": _("By the vendor's operators"),
+    "job": _("By itself"),
+}
+TARGETS: Final[Mapping[str, Text]] = {
+    "user": _("Person"),
+    "group": _("Group"),
+    "tenant": _("Organization"),
+    "domain": _("Domain"),
+    "identity_provider": _("Identity provider"),
+    "session": _("Session"),
+    "token": _("Token"),
+    "job": _("Job"),
+    "relationship": _("Partner relationship"),
+    "subscription": _("Purchase"),
+    "bill": _("Bill"),
+    "card": _("Card"),
+}
+_WORDS: dict[str, Text] = {
+    "directory.user.created": _("Account made"),
+    "directory.user.created_at_sign_in": _("Account made at the first sign-in"),
+    "directory.user.signed_in": _("Signed in"),
+    "directory.user.disabled": _("Account disabled"),
+    "directory.user.enabled": _("Account enabled"),
+    "directory.user.deleted": _("Account deleted"),
+    "directory.user.data_downloaded": _("Own data downloaded"),
+    "directory.role.granted": _("Role given"),
+    "directory.role.revoked": _("Role taken back"),
+    "directory.group.created": _("Group made"),
+    "directory.group.member_added": _("Put into a group"),
+    "directory.group.member_removed": _("Taken out of a group"),
+    "directory.domain.added": _("Domain added"),
+    "directory.identity_provider.configured": _("Identity provider changed"),
+    "directory.tenant.created": _("Organization set up"),
+    "directory.tenant.member_creation_set": _("Who becomes a member at the first sign-in changed"),
+    "directory.tenant.seats_kept_changed": _("How long licenses of disabled people are kept changed"),
+    "directory.token.issued": _("Token made"),
+    "directory.token.revoked": _("Token revoked"),
+    "directory.mail_preference.changed": _("Choice of mails changed"),
+    "directory.job.started": _("Job started"),
+    "directory.job.finished": _("Job finished"),
+    "directory.job.stopped": _("Job stopped"),
+    "directory.job.interrupted": _("Job paused"),
+    "directory.job.resumed": _("Job resumed"),
+    "directory.job.canceled": _("Job canceled"),
+    "directory.partner.acting_started": _("Partner began to act for the organization"),
+    "directory.relationship.created": _("Partner relationship made"),
+    "directory.relationship.assigned": _("Person assigned to a partner relationship"),
+    "directory.relationship.ended": _("Partner relationship ended"),
+}
+
+
+def add_words(words: Mapping[str, Text]) -> None:
+    """Say what codes mean. For higher apps, when they start."""
+    _WORDS.update(words)
+
+
+def is_named(code: str) -> bool:
+    return code in _WORDS
+
+
+def title_of(code: str) -> Text:
+    """What happened; for a code that nobody named, its last two words."""
+    return _WORDS.get(code) or " ".join(code.split(".")[1:]).replace("_", " ").capitalize()
+
+
+def area_of(code: str) -> str:
+    """The area of a code, the most exact one; empty for none."""
+    fitting = [
+        (len(beginning), area)
+        for area, beginnings in BEGINNINGS.items()
+        for beginning in beginnings
+        if code.startswith(beginning)
+    ]
+    return max(fitting)[1] if fitting else ""
+
+
+def outside_of(area: str) -> tuple[str, ...]:
+    """Beginnings inside an area's own that belong to another one."""
+    own = BEGINNINGS[area]
+    return tuple(
+        beginning
+        for other, beginnings in BEGINNINGS.items()
+        if other != area
+        for beginning in beginnings
+        if beginning.startswith(own)
+    )
