@@ -98,8 +98,12 @@ def _sees_people(actor: Actor) -> bool:
     return actor.may(Capability.SEE_PEOPLE)
 
 
+def _sees_partners(actor: Actor) -> bool:
+    return actor.may(Capability.SEE_RELATIONSHIPS)
+
+
 def _has_customers(actor: Actor) -> bool:
-    return actor.has_customers
+    return actor.has_customers or (actor.is_of_partner and actor.may(Capability.SEE_RELATIONSHIPS))
 
 
 ITEMS = (
@@ -124,12 +128,13 @@ ITEMS = (
     ),
     Item(_("Control"), _("Work"), _("Purchase policy"), "shield", "portal:policy", _reads_policy),
     Item(_("Control"), _("Work"), _("Centralize"), "merge", "portal:centralize", _centralizes),
+    Item(_("Control"), _("Work"), _("Partners"), "link", "portal:relationships", _sees_partners),
     Item(_("Control"), _("Work"), _("People"), "group", "portal:people", _sees_people),
     Item(_("Control"), _("Work"), _("Groups"), "groups", "portal:groups", _sees_people),
     Item(_("Settings"), _("Settings"), _("Roles"), "admin_panel_settings", "portal:roles", _sees_settings),
     Item(_("Settings"), _("Settings"), _("Service tokens"), "vpn_key", "portal:tokens", _sees_service_tokens),
     Item(_("Settings"), _("Settings"), _("Audit trail"), "history", "portal:audit", _reads_audit),
-    Item(_("Partner"), _("Partner"), _("Customers"), "link", "portal:customers", _has_customers),
+    Item(_("Partner"), _("Partner"), _("Customers"), "handshake", "portal:customers", _has_customers),
 )
 
 

@@ -3,15 +3,22 @@
 import uuid
 from datetime import datetime
 
-from django.db.models import F, Value
+from django.db.models import Exists, Q, QuerySet, Value
 
 from config.kit.actors import Actor, Door
-from config.kit.tenancy import ScopedQuerySet
-from directory.models import ApiToken, RelationshipAssignment, RoleAssignment, Tenant, User
-from directory.models.partners import Relationship
+from directory.models import (
+    ApiToken,
+    Invitation,
+    Relationship,
+    RelationshipAssignment,
+    RoleAssignment,
+    Tenant,
+    User,
+)
 from directory.permissions import grants_for
 
 _HAS_CUSTOMERS = "+customers"
+_IS_OF_PARTNER = "+partner"
 
 
 def build_actor(
@@ -28,9 +35,10 @@ def build_actor(
         .values_list("role", flat=True)
         .union(
             _running(user, at).annotate(mark=Value(_HAS_CUSTOMERS)).values_list("mark", flat=True),
+            _of_a_partner(user).annotate(mark=Value(_IS_OF_PARTNER)).values_list("mark", flat=True),
         )
     )
-    roles = frozenset(found - {_HAS_CUSTOMERS})
+    roles = frozenset(found - {_HAS_CUSTOMERS, _IS_OF_PARTNER})
     is_guest = user.kind == User.Kind.GUEST
     is_purchaser = user.purchaser_since is not None
     return Actor(
@@ -44,6 +52,7 @@ def build_actor(
         is_guest=is_guest,
         is_purchaser=is_purchaser,
         has_customers=_HAS_CUSTOMERS in found,
+        is_of_partner=_IS_OF_PARTNER in found,
         door=door,
         correlation_id=correlation_id or uuid.uuid4().hex,
     )
@@ -96,16 +105,21 @@ def _partner(user: User, customer_id: int, *, at: datetime, door: Door, correlat
     )
 
 
-def _running(user: User, at: datetime) -> ScopedQuerySet:
+def _running(user: User, at: datetime) -> QuerySet[RelationshipAssignment]:
     """The person's assignments in relationships that run at `at`."""
-    return RelationshipAssignment.objects.filter(
-        partner_tenant_id=user.tenant_id,
-        user_id=user.pk,
-        relationship__tenant_id=F("tenant_id"),
-        relationship__status=Relationship.Status.ACTIVE,
-        relationship__starts_at__lte=at,
-        relationship__ends_at__gt=at,
+    held = RelationshipAssignment.objects.held_by(user_id=user.pk, partner_tenant_id=user.tenant_id)
+    rows: QuerySet[RelationshipAssignment] = held.running(at)
+    return rows
+
+
+def _of_a_partner(user: User) -> QuerySet[User]:
+    """The person, if their organization is a partner of some customer, was one, or asked to be."""
+    relationships = Relationship.objects.filter(partner_tenant_id=user.tenant_id)
+    invitations = Invitation.objects.filter(tenant_id=user.tenant_id)
+    rows: QuerySet[User] = User.objects.filter(
+        Q(Exists(relationships)) | Q(Exists(invitations)), pk=user.pk, tenant_id=user.tenant_id
     )
+    return rows
 
 
 def tenant_row(tenant_id: int) -> Tenant:

@@ -2,7 +2,17 @@
 
 from django.urls import URLPattern, path
 
-from directory.views import audit, customers, groups, jobs, people, roles, tokens
+from directory.views import (
+    audit,
+    customers,
+    groups,
+    jobs,
+    people,
+    relationship,
+    relationships,
+    roles,
+    tokens,
+)
 
 urlpatterns: list[URLPattern] = [
     path("jobs/", jobs.jobs, name="jobs"),
@@ -23,7 +33,10 @@ urlpatterns: list[URLPattern] = [
     path("audit/export/", audit.audit_export, name="audit-export"),
     path("audit/<int:entry_id>/", audit.audit_entry, name="audit-entry"),
     path("customers/", customers.customers, name="customers"),
+    path("customers/ask/", relationships.ask, name="relationship-ask"),
     path("customers/act-for/", customers.act_for, name="act-for"),
     path("customers/stop/", customers.stop_acting, name="stop-acting"),
+    path("relationships/", relationships.relationships, name="relationships"),
+    path("relationships/<uuid:key>/", relationship.relationship, name="relationship"),
     path("tokens/", tokens.organization_tokens, name="tokens"),
 ]

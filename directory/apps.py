@@ -8,7 +8,9 @@ class DirectoryConfig(AppConfig):
         from directory.operations.jobs import jobs_seen
         from directory.operations.links import leads_to
         from directory.queries import groups_seen, people_seen
+        from directory.queries.partners import relationships_seen
 
         leads_to("portal:job", visible=jobs_seen)
         leads_to("portal:person", visible=people_seen)
         leads_to("portal:group", visible=groups_seen)
+        leads_to("portal:relationship", visible=relationships_seen)

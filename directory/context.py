@@ -22,6 +22,7 @@ def actor(request: HttpRequest) -> dict[str, Any]:
         return {"actor": None, "acting_tenant": None}
     return {
         "actor": person,
+        "has_stopped_acting": getattr(request, "has_stopped_acting", False),
         "acting_tenant": getattr(request, "tenant", None),
         "acting_roles": [str(_ROLE_NAMES[role]).lower() for role in sorted(person.roles)],
         "other_accounts": [

@@ -51,6 +51,7 @@ class AccessMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         request.actor = None  # type: ignore[attr-defined]
         request.tenant = None  # type: ignore[attr-defined]
+        request.has_stopped_acting = False  # type: ignore[attr-defined]
         request.user = AnonymousUser()
         response = self._answer(request)
         if is_api(request):
@@ -116,6 +117,7 @@ class AccessMiddleware:
             if actor is None:
                 # The relationship is over: from this request on the person is at home again.
                 session[ACTING] = home
+                request.has_stopped_acting = True  # type: ignore[attr-defined]
                 actor = build_actor(user, acting_tenant_id=home, at=at, correlation_id=correlation_id)
             tenant = tenant_row(home) if actor and not actor.is_partner else None
         if actor is None or self._is_too_old(request, actor):
@@ -143,8 +145,14 @@ class AccessMiddleware:
         return False
 
     def _check_shown_for(self, request: HttpRequest, actor: Actor) -> None:
-        """:raises ActingElsewhere: the form was shown while the session acted for another tenant."""
-        shown_for = request.POST.get(SHOWN_FOR)
+        """A form that was shown for another tenant changes nothing (architecture §3). Who acts for a customer names the
+        tenant in every post; whoever lost the right to act since the last request is told so.
+
+        :raises ActingEnded, ActingElsewhere: nothing may be saved for the tenant that the session acts for now.
+        """
+        if request.has_stopped_acting:  # type: ignore[attr-defined]
+            raise ActingEnded
+        shown_for = request.POST.get(SHOWN_FOR, "" if actor.is_partner else None)
         if shown_for is not None and shown_for != str(actor.tenant_id):
             raise ActingElsewhere(shown_for=shown_for)
 
@@ -174,6 +182,17 @@ class ActingElsewhere(DomainError):
     status = 409
     message = _(
         "This form was opened for another organization than the one you act for now. Nothing was saved."
+    )
+
+
+class ActingEnded(DomainError):
+    """Something was posted for a customer for whom the person may not act any more."""
+
+    code = "acting_ended"
+    status = 409
+    message = _(
+        "You can no longer act for this customer: the relationship has ended, or your roles in it were taken back. "
+        "Nothing was saved. You are back in your own organization."
     )
 
 

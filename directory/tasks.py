@@ -4,7 +4,7 @@ from celery import shared_task
 
 from config.kit.clock import now
 from config.kit.doorbell import ring
-from directory.operations import digests, inbox, jobs, outbox
+from directory.operations import digests, inbox, jobs, outbox, partner_sweeps
 
 
 @shared_task(name="directory.send_due_mails")
@@ -36,3 +36,9 @@ def send_digests() -> None:
 def forget_notices() -> None:
     """Forget the content of notices that are kept no longer."""
     inbox.forget_notices(at=now())
+
+
+@shared_task(name="directory.sweep_relationships")
+def sweep_relationships() -> None:
+    """Lapse invitations, announce ends, and end or extend relationships that are due."""
+    partner_sweeps.sweep_relationships(at=now())

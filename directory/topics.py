@@ -18,6 +18,7 @@ TOPICS: Final[Mapping[str, Text]] = {
     "licenses": _("Licenses & requests"),
     "policy": _("Policy"),
     "security": _("Roles & sign-in"),
+    "partners": _("Partners"),
     OTHER: _("Other"),
 }
 # A kind that is not named here is under Other.
@@ -64,6 +65,10 @@ _TOPIC_OF: Final[Mapping[str, str]] = {
     "license_given": "licenses",
     "seat_from_waiting_list": "licenses",
     "license_taken": "licenses",
+    "relationship_asked": "partners",
+    "relationship_decided": "partners",
+    "relationship_ending": "partners",
+    "relationship_ended": "partners",
     "policy_changed": "policy",
     "new_product": "policy",
     "role_changed": "security",

@@ -101,7 +101,15 @@ _WORDS: dict[str, Text] = {
     "directory.job.canceled": _("Job canceled"),
     "directory.partner.acting_started": _("Partner began to act for the organization"),
     "directory.relationship.created": _("Partner relationship made"),
-    "directory.relationship.assigned": _("Person assigned to a partner relationship"),
+    "directory.relationship.asked": _("Partner asked for a relationship"),
+    "directory.relationship.approved": _("Partner relationship approved"),
+    "directory.relationship.declined": _("Partner relationship declined"),
+    "directory.relationship.withdrawn": _("Invitation of a partner withdrawn"),
+    "directory.relationship.lapsed": _("Invitation of a partner lapsed"),
+    "directory.relationship.assigned": _("Roles of a partner relationship given"),
+    "directory.relationship.unassigned": _("Roles of a partner relationship taken back"),
+    "directory.relationship.extended": _("Partner relationship extended"),
+    "directory.relationship.extension_stopped": _("Partner relationship extends no more"),
     "directory.relationship.ended": _("Partner relationship ended"),
 }
 

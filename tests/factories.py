@@ -155,6 +155,7 @@ def make_relationship(
                 relationship=relationship,
                 partner_tenant_id=partner.pk,
                 user_id=user.pk,
+                holder_name=user.name,
                 roles=list(user_roles or roles),
             )
             for user in users

@@ -41,9 +41,11 @@ from config.demo.environment import client_of, issuers
 from config.kit.actors import Actor
 from config.kit.tenancy import tenant_atomic, use_login
 from directory.actors import build_actor
-from directory.models import Domain, OutgoingMail, Relationship, Tenant, User
+from directory.models import Domain, Invitation, OutgoingMail, Relationship, Tenant, User
+from directory.operations.delegations import assign_to_person
 from directory.operations.inbox import mark_all_read
-from directory.operations.partners import assign_relationship, create_relationship
+from directory.operations.invitations import ask_for_relationship
+from directory.operations.partners import create_relationship
 from directory.operations.people import create_guest, create_user, disable_user
 from directory.operations.roles import grant_role
 from directory.operations.tenants import add_domain, configure_identity_provider, create_tenant
@@ -56,6 +58,7 @@ from policies.operations.policies import set_contact_text, set_product_policy
 
 OPENED = timedelta(days=150)
 DORA_LEFT = timedelta(days=10)
+ASKED = timedelta(days=2)
 # As long before its day a bill on account is told of again.
 BILL_DUE_TOLD = timedelta(days=7)
 # What the admins have not read yet is younger.
@@ -144,6 +147,7 @@ def load(at: datetime) -> None:
     contoso = tenants["contoso"]
     _guests(tenants, at - OPENED)
     _relationship(customer=contoso, partner=tenants["northwind"], at=at)
+    _invitation(partner=tenants["northwind"], at=at - ASKED)
     _agreement(contoso, at - OPENED)
     _policies(contoso, at - OPENED)
     _walk(contoso, at)
@@ -231,7 +235,27 @@ def _relationship(*, customer: Tenant, partner: Tenant, at: datetime) -> None:
             ends_at=at + timedelta(days=335),
         )
     if petra is not None:
-        assign_relationship(relationship=relationship, user=petra, roles=roles, at=at)
+        assign_to_person(
+            actor=Actor.system(partner.pk), key=relationship.key, user_id=petra.pk, roles=roles, at=at
+        )
+
+
+def _invitation(*, partner: Tenant, at: datetime) -> None:
+    """Northwind asks Fabrikam too; Fiona has not answered yet."""
+    petra = _actor(partner, "petra", at, home="northwind")
+    with tenant_atomic(petra):
+        if Invitation.objects.filter(tenant=partner).exists():
+            return
+    ask_for_relationship(
+        actor=petra,
+        domain=people.tenant("fabrikam").domain,
+        name="Fabrikam licensing",
+        roles=[Role.LICENSE_ADMIN, Role.GLOBAL_READER],
+        days=365,
+        message="As we agreed on the phone: we would hand out the licenses for your new people.",
+        extends=True,
+        at=at,
+    )
 
 
 def _agreement(tenant: Tenant, at: datetime) -> None:
@@ -339,9 +363,9 @@ def has_work(at: datetime) -> bool:
         )
 
 
-def _actor(tenant: Tenant, name: str, at: datetime) -> Actor:
-    contoso = people.tenant("contoso")
-    user = _find(tenant, contoso, contoso.person(name))
+def _actor(tenant: Tenant, name: str, at: datetime, *, home: str = "contoso") -> Actor:
+    source = people.tenant(home)
+    user = _find(tenant, source, source.person(name))
     if user is None:
         raise LookupError(name)
     with tenant_atomic(tenant.pk):

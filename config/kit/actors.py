@@ -19,7 +19,8 @@ class Actor:
     `grants` maps a capability to the scopes that the roles give, all columns of product §2 added up.
     `home_tenant_id` is where the person's account lives; it differs from `tenant_id` only for partners,
     who then act through `relationship_id`; with several relationships `relationship_ends_at` is the earliest
-    end. `has_customers`: at home, there are customers that the person may act for.
+    end. `has_customers`: at home, there are customers that the person may act for; `is_of_partner`: at home, the
+    organization is or was a partner of some customer, or asked to be.
     """
 
     user_id: int | None
@@ -34,6 +35,7 @@ class Actor:
     partner_name: str = ""
     relationship_ends_at: datetime | None = None
     has_customers: bool = False
+    is_of_partner: bool = False
     is_guest: bool = False
     is_purchaser: bool = False
     door: Door = "web"

@@ -3,7 +3,7 @@
 from directory.models.audit import AuditEntry
 from directory.models.jobs import Job, JobPart, JobRow
 from directory.models.mail import MailPreference, OutgoingMail
-from directory.models.partners import Relationship, RelationshipAssignment
+from directory.models.partners import Invitation, Relationship, RelationshipAssignment
 from directory.models.people import Group, GroupMembership, RoleAssignment, User
 from directory.models.tenants import Domain, IdentityProvider, Tenant
 from directory.models.tokens import ApiToken, IdempotentCall
@@ -16,6 +16,7 @@ __all__ = [
     "GroupMembership",
     "IdempotentCall",
     "IdentityProvider",
+    "Invitation",
     "Job",
     "JobPart",
     "JobRow",

@@ -1,9 +1,12 @@
 """Writing the audit trail, in the transaction of the change (I-26)."""
 
+from collections.abc import Collection
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from config.kit.actors import Actor
+from config.kit.tenancy import tenant_atomic
 from directory.models import AuditEntry
 
 
@@ -40,6 +43,13 @@ def entry(
 def record(actor: Actor, code: str, **facts: Any) -> None:
     """Write one row; the keywords of `entry`. `code` is `app.noun.past_tense`."""
     entry(actor, code, **facts).save(force_insert=True)
+
+
+def record_for(tenant_ids: Collection[int], actor: Actor, code: str, **facts: Any) -> None:
+    """Write the same row into the trail of each organization that it concerns; the keywords of `entry`."""
+    for tenant_id in tenant_ids:
+        with tenant_atomic(tenant_id):
+            record(replace(actor, tenant_id=tenant_id), code, **facts)
 
 
 def record_all(entries: list[AuditEntry]) -> None:

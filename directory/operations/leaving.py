@@ -10,7 +10,16 @@ from config.kit.actors import Actor
 from config.kit.errors import Malformed
 from config.kit.tenancy import tenant_atomic
 from directory.hooks import Departure, person_leaving, person_left
-from directory.models import ApiToken, GroupMembership, MailPreference, RoleAssignment, Tenant, User
+from directory.models import (
+    ApiToken,
+    GroupMembership,
+    Invitation,
+    MailPreference,
+    RelationshipAssignment,
+    RoleAssignment,
+    Tenant,
+    User,
+)
 from directory.models.people import fold
 from directory.models.tenants import MOST_SEATS_KEPT_DAYS
 from directory.operations.audit import record
@@ -55,6 +64,10 @@ def delete_user(*, actor: Actor, user_id: int, at: datetime, real_at: datetime) 
         RoleAssignment.objects.filter(**own).delete()
         groups, _rows = GroupMembership.objects.filter(**own).delete()
         MailPreference.objects.filter(**own).delete()
+        RelationshipAssignment.objects.filter(partner_tenant_id=actor.tenant_id, user_id=user.pk).delete()
+        Invitation.objects.filter(tenant_id=actor.tenant_id, requested_by_id=user.pk).update(
+            requested_by=former
+        )
         forget_notices_of(user=user, at=at)
         tokens = ApiToken.objects.filter(**own, revoked_at__isnull=True).update(
             revoked_at=real_at, revoked_by=actor.label

@@ -16,7 +16,6 @@ from config.kit.secrets import decrypt
 from config.kit.tenancy import connection, tenant_atomic, use_login
 from directory.domains import fold_domain
 from directory.models import Group, GroupMembership, IdentityProvider, RelationshipAssignment, User
-from directory.models.partners import Relationship
 from directory.models.people import fold
 
 # Which people a list shows; everybody but the deleted, unless it is they who are asked for.
@@ -128,13 +127,8 @@ def customers_of(*, home_tenant_id: int, user_id: int, at: datetime) -> Sequence
     """
     with tenant_atomic(home_tenant_id):
         assignments = (
-            RelationshipAssignment.objects.filter(
-                partner_tenant_id=home_tenant_id,
-                user_id=user_id,
-                relationship__status=Relationship.Status.ACTIVE,
-                relationship__starts_at__lte=at,
-                relationship__ends_at__gt=at,
-            )
+            RelationshipAssignment.objects.held_by(user_id=user_id, partner_tenant_id=home_tenant_id)
+            .running(at)
             .select_related("relationship")
             .order_by("relationship__customer_name", "tenant_id", "relationship__ends_at", "pk")
         )

@@ -12,6 +12,7 @@ from directory.models import (
     GroupMembership,
     MailPreference,
     OutgoingMail,
+    RelationshipAssignment,
     RoleAssignment,
     User,
 )
@@ -45,6 +46,14 @@ def sections(user: User) -> Iterator[tuple[str, Iterator[dict[str, Any]]]]:
     yield "account", _rows(User.objects.filter(pk=user.pk, **here).values(*_ACCOUNT))
     yield "roles", _rows(RoleAssignment.objects.filter(**own).values("role", "granted_at"))
     yield "groups", _rows(GroupMembership.objects.filter(**own).values(name=F("group__name")))
+    yield (
+        "delegations",
+        _rows(
+            RelationshipAssignment.objects.filter(partner_tenant_id=user.tenant_id, user_id=user.pk).values(
+                "roles", customer=F("relationship__customer_name"), name=F("relationship__name")
+            )
+        ),
+    )
     yield (
         "licenses",
         _rows(

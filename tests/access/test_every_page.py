@@ -63,6 +63,8 @@ PEOPLE = (
     "partner not assigned",
     "other tenant's global admin",
 )
+# Whose session acts for a customer without a right to.
+LOST = ("partner whose relationship ended", "partner not assigned")
 # Calls with tokens have a test of their own (test_every_call).
 ADDRESSES = sorted(
     (entry for entry in walk() if not hasattr(entry[2], "access_rules")), key=lambda entry: entry[0]
@@ -94,6 +96,7 @@ class World:
     runs: dict[str, uuid.UUID]
     group_licenses: dict[str, uuid.UUID]
     entries: dict[str, int]
+    relationships: dict[str, uuid.UUID]
 
     def client(self, who: str) -> Client:
         if who == "anonymous":
@@ -106,7 +109,7 @@ class World:
         if who == "anonymous":
             return None
         user, acting_for = self.people[who]
-        if who in ("partner whose relationship ended", "partner not assigned"):
+        if who in LOST:
             acting_for = None
         return actor_of(user, acting_for, at=now())
 
@@ -126,7 +129,9 @@ def world(request: pytest.FixtureRequest) -> World:
     for role in ROLES:
         people[role] = (make_user(a, roles=(role,)), None)
         delegate = make_user(partner)
-        make_relationship(a, partner, roles=(role,), users=(delegate,), ends_at=at + timedelta(days=30))
+        delegation = make_relationship(
+            a, partner, roles=(role,), users=(delegate,), ends_at=at + timedelta(days=30)
+        )
         people[f"partner {role}"] = (delegate, a)
     ended = make_user(former)
     make_relationship(a, former, roles=("global_admin",), users=(ended,), ends_at=at - timedelta(seconds=1))
@@ -224,11 +229,17 @@ def world(request: pytest.FixtureRequest) -> World:
         FOREIGN: make_run(people["other tenant's global admin"][0], at),
         MISSING: uuid.uuid4(),
     }
+    relationships = {
+        ORG: delegation.key,
+        FOREIGN: make_relationship(b, former, name=f"{CANARY}-relationship").key,
+        MISSING: uuid.uuid4(),
+    }
     group_licenses = {kind: make_group_license(each, at) for kind, each in bought.items()}
     entries = {kind: make_entry(each, at) for kind, each in bought.items()} | {MISSING: 2**40}
     return World(
         *(a, b, people, purchases, checkouts, changes, offers, cards, setups, trial_cards, bills, jobs),
         *(policy_changes, views, purchasers, requests, groups, notices, runs, group_licenses, entries),
+        relationships,
     )
 
 
@@ -394,6 +405,11 @@ def group(world: World) -> dict[str, dict[str, Any]]:
     return {kind: {"key": key} for kind, key in world.groups.items()}
 
 
+def relationship(world: World) -> dict[str, dict[str, Any]]:
+    """A relationship is that of its two organizations."""
+    return {kind: {"key": key} for kind, key in world.relationships.items()}
+
+
 def request_of(world: World) -> dict[str, dict[str, Any]]:
     return {kind: {"key": key} for kind, key in world.requests.items()}
 
@@ -525,6 +541,7 @@ EXAMPLES = {
     "portal:person-delete": purchaser_person,
     "portal:person-roles": purchaser_person,
     "portal:group": group,
+    "portal:relationship": relationship,
     "portal:job": job,
     "portal:job-progress": job,
     "portal:job-rows": job,
@@ -606,6 +623,10 @@ def decides_requests(actor: Actor) -> bool | None:
     return True if may else None
 
 
+def asks_customers(actor: Actor) -> bool:
+    return not actor.is_partner and actor.may(Capability.ASK_RELATIONSHIP)
+
+
 def sees_person(actor: Actor, kind: str) -> bool:
     return kind in (OWN, COLLEAGUES)
 
@@ -638,7 +659,10 @@ EXPLICIT = {
         and actor.reaches(Capability.SEE_LICENSES, is_own=kind == OWN and actor.is_purchaser, is_org=False)
         and (True if actor.reaches(Capability.ASSIGN, is_own=False, is_org=True) else None)
     ),
-    "portal:customers": lambda actor, kind: actor.has_customers,
+    "portal:customers": lambda actor, kind: actor.has_customers or asks_customers(actor),
+    "portal:relationship-ask": lambda actor, kind: asks_customers(actor),
+    # One page for whoever it is not for, whether it is there or not: never the 404 of what is missing.
+    "portal:relationship": lambda actor, kind: None,
     "portal:act-for": lambda actor, kind: False,  # without naming a customer
     "portal:stop-acting": lambda actor, kind: actor.has_customers,
     "licensing:give-back": lambda actor, kind: False,  # nobody of this world holds a license
@@ -740,11 +764,12 @@ def _explicit(name: str, actor: Actor, kind: str, method: str) -> set[int]:
     return FINE_POST if is_there else {404, 405}
 
 
-def visit(client: Client, method: str, address: str) -> Any:
-    """One request, whose effects are taken back, also on the browser's cookies."""
+def visit(client: Client, method: str, address: str, actor: Actor | None = None) -> Any:
+    """One request, whose effects are taken back, also on the browser's cookies. A post names the actor's tenant."""
     cookies = copy.deepcopy(client.cookies)
+    posted = {"shown_for_tenant": actor.tenant_id} if actor else {}
     with transaction.atomic():
-        response = client.generic(method, address) if method != "POST" else client.post(address)
+        response = client.generic(method, address) if method != "POST" else client.post(address, posted)
         if response.streaming:
             # Read as the server would send it.
             response = HttpResponse(
@@ -758,6 +783,11 @@ def visit(client: Client, method: str, address: str) -> Any:
 def everything_of(response: Any) -> str:
     headers = "\n".join(f"{name}: {value}" for name, value in response.items())
     return f"{headers}\n{response.content.decode(errors='replace')}"
+
+
+def takes_forms(name: str, callback: Any) -> bool:
+    """Not what other programs call, and not the document of the API, which no session concerns."""
+    return not getattr(callback, "csrf_exempt", False) and name != "openapi"
 
 
 def seen_from(actor: Actor | None, world: World, examples: dict[str, Any]) -> list[tuple[str, Any]]:
@@ -805,8 +835,11 @@ def test_every_address_answers_as_product_2_says(world, who, settings):
         for kind, kwargs in seen_from(actor, world, examples):
             address = reverse(name, kwargs=kwargs)
             for method in ("GET", "POST"):
-                response = visit(client, method, address)
+                response = visit(client, method, address, actor)
                 allowed = expected(name, rule, actor, kind, method)
+                if who in LOST and method == "POST" and takes_forms(name, callback):
+                    # Whatever was posted was meant for the customer.
+                    allowed = {409}
                 line = f"{method} {name} [{kind}] as {who}: {response.status_code}"
                 if response.status_code not in allowed:
                     wrong.append(f"{line}, expected one of {sorted(allowed)}")
@@ -841,11 +874,51 @@ def test_the_other_tenants_purchase_is_byte_for_byte_what_is_missing(world, name
     client = world.client(who)
     for method in ("GET", "POST"):
         foreign, missing = (
-            visit(client, method, reverse(name, args=[world.purchases[kind]])) for kind in (FOREIGN, MISSING)
+            visit(client, method, reverse(name, args=[world.purchases[kind]]), world.actor(who))
+            for kind in (FOREIGN, MISSING)
         )
 
         assert (foreign.status_code, foreign.content) == (missing.status_code, missing.content)
         assert {n: v for n, v in foreign.items() if n != "X-Request-Id"} == dict(missing.items())
+
+
+@pytest.mark.parametrize("who", ["member", "purchaser", *ROLES, "partner global_admin"])
+def test_another_tenants_relationship_is_byte_for_byte_what_is_missing(world, who):
+    """The refusal says how to go on, and so is no 404; it tells nothing of what there is."""
+    client, actor = world.client(who), world.actor(who)
+    for method in ("GET", "POST"):
+        foreign, missing = (
+            visit(client, method, reverse("portal:relationship", args=[world.relationships[kind]]), actor)
+            for kind in (FOREIGN, MISSING)
+        )
+
+        assert foreign.status_code == 403
+        assert (foreign.status_code, without_tokens(foreign)) == (
+            missing.status_code,
+            without_tokens(missing),
+        )
+
+
+@pytest.mark.parametrize("who", ["member", "global_admin", "partner global_admin", "partner billing_admin"])
+def test_no_address_takes_a_form_that_was_shown_for_another_tenant(world, who):
+    """One check before every view: whatever the address, nothing of it runs (product §12)."""
+    client, wrong = world.client(who), []
+    for name, route, callback in ADDRESSES:
+        if not takes_forms(name, callback):
+            continue
+        kwargs = next(iter(EXAMPLES[name](world).values())) if "<" in route else {}
+        with transaction.atomic():
+            response = client.post(reverse(name, kwargs=kwargs), {"shown_for_tenant": world.b.pk})
+            transaction.set_rollback(True)
+        if response.status_code != 409 or "Nothing was saved" not in response.text:
+            wrong.append(f"{name}: {response.status_code}")
+
+    assert wrong == []
+
+
+def without_tokens(response: Any) -> str:
+    """A page without what is new on each: the form's token and the policy's nonce."""
+    return re.sub(r'(name="csrfmiddlewaretoken" value|nonce)="[^"]*"', "", response.content.decode())
 
 
 def test_without_a_csrf_token_nothing_is_posted(world):

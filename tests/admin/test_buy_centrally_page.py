@@ -69,7 +69,8 @@ def shown(client: Client, **asked: str) -> str:
 
 
 def confirm(client: Client, page: str) -> Any:
-    return client.post(PAGE, {"quote": quote_of(page)}, follow=True)
+    shown_for = page.split('name="shown_for_tenant" value="')[1].split('"')[0]
+    return client.post(PAGE, {"quote": quote_of(page), "shown_for_tenant": shown_for}, follow=True)
 
 
 def bought_by(tenant: Tenant) -> list[Subscription]:

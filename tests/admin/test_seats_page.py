@@ -318,7 +318,7 @@ def test_a_partner_with_the_role_adds_on_account(contoso: Tenant) -> None:
     client = client_of(petra, contoso)
     quote = quote_in(client, central, quantity=26)
 
-    client.post(address(central), {"quote": quote})
+    client.post(address(central), {"quote": quote, "shown_for_tenant": contoso.pk})
 
     assert now_of(central).quantity == 26
 

@@ -74,8 +74,10 @@ def shown(client: Client, subscription: Subscription) -> str:
 
 
 def confirm(client: Client, subscription: Subscription, page: str) -> Any:
-    quote = page.split('name="quote" value="')[1].split('"')[0]
-    return client.post(purchase(subscription) + "take-over/", {"quote": quote}, follow=True)
+    posted = {
+        name: page.split(f'name="{name}" value="')[1].split('"')[0] for name in ("quote", "shown_for_tenant")
+    }
+    return client.post(purchase(subscription) + "take-over/", posted, follow=True)
 
 
 def fresh(subscription: Subscription) -> Subscription:

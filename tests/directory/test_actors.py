@@ -71,7 +71,6 @@ def test_a_colleague_who_was_not_assigned_has_nothing(at):
     ("fields", "offset"),
     [
         ({"status": "ended"}, timedelta(0)),
-        ({"status": "requested"}, timedelta(0)),
         ({}, timedelta(days=364)),
         ({}, timedelta(days=-2)),
     ],

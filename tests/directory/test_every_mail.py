@@ -68,6 +68,10 @@ KINDS = {
     "charges_stopped": "purchaser left",
     "seat_from_waiting_list": "seat from the waiting list",
     "role_changed": "beyond: roles",
+    "relationship_asked": "relationship asked or ended",
+    "relationship_decided": "relationship asked or ended",
+    "relationship_ending": "relationship asked or ended",
+    "relationship_ended": "relationship asked or ended",
 }
 
 
@@ -105,7 +109,7 @@ def sample(kind: str, link: str) -> dict[str, object]:
             "pay_by_at",
             "refund_until_at",
         ),
-        *("deleted_at", "ends_last_at", "expires_at", "back_until_at", "charged_at"),
+        *("ended_at", "deleted_at", "ends_last_at", "expires_at", "back_until_at", "charged_at"),
     )
     amounts = (
         *("total_minor", "subtotal_minor", "tax_minor", "refund_minor", "credited_minor", "owed_minor"),
@@ -175,6 +179,15 @@ def sample(kind: str, link: str) -> dict[str, object]:
                 },
             ],
             "kind": "license",
+            "partner": "Northwind",
+            "other": "Northwind",
+            "customer": "Contoso",
+            "outcome": "approved",
+            "roles": ["billing_admin", "license_admin"],
+            "struck": ["user_admin"],
+            "days": 365,
+            "extends": True,
+            "is_partner": True,
             "requester": "Uma",
             "requester_email": "uma@contoso.example",
             "people": ["Dirk", "Diana"],

@@ -21,6 +21,7 @@ from commerce.operations.renewals.renewing import renew_due
 from commerce.operations.renewals.trials import end_trials
 from directory.operations.digests import queue_digests
 from directory.operations.outbox import send_due_mails
+from directory.operations.partner_sweeps import sweep_relationships
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,7 @@ class Sweeps:
     reminded: int = 0
     asked_again: int = 0
     digests: int = 0
+    relationships: int = 0
 
 
 def run_sweeps(*, at: datetime) -> Sweeps:
@@ -68,5 +70,6 @@ def run_sweeps(*, at: datetime) -> Sweeps:
         lapsed_offers=lapse_offers(at=at),
         expiring_cards=notice_expiring_cards(at=at),
         digests=queue_digests(at=at),
+        relationships=sum(sweep_relationships(at=at)),
         mails=send_due_mails(at=at),
     )

@@ -1,0 +1,363 @@
+"""The pages of relationships, on both sides (directory/views: customers, relationship, relationships)."""
+
+from datetime import timedelta
+
+import pytest
+from django.urls import reverse
+
+from config.kit.clock import now
+from config.kit.tenancy import tenant_atomic
+from directory.models import Invitation, Relationship, RelationshipAssignment
+from directory.operations.invitations import ask_for_relationship
+from directory.operations.links import open_to
+from directory.operations.people import create_group
+from tests.factories import actor_of, client_of, make_relationship, make_tenant, make_user
+
+pytestmark = pytest.mark.django_db
+
+CUSTOMERS, PARTNERS, ASK = "/admin/customers/", "/admin/relationships/", "/admin/customers/ask/"
+
+
+@pytest.fixture
+def contoso():
+    return make_tenant(name="Contoso", domain="contoso.test")
+
+
+@pytest.fixture
+def northwind():
+    return make_tenant(name="Northwind")
+
+
+@pytest.fixture
+def gina(contoso):
+    return make_user(contoso, name="Gina", roles=("global_admin",))
+
+
+@pytest.fixture
+def petra(northwind):
+    return make_user(northwind, name="Petra", roles=("global_admin",))
+
+
+def page_of(thing):
+    return reverse("portal:relationship", args=[thing.key])
+
+
+def post(user, address, acting_for=None, **values):
+    tenant = acting_for or user.tenant
+    return client_of(user, acting_for).post(address, {"shown_for_tenant": tenant.pk, **values})
+
+
+def made(tenant, model=Invitation):
+    with tenant_atomic(tenant.pk):
+        return model.objects.order_by("pk").last()
+
+
+def ask(petra, **changed):
+    facts = {"domain": "contoso.test", "name": "Contoso licensing", "days": 30, "message": "As <b>agreed</b>"}
+    roles = ("billing_admin", "license_admin")
+    facts = {"roles": roles, "extends": True, "at": now()} | facts | changed
+    return ask_for_relationship(actor=actor_of(petra, at=now()), **facts)
+
+
+def running(contoso, northwind, **fields):
+    at = now()
+    dates = {"starts_at": at - timedelta(days=1), "ends_at": at + timedelta(days=100)}
+    return make_relationship(contoso, northwind, **(dates | fields))
+
+
+# --- Asking -----------------------------------------------------------------------------------------------
+
+
+def test_the_partner_asks_and_gets_the_link(petra, contoso, gina):
+    answer = post(
+        petra,
+        ASK,
+        domain="@Contoso.test",
+        name="Contoso licensing",
+        roles=["license_admin", "billing_admin"],
+        days="30",
+        message="As agreed.",
+    )
+
+    invitation = made(petra.tenant)
+    assert (answer.status_code, answer["Location"]) == (303, page_of(invitation))
+    assert (invitation.customer_domain, invitation.roles, invitation.extends) == (
+        "contoso.test",
+        ["billing_admin", "license_admin"],
+        False,
+    )
+    text = client_of(petra).get(page_of(invitation)).text
+    assert page_of(invitation) in text
+
+
+@pytest.mark.parametrize("domain", ["contoso.test", "nobody.test"])
+def test_the_partners_page_is_the_same_whether_there_is_such_a_customer_or_not(petra, contoso, gina, domain):
+    text = client_of(petra).get(page_of(ask(petra, domain=domain))).text
+
+    assert "Waiting for the customer" in text
+    assert "Contoso</" not in text
+
+
+def test_a_form_that_cannot_be_keeps_what_was_typed(petra):
+    answer = post(petra, ASK, domain="nowhere", name="My customer", roles=["user_admin"], days="9999")
+
+    assert answer.status_code == 422
+    assert 'value="My customer"' in answer.text
+    assert 'value="user_admin" checked' in answer.text
+    assert 'value="9999"' in answer.text
+    assert made(petra.tenant) is None
+
+
+@pytest.mark.parametrize("roles", [(), ("billing_admin",), ("global_reader",)])
+def test_who_may_not_ask_has_no_such_page(northwind, roles):
+    assert client_of(make_user(northwind, roles=roles)).get(ASK).status_code == 404
+
+
+# --- Answering --------------------------------------------------------------------------------------------
+
+
+def test_the_customer_reads_who_asks_and_for_what_in_words(petra, gina):
+    text = client_of(gina).get(page_of(ask(petra))).text
+
+    for words in (
+        "Northwind asks to act for you",
+        "Petra of Northwind asks",
+        "for 30 days",
+        "buys on account under the organization&#x27;s agreement",
+        "gives and takes back the licenses",
+        "As &lt;b&gt;agreed&lt;/b&gt;",
+        "It extends by 180 days",
+    ):
+        assert words in text
+    assert "manages people and groups" not in text
+
+
+def test_the_customer_strikes_a_role_and_approves(petra, gina, contoso):
+    invitation = ask(petra)
+
+    answer = post(gina, page_of(invitation), action="approve", roles=["license_admin"])
+
+    assert answer.status_code == 303
+    assert made(contoso, Relationship).roles == ["license_admin"]
+    text = client_of(gina).get(page_of(invitation)).text
+    assert "struck: billing admin" in text
+    assert "so nobody acts for you" in text
+
+
+def test_approving_without_a_role_says_so_and_leaves_it_open(petra, gina, contoso):
+    invitation = ask(petra)
+
+    answer = post(gina, page_of(invitation), action="approve")
+
+    assert answer.status_code == 422
+    assert "Leave at least one of the roles" in answer.text
+    assert made(contoso, Relationship) is None
+
+
+def test_a_second_answer_is_409_and_changes_nothing(petra, gina, contoso):
+    invitation = ask(petra)
+    post(gina, page_of(invitation), action="decline")
+
+    answer = post(gina, page_of(invitation), action="approve", roles=["license_admin"])
+
+    assert answer.status_code == 409
+    assert "can no longer be answered" in answer.text
+    assert made(contoso, Relationship) is None
+
+
+def test_a_billing_admin_and_a_reader_see_it_without_buttons(petra, gina, contoso):
+    invitation = ask(petra)
+    for role in ("billing_admin", "global_reader"):
+        user = make_user(contoso, roles=(role,))
+
+        text = client_of(user).get(page_of(invitation)).text
+
+        assert 'value="approve"' not in text
+        assert "A global admin of your organization approves" in text
+        assert post(user, page_of(invitation), action="approve", roles=["license_admin"]).status_code == 403
+
+
+def test_the_link_of_somebody_else_and_no_link_get_one_clear_refusal(petra, gina, contoso, northwind):
+    fiona = make_user(make_tenant(), roles=("global_admin",))
+    invitation = ask(petra)
+    for user in (fiona, make_user(contoso), make_user(northwind), make_user(contoso, roles=("user_admin",))):
+        for action in ("", "approve", "decline", "withdraw"):
+            answer = (
+                post(user, page_of(invitation), action=action, roles=["license_admin"])
+                if action
+                else client_of(user).get(page_of(invitation))
+            )
+            assert answer.status_code == 403
+            assert "This link does not open for you" in answer.text
+    assert made(petra.tenant).state == "waiting"
+
+
+def test_who_is_not_signed_in_signs_in_first_and_comes_back(client, petra, gina):
+    invitation = ask(petra)
+
+    answer = client.get(page_of(invitation))
+
+    assert answer.status_code == 302
+    assert str(invitation.key) in answer["Location"]
+
+
+def test_the_notice_leads_to_the_page_of_whoever_may_open_it(petra, gina, contoso):
+    address = page_of(ask(petra))
+    admin, member = actor_of(gina, at=now()), actor_of(make_user(contoso), at=now())
+
+    with tenant_atomic(contoso.pk):
+        assert open_to(admin, [address]) == {address: address}
+        assert open_to(member, [address]) == {}
+
+
+def test_partners_lists_what_waits_what_runs_and_what_has_ended(petra, gina, contoso, northwind):
+    running(contoso, northwind, name="Running one")
+    running(contoso, northwind, name="Ended one", status="ended")
+    ask(petra, name="Waiting one")
+
+    text = client_of(gina).get(PARTNERS).text
+
+    order = [text.index(name) for name in ("Waiting one", "Running one", "Ended one")]
+    assert order == sorted(order)
+
+
+def test_an_organization_without_partners_reads_what_comes_here(gina):
+    assert "No partner acts for you." in client_of(gina).get(PARTNERS).text
+
+
+# --- The partner's side -----------------------------------------------------------------------------------
+
+
+def test_customers_lists_finds_and_filters(petra, contoso, northwind):
+    running(contoso, northwind, users=(petra,))
+    running(make_tenant(name="Adatum"), northwind, status="ended")
+    client = client_of(petra)
+
+    everything, active = client.get(CUSTOMERS).text, client.get(f"{CUSTOMERS}?show=active").text
+    found = client.get(f"{CUSTOMERS}?q=adat").text
+
+    assert ("Adatum" in everything, "Contoso" in everything) == (True, True)
+    assert ("Adatum" in active, "Contoso" in active) == (False, True)
+    assert ("Adatum" in found, "Contoso" in found) == (True, False)
+    assert "Act for Contoso" in everything
+    assert client.get(f"{CUSTOMERS}?show=odd").status_code == 422
+
+
+def test_a_member_sees_the_own_customers_alone(contoso, northwind, petra):
+    nils = make_user(northwind)
+    running(contoso, northwind, users=(nils,))
+    running(make_tenant(name="Adatum"), northwind, users=(petra,))
+
+    text = client_of(nils).get(CUSTOMERS).text
+
+    assert ("Act for Contoso" in text, "Adatum" in text) == (True, False)
+
+
+def test_who_is_given_nothing_has_no_customers(contoso, northwind, petra):
+    running(contoso, northwind, users=(petra,))
+    nils = make_user(northwind)
+
+    assert client_of(nils).get(CUSTOMERS).status_code == 404
+    assert CUSTOMERS not in client_of(nils).get("/").text
+
+
+def test_a_hundred_relationships_take_as_many_queries_as_one(
+    contoso, northwind, petra, django_assert_max_num_queries
+):
+    client = client_of(petra)
+    for number in range(60):
+        running(make_tenant(name=f"Customer {number:03}"), northwind, users=(petra,))
+    client.get(CUSTOMERS)
+
+    with django_assert_max_num_queries(25):
+        first = client.get(f"{CUSTOMERS}?show=active").text
+
+    assert "Customer 049" in first
+    assert 'rel="next"' in first
+
+
+def test_roles_are_given_and_taken_back_on_the_page(contoso, northwind, petra):
+    nils = make_user(northwind, name="Nils Weber")
+    relationship = running(contoso, northwind)
+    client = client_of(petra)
+    assert "Nils Weber" in client.get(page_of(relationship), {"q": "nils"}).text
+
+    post(petra, page_of(relationship), action="assign", person=nils.pk, roles=["license_admin"])
+    given = made(northwind, RelationshipAssignment)
+    assert (given.user_id, given.roles) == (nils.pk, ["license_admin"])
+    assert "Given to Nils Weber" in client.get(page_of(relationship)).text
+
+    post(petra, page_of(relationship), action="unassign", assignment=given.pk)
+    assert made(northwind, RelationshipAssignment) is None
+
+
+def test_roles_are_given_to_a_group_on_the_page(contoso, northwind, petra):
+    group = create_group(actor=actor_of(petra, at=now()), name="Delivery", at=now())
+    relationship = running(contoso, northwind)
+    assert "Delivery" in client_of(petra).get(page_of(relationship), {"q": "deli"}).text
+
+    post(petra, page_of(relationship), action="assign", group=str(group.key), roles=["license_admin"])
+
+    assert made(northwind, RelationshipAssignment).group_id == group.pk
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"action": "assign"},
+        {"action": "assign", "person": "x"},
+        {"action": "assign", "person": "9" * 30},
+        {"action": "assign", "group": "x"},
+        {"action": "unassign", "assignment": "\u0661"},
+        {"action": "approve"},
+        {},
+    ],
+)
+def test_a_post_that_names_nobody_is_refused_and_changes_nothing(contoso, northwind, petra, values):
+    relationship = running(contoso, northwind)
+
+    answer = post(petra, page_of(relationship), **values)
+
+    assert answer.status_code == 422
+    assert made(northwind, RelationshipAssignment) is None
+
+
+def test_each_side_ends_it_on_its_page(contoso, northwind, petra, gina):
+    for user in (petra, gina):
+        relationship = running(contoso, northwind)
+        assert "End it now" in client_of(user).get(page_of(relationship)).text
+
+        post(user, page_of(relationship), action="end")
+
+        assert made(contoso, Relationship).status == "ended"
+        assert "End it now" not in client_of(user).get(page_of(relationship)).text
+
+
+def test_the_customers_page_gives_nobody_a_role(contoso, northwind, petra, gina):
+    relationship = running(contoso, northwind)
+
+    answer = post(gina, page_of(relationship), action="assign", person=petra.pk, roles=["license_admin"])
+
+    assert answer.status_code == 403
+    assert "Give roles to somebody" not in client_of(gina).get(page_of(relationship)).text
+
+
+def test_who_acts_for_a_customer_sees_the_own_relationship_and_no_other_partners(contoso, northwind, petra):
+    relationship = running(contoso, northwind, roles=("billing_admin",), users=(petra,))
+    rival = running(contoso, make_tenant(name="Rival"))
+    client = client_of(petra, contoso)
+
+    assert "Rival" not in client.get(PARTNERS).text
+    assert client.get(page_of(relationship)).status_code == 200
+    assert client.get(page_of(rival)).status_code == 403
+    assert post(petra, page_of(relationship), contoso, action="end").status_code == 403
+
+
+def test_the_menu_has_customers_for_partners_and_partners_for_customers(contoso, northwind, petra, gina):
+    running(contoso, northwind)
+
+    at_northwind, at_contoso = client_of(petra).get(PARTNERS).text, client_of(gina).get(PARTNERS).text
+
+    assert f'href="{CUSTOMERS}"' in at_northwind
+    assert "handshake" in at_northwind
+    assert "handshake" not in at_contoso
