@@ -26,7 +26,7 @@ from config.kit.errors import Conflict, DomainError, NotAllowed, NotVisible, Tex
 from config.kit.faults import reached
 from config.kit.tenancy import atomic, connection, login_alias, tenant_atomic, use_login
 from directory.actors import build_actor, tenant_row
-from directory.models import Job, JobPart, JobRow, Tenant, User
+from directory.models import AuditEntry, Job, JobPart, JobRow, Tenant, User
 from directory.operations import audit
 from directory.operations.mail import queue_mail
 from directory.permissions import suspended
@@ -48,6 +48,7 @@ MAIL_AFTER = timedelta(minutes=1)
 # The size of a piece of the result file.
 PART_BYTES = 1024 * 1024
 _TAKING = 0x5EA7_0B5
+_STARTED = "directory.job.started"
 
 
 class UnknownKind(LookupError):
@@ -174,7 +175,7 @@ def start_job(
             total=total,
             created_at=at,
         )
-        _record(actor, job, "directory.job.started", at, after={"kind": kind, "total": total})
+        _record(actor, job, _STARTED, at, after={"kind": kind, "total": total})
     ring_after_commit(TASK, using=login_alias())
     return job
 
@@ -564,12 +565,19 @@ def _rebuilt(user: User, job: Job, at: datetime) -> Actor | None:
 
 
 def _named(job: Job) -> Actor:
-    """The name under which the end is recorded, also of someone who has no rights left."""
+    """The name under which the end is recorded, also of someone who has no rights left: marked as the start was."""
+    started = AuditEntry.objects.filter(
+        tenant_id=job.tenant_id, target_type="job", target_id=str(job.key), code=_STARTED
+    )
+    marked = (
+        "" if job.tenant_id == job.actor_tenant_id else started.values_list("on_behalf_of", flat=True).first()
+    )
     return Actor(
         user_id=job.actor_user_id,
         tenant_id=job.tenant_id,
         home_tenant_id=job.actor_tenant_id,
         label=job.actor_label,
+        relationship_label=marked or "",
         door="job",
         correlation_id=job.correlation_id,
     )

@@ -241,7 +241,8 @@ def test_a_running_job_stops_before_its_next_chunk(contoso, petra, relationship,
     assert stopped.reason.startswith("Petra, who started it, may no longer act here")
     with use_login("worker"):
         entry = AuditEntry.objects.get(code="directory.job.stopped")
-    assert entry.tenant_id == contoso.pk
+    marks = (entry.tenant_id, entry.actor_tenant_id, entry.actor_label, entry.on_behalf_of)
+    assert marks == (contoso.pk, petra.tenant_id, "Petra", "Northwind: Contoso administration")
 
 
 # --- Tokens -----------------------------------------------------------------------------------------------
