@@ -22,8 +22,8 @@ from licensing.operations.centralizing import (
     undoing,
 )
 from licensing.operations.centralizing.starting import seen_of
-from tests.concurrency.test_last_seats import all_at_once
 from tests.concurrency.test_refunds import patiently
+from tests.concurrency.threads import all_at_once
 from tests.factories import AT, actor_of, make_tenant, make_user
 from tests.licensing.crowd import (
     DAY,

@@ -10,8 +10,8 @@ from commerce.operations.corrections import AlreadyCorrected, correct_bill
 from config.invariants import violations
 from config.kit.tenancy import tenant_atomic
 from tests.commerce.test_correct_bill import FIRST, NEXT_DAY, RIGHT, THIRD
-from tests.concurrency.test_last_seats import all_at_once
 from tests.concurrency.test_refunds import patiently
+from tests.concurrency.threads import all_at_once
 from tests.factories import actor_of, make_self_service_subscription, make_tenant, make_user
 
 pytestmark = pytest.mark.django_db(databases=["default", "owner", "worker"], transaction=True)

@@ -4,10 +4,8 @@ The negative control shows that the race is there to be lost: without lock and c
 """
 
 import os
-import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -16,8 +14,6 @@ import pytest
 from django.conf import settings
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import IntegrityError, connections
-from django.test import RequestFactory
-from django.test.client import ClientHandler
 from django.urls import reverse
 
 from commerce.models import Subscription
@@ -32,7 +28,8 @@ from licensing.operations.assignments import (
     assign_licenses,
     unassign_licenses,
 )
-from tests.factories import actor_of, client_of, make_subscription, make_tenant, make_user
+from tests.concurrency.threads import Browser, all_at_once
+from tests.factories import actor_of, make_subscription, make_tenant, make_user
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "owner", "worker"])
 
@@ -41,8 +38,6 @@ SEATS = 10
 # How often the race is run: by the operation, and through the portal's doors (`make drill NAME=seats`: fifty).
 RUNS = int(os.environ.get("DRILL_RACES", "20"))
 RUNS_BY_DOORS = int(os.environ.get("DRILL_RACES", "2"))
-# As many at once as the database gives connections; the others stand behind them, as behind any pool.
-AT_ONCE = 64
 
 
 @pytest.fixture
@@ -68,30 +63,6 @@ def people(contoso: Tenant) -> list[User]:
             )
             for n in range(ASSIGNERS)
         )
-
-
-def all_at_once(work: Callable[[int], Any], count: int = ASSIGNERS, at_once: int = AT_ONCE) -> list[Any]:
-    """Run `work(n)` for every n on threads that start together; each closes its connections at its end."""
-    crowd = min(count, at_once)
-    start = threading.Barrier(crowd)
-    numbers: Iterator[int] = iter(range(count))
-    turn = threading.Lock()
-
-    def client() -> list[Any]:
-        answers = []
-        try:
-            start.wait(60)
-            while True:
-                with turn:
-                    number = next(numbers, None)
-                if number is None:
-                    return answers
-                answers.append(work(number))
-        finally:
-            connections.close_all()
-
-    with ThreadPoolExecutor(crowd) as pool:
-        return [answer for each in [pool.submit(client) for _ in range(crowd)] for answer in each.result()]
 
 
 def live(subscription: Subscription) -> int:
@@ -122,22 +93,10 @@ def test_two_hundred_assigners_get_exactly_the_last_ten_seats(
             return refusal.status
         return 200
 
-    answers = all_at_once(assign)
+    answers = all_at_once(assign, count=ASSIGNERS)
 
     assert Counter(answers) == {200: SEATS, 409: ASSIGNERS - SEATS}
     assert live(subscription) == SEATS
-
-
-class Browser(RequestFactory):
-    """Posts to the whole portal without noting each template, which costs a thread what all of them draw."""
-
-    def __init__(self, user: User) -> None:
-        super().__init__()
-        self.cookies = client_of(user).cookies
-        self.handler = ClientHandler(enforce_csrf_checks=False)
-
-    def request(self, **request: Any) -> Any:
-        return self.handler(self._base_environ(**request))
 
 
 DOORS: dict[str, Callable[[User], dict[str, Any]]] = {
@@ -164,7 +123,7 @@ def test_two_hundred_posts_by_all_doors_of_the_portal_get_exactly_the_last_ten_s
         answer = browser.post(url, {"shown_for_tenant": contoso.pk, "action": "assign", **choice})
         return int(answer.status_code)
 
-    answers = all_at_once(post)
+    answers = all_at_once(post, count=ASSIGNERS)
 
     assert Counter(answers) == {302: SEATS, 409: ASSIGNERS - SEATS}
     assert live(subscription) == SEATS
@@ -227,7 +186,7 @@ def test_giving_and_taking_at_once_keeps_counter_and_rows_together(
             actor=actor, subscription_key=subscription.key, user_ids=[people[n // 2 % 8].pk], at=at
         ).done
 
-    moved = all_at_once(give_or_take)
+    moved = all_at_once(give_or_take, count=ASSIGNERS)
 
     assert sum(moved) == live(subscription)
 
@@ -334,7 +293,7 @@ def test_the_negative_control_oversells(contoso: Tenant, people: list[User]) -> 
             return True
 
     try:
-        given = sum(all_at_once(count_then_insert))
+        given = sum(all_at_once(count_then_insert, count=ASSIGNERS))
     finally:
         with connect() as tidying:
             tidying.execute("DROP TABLE race_control")

@@ -24,8 +24,8 @@ from directory.operations.people import AccountDisabled, disable_user, enable_us
 from licensing.models import Assignment
 from licensing.operations.assignments import PersonUnknown, assign_license, assign_licenses
 from licensing.operations.leaving import free_licenses_of_leavers
-from tests.concurrency.test_last_seats import all_at_once
 from tests.concurrency.test_refunds import patiently
+from tests.concurrency.threads import all_at_once
 from tests.factories import AT, actor_of, make_central_subscription, make_checkout, make_tenant, make_user
 from tests.processor import card_token, charges
 

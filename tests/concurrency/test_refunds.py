@@ -15,7 +15,7 @@ from commerce.operations.payments import pay_checkout, refund_now, settle_refund
 from config.invariants import violations
 from config.kit.actors import Actor
 from config.kit.tenancy import tenant_atomic
-from tests.concurrency.test_last_seats import all_at_once
+from tests.concurrency.threads import all_at_once
 from tests.factories import AT, actor_of, make_checkout, make_credit_note, make_tenant, make_user
 from tests.processor import card_token, refunds
 

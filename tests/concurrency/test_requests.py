@@ -1,13 +1,9 @@
 """Two who decide about one request at once, and two who ask for the same person: real threads (product §7.5)."""
 
-import threading
 from collections import Counter
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
 import pytest
-from django.db import connections
 
 from config.invariants import violations
 from config.kit.tenancy import tenant_atomic
@@ -22,26 +18,12 @@ from licensing.operations.requests import (
     reject_request,
     withdraw_request,
 )
+from tests.concurrency.threads import all_at_once
 from tests.factories import actor_of, make_subscription, make_tenant, make_user, product
 
 pytestmark = pytest.mark.django_db(databases=["default", "owner", "worker"], transaction=True)
 
 DECIDERS = 8
-
-
-def all_at_once[T](work: Callable[[int], T], count: int = DECIDERS) -> list[T]:
-    """What each thread answered; none begins before all are there."""
-    gate = threading.Barrier(count)
-
-    def run(n: int) -> T:
-        gate.wait(30)
-        try:
-            return work(n)
-        finally:
-            connections.close_all()
-
-    with ThreadPoolExecutor(count) as pool:
-        return list(pool.map(run, range(count)))
 
 
 @pytest.fixture
@@ -87,7 +69,7 @@ def test_of_many_who_approve_one_request_one_gives_one_license(
             return "over"
         return "rejected"
 
-    answers = Counter(all_at_once(decide))
+    answers = Counter(all_at_once(decide, count=DECIDERS))
 
     assert answers["approved"] + answers["rejected"] == 1
     assert answers["over"] == DECIDERS - 1
@@ -111,7 +93,7 @@ def test_the_last_license_goes_to_one_of_many_requests(
             return "none left"
         return "approved"
 
-    answers = Counter(all_at_once(decide))
+    answers = Counter(all_at_once(decide, count=DECIDERS))
 
     assert answers == {"approved": 1, "none left": DECIDERS - 1}
     assert live(contoso) == 1
@@ -153,7 +135,7 @@ def test_of_many_who_ask_for_the_same_person_one_is_the_first(
             return "asked before"
         return "asked"
 
-    answers = Counter(all_at_once(ask_too))
+    answers = Counter(all_at_once(ask_too, count=DECIDERS))
 
     assert answers == {"asked": 1, "asked before": DECIDERS - 1}
     with tenant_atomic(contoso.pk):

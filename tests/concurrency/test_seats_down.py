@@ -14,8 +14,8 @@ from config.kit.tenancy import tenant_atomic
 from directory.models import User
 from licensing.models import Assignment
 from licensing.operations.assignments import NoSeatLeft, assign_license
-from tests.concurrency.test_last_seats import all_at_once
 from tests.concurrency.test_refunds import patiently
+from tests.concurrency.threads import all_at_once
 from tests.factories import actor_of, make_self_service_subscription, make_tenant, make_user
 
 pytestmark = pytest.mark.django_db(databases=["default", "owner", "worker"], transaction=True)

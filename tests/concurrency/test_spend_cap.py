@@ -22,7 +22,7 @@ from policies.operations import spending
 from policies.operations.policies import change_policies, spend_cap
 from policies.queries.spending import Purchase
 from policies.spending import Limit, month_of
-from tests.concurrency.test_last_seats import all_at_once
+from tests.concurrency.threads import all_at_once
 from tests.factories import AT, actor_of, make_checkout, make_tenant, make_user
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "owner", "worker"])

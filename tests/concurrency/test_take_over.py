@@ -22,8 +22,8 @@ from config.invariants import violations
 from config.kit.errors import Conflict, NotAllowed, NotVisible
 from config.kit.tenancy import tenant_atomic
 from directory.models import Tenant, User
-from tests.concurrency.test_last_seats import all_at_once
 from tests.concurrency.test_refunds import patiently
+from tests.concurrency.threads import all_at_once
 from tests.factories import (
     AT,
     actor_of,

@@ -18,7 +18,7 @@ from directory.models import OutgoingMail, Tenant, User
 from licensing.models import Assignment, WaitingPlace
 from licensing.operations.assignments import NoSeatLeft, assign_license, assign_licenses, unassign_licenses
 from licensing.operations.waiting import add_to_waiting_list, serve_lines
-from tests.concurrency.test_last_seats import all_at_once
+from tests.concurrency.threads import all_at_once
 from tests.factories import actor_of, make_subscription, make_tenant, make_user
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "owner", "worker"])
