@@ -153,6 +153,8 @@ SESSION_ENGINE = "django.contrib.sessions.backends.db"
 SESSION_COOKIE_AGE = 8 * 3600
 SESSION_ABSOLUTE_AGE = timedelta(hours=24)
 SESSION_IDLE_ADMIN = timedelta(hours=1)
+# How lately somebody must have signed in to do what a browser that was left open must not (reliability §7).
+SIGN_IN_IS_FRESH = timedelta(minutes=5)
 BUYS_PER_MINUTE = env.int("BUYS_PER_MINUTE", default=10)
 SIGN_INS_PER_MINUTE = env.int("SIGN_INS_PER_MINUTE", default=5)
 # A pasted list of 100,000 people; a file goes to disk, as far as a page takes one.

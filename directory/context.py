@@ -9,7 +9,7 @@ from config.kit.actors import Actor
 from config.kit.tenancy import connection, tenant_atomic
 from directory.models import RoleAssignment
 from directory.operations.inbox import MOST_COUNTED, unread_count
-from directory.sign_in import ACCOUNTS
+from directory.sessions import ACCOUNTS
 
 _ROLE_NAMES = dict(RoleAssignment.Name.choices)
 

@@ -34,13 +34,17 @@ class UnknownKey(TokenRefused):
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who the identity provider vouches for. `name` and `email` are for display; they decide nothing."""
+    """Who the identity provider vouches for. `name` and `email` are for display; they decide nothing.
+
+    `proved`: when it last asked the person, in seconds of real time; None where it does not say.
+    """
 
     issuer: str
     subject: str
     name: str
     email: str
     is_guest: bool
+    proved: float | None = None
 
 
 def verify(
@@ -147,7 +151,15 @@ def _identity(claims: Mapping[str, Any]) -> Identity:
         name=_text(claims, "name", 200) or email or subject[:200],
         email=email.lower(),
         is_guest=json.dumps(claims.get("acct")) in ("1", '"1"'),
+        proved=_instant(claims, "auth_time"),
     )
+
+
+def _instant(claims: Mapping[str, Any], name: str) -> float | None:
+    """A claim as seconds since 1970; None when it is anything else."""
+    value = claims.get(name)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if is_number and 0 < value < 2**40 else None
 
 
 def _text(claims: Mapping[str, Any], name: str, longest: int) -> str:

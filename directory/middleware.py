@@ -35,7 +35,7 @@ from directory.actors import build_actor, tenant_row
 from directory.models import Tenant, User
 from directory.permissions import suspended
 from directory.queries import customers_of
-from directory.sign_in import ACTING, HOME, SEEN, SINCE, STARTED, USER
+from directory.sessions import ACTING, HOME, SEEN, SINCE, STARTED, USER, SignInTooOld, confirm_url
 
 SHOWN_FOR = "shown_for_tenant"
 # The session's last sign of life is written at most this often.
@@ -63,6 +63,8 @@ class AccessMiddleware:
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
         """Roll back what a failed view wrote, and turn expected errors into their page."""
         request.failed = True  # type: ignore[attr-defined]
+        if isinstance(exception, SignInTooOld):
+            return sign_in_too_old(request, exception)
         return render_error(request, exception) if isinstance(exception, DomainError) else None
 
     def _answer(self, request: HttpRequest) -> HttpResponseBase:
@@ -207,6 +209,13 @@ def acting_elsewhere(request: HttpRequest, error: ActingElsewhere) -> HttpRespon
         customers = customers_of(home_tenant_id=actor.home_tenant_id, user_id=actor.user_id or 0, at=now())
         context["customer"] = next((c for c in customers if str(c.tenant_id) == shown_for), None)
     body = render_to_string("errors/acting_elsewhere.html", context, request=request)
+    return HttpResponse(body, status=error.status)
+
+
+def sign_in_too_old(request: HttpRequest, error: SignInTooOld) -> HttpResponse:
+    """The 403 page that leads to the person's provider and back."""
+    context = {"error": error, "confirm_url": confirm_url(request.get_full_path())}
+    body = render_to_string("errors/sign_in_too_old.html", context, request=request)
     return HttpResponse(body, status=error.status)
 
 

@@ -7,7 +7,6 @@ accounts by provider alone. None of allauth's own rows are stored.
 
 import logging
 import secrets
-import time
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, NoReturn, override
@@ -23,30 +22,19 @@ from allauth.socialaccount.providers.openid_connect.views import OpenIDConnectOA
 from django.conf import settings
 from django.contrib.auth.backends import BaseBackend
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.middleware.csrf import rotate_token
+from django.shortcuts import render
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 
 from config.kit.clock import now
 from config.kit.fetch import FetchFailed, fetch_json
-from config.kit.tenancy import tenant_atomic
 from directory import discovery, id_token
-from directory.actors import build_actor
 from directory.models import User
-from directory.operations.people import create_member_at_sign_in, record_sign_in
-from directory.queries import Provider, accounts_of, provider_of_key
+from directory.operations.people import create_member_at_sign_in
+from directory.queries import Provider, provider_of_key
+from directory.sessions import NotConfirmed, confirm_session, confirm_url, start_session
 
 logger = logging.getLogger(__name__)
-
-# What the session holds. Instants of the session itself are real time, as tokens and leases are.
-HOME = "home_tenant_id"
-USER = "user_id"
-ACTING = "acting_tenant_id"
-STARTED = "signed_in_at"  # by the clock of the domain: compared with `User.sessions_valid_from`
-SINCE = "session_since"  # seconds of real time: the absolute age
-SEEN = "session_seen"  # seconds of real time: the idle age
-ACCOUNTS = "other_accounts"
-PENDING = "sign_in_pending"
 
 
 class SessionBackend(BaseBackend):
@@ -196,21 +184,17 @@ class TenantSocialAccountAdapter(DefaultSocialAccountAdapter):  # type: ignore[m
 
     @override
     def pre_social_login(self, request: HttpRequest, sociallogin: SocialLogin) -> NoReturn:
-        """Start our session; allauth's own way on from here, to its sign-up, is never taken."""
-        configured: Provider = sociallogin.provider.configured
+        """Start or confirm our session; allauth's own way on from here, to its sign-up, is never taken."""
         identity: id_token.Identity = sociallogin.identity
-        at = now()
-        user = create_member_at_sign_in(
-            tenant_id=configured.tenant_id,
-            issuer=identity.issuer,
-            subject=identity.subject,
-            name=identity.name,
-            email=identity.email,
-            is_guest=identity.is_guest,
-            at=at,
-        )
-        start_session(request, user)
-        raise ImmediateHttpResponse(HttpResponseRedirect(safe_next(sociallogin.state.get("next"))))
+        next_path = safe_next(sociallogin.state.get("next"))
+        if not sociallogin.state.get("confirms"):
+            _sign_in(request, sociallogin.provider.configured, identity)
+            raise ImmediateHttpResponse(HttpResponseRedirect(next_path))
+        try:
+            confirm_session(request, identity)
+        except NotConfirmed as error:
+            raise ImmediateHttpResponse(not_confirmed_page(request, error, next_path)) from error
+        raise ImmediateHttpResponse(HttpResponseRedirect(next_path))
 
     @override
     def on_authentication_error(
@@ -240,12 +224,30 @@ class CallbackView(OAuth2CallbackView):  # type: ignore[misc]
         return state, response
 
 
+def _sign_in(request: HttpRequest, configured: Provider, identity: id_token.Identity) -> None:
+    user = create_member_at_sign_in(
+        tenant_id=configured.tenant_id,
+        issuer=identity.issuer,
+        subject=identity.subject,
+        name=identity.name,
+        email=identity.email,
+        is_guest=identity.is_guest,
+        at=now(),
+    )
+    start_session(request, user, proved=identity.proved, provider=configured.key)
+
+
 def way_to_provider(
-    request: HttpRequest, provider: TenantProvider, *, next_path: str, hint: str
+    request: HttpRequest, provider: TenantProvider, *, next_path: str, hint: str, confirms: bool = False
 ) -> HttpResponse:
-    """The redirect to the provider, with state, nonce and PKCE challenge kept in the session."""
+    """The redirect to the provider, with state, nonce and PKCE challenge kept in the session.
+
+    `confirms`: it is to ask again whoever is signed in already, and the answer goes to `confirm_session`.
+    """
     nonce = secrets.token_urlsafe(32)
     auth_params = {"nonce": nonce} | ({"login_hint": hint} if hint else {})
+    if confirms:
+        auth_params |= {"prompt": "login", "max_age": f"{settings.SIGN_IN_IS_FRESH.total_seconds():.0f}"}
     response: HttpResponse = provider.redirect(
         request,
         "login",
@@ -253,38 +255,9 @@ def way_to_provider(
         auth_params=auth_params,
         scope=provider.get_default_scope(),
         nonce=nonce,
+        confirms=confirms,
     )
     return response
-
-
-def start_session(request: HttpRequest, user: User, *, since: float | None = None) -> None:
-    """Begin a session of `user` at home, with a new key, in place of whatever the browser had.
-
-    `since`: when the person really signed in, where an account is only changed.
-    """
-    at, real = now(), time.time()
-    others = [
-        list(account)
-        for account in accounts_of(user.issuer, user.subject)
-        if (account.tenant_id, account.user_id) != (user.tenant_id, user.pk)
-    ]
-    with tenant_atomic(user.tenant_id):
-        actor = build_actor(user, acting_tenant_id=user.tenant_id, at=at)
-        assert actor is not None  # at home there is always one
-        record_sign_in(actor=actor, user=user, at=at)
-    request.session.flush()
-    request.session.update(
-        {
-            HOME: user.tenant_id,
-            USER: user.pk,
-            ACTING: user.tenant_id,
-            STARTED: at.isoformat(),
-            SINCE: since or real,
-            SEEN: real,
-            ACCOUNTS: others,
-        }
-    )
-    rotate_token(request)
 
 
 def safe_next(address: object) -> str:
@@ -300,10 +273,14 @@ def safe_next(address: object) -> str:
     return "/" if leads_out or path.startswith("/accounts/") else address
 
 
+def not_confirmed_page(request: HttpRequest, error: NotConfirmed, next_path: str) -> HttpResponse:
+    """What the person sees whose session goes on, but who did not prove anew who they are."""
+    context = {"error": error, "confirm_url": confirm_url(next_path)}
+    return render(request, "directory/not_confirmed.html", context, status=error.status)
+
+
 def failed_page(request: HttpRequest) -> HttpResponse:
     """What the person sees when the provider's answer cannot be used, whatever was wrong with it."""
-    from django.shortcuts import render
-
     return render(request, "directory/sign_in_failed.html", status=403)
 
 

@@ -7,6 +7,7 @@ from directory.views import accounts, inbox, notifications, sign_in, tokens
 app_name = "directory"
 urlpatterns: list[URLPattern] = [
     path("sign-in/", sign_in.sign_in, name="sign-in"),
+    path("sign-in/again/", sign_in.confirm, name="confirm"),
     path("sign-out/", sign_in.sign_out, name="sign-out"),
     path("my/accounts/", accounts.accounts, name="accounts"),
     path("my/notices/", inbox.notices, name="notices"),

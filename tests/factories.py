@@ -5,6 +5,7 @@ module, do not fork it.
 """
 
 import itertools
+import time
 import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -52,7 +53,7 @@ from directory.models import (
 from directory.models.people import fold
 from directory.operations.tokens import issue_for_person, issue_service_token
 from directory.permissions import Capability
-from directory.sign_in import ACTING, start_session
+from directory.sessions import ACTING, start_session
 
 AT = datetime(2026, 3, 10, 9, 30, tzinfo=UTC)
 
@@ -609,7 +610,7 @@ def client_of(user: User, acting_for: Tenant | None = None) -> Client:
     request = HttpRequest()
     request.session = client.session
     with tenant_atomic(user.tenant_id):
-        start_session(request, user)
+        start_session(request, user, proved=time.time())
     if acting_for:
         request.session[ACTING] = acting_for.pk
     request.session.save()

@@ -2,7 +2,7 @@
 
 `python -m config.demo.identity` serves the issuers that `DEMO_ISSUERS` names, each on its own port. Protocol and
 tokens are those of oidc-provider-mock; its account form is replaced by a list of the tenant's people, and
-`login_hint` with the mail address of one of them signs in at once.
+`login_hint` with the mail address of one of them signs in at once, unless `prompt=login` asks for the list.
 """
 
 import argparse
@@ -99,8 +99,14 @@ class Issuer:
         return app.wsgi_app
 
     def _follow_hint(self, environ: "WSGIEnvironment") -> None:
-        """Turn a request whose hint names one of the tenant's people into that person's choice."""
-        hint = parse_qs(environ.get("QUERY_STRING", "")).get("login_hint", [""])[0].strip().lower()
+        """Turn a request whose hint names one of the tenant's people into that person's choice.
+
+        Not where they are to be asked again: then they choose themselves on the list.
+        """
+        query = parse_qs(environ.get("QUERY_STRING", ""))
+        if "login" in query.get("prompt", [""])[0].split():
+            return
+        hint = query.get("login_hint", [""])[0].strip().lower()
         for person in self._tenant.people:
             if hint == self._tenant.mail(person):
                 body = urlencode({"sub": self._tenant.object_id(person)}).encode()

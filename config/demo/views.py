@@ -23,7 +23,7 @@ from config.kit import access
 from config.kit import clock as kit_clock
 from config.kit.errors import Malformed, NotVisible
 from directory.queries import door_of_address
-from directory.sign_in import PENDING
+from directory.sessions import PENDING
 
 # The home of most of the demo's people.
 ZONE = people.tenant("contoso").time_zone

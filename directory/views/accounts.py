@@ -9,7 +9,7 @@ from config.kit.errors import NotVisible
 from config.kit.tenancy import tenant_atomic
 from directory.models import User
 from directory.queries import accounts_of
-from directory.sign_in import SINCE, start_session
+from directory.sessions import PROVED, PROVIDER, SINCE, start_session
 
 
 @access.signed_in
@@ -29,5 +29,12 @@ def accounts(request: HttpRequest) -> HttpResponse:
         user = User.objects.active().filter(pk=chosen.user_id).first()
     if user is None:
         raise NotVisible
-    start_session(request, user, since=request.session.get(SINCE))
+    session = request.session
+    start_session(
+        request,
+        user,
+        since=session.get(SINCE),
+        proved=session.get(PROVED),
+        provider=session.get(PROVIDER, ""),
+    )
     return HttpResponseRedirect("/")

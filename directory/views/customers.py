@@ -19,7 +19,7 @@ from directory.operations.partners import record_acting
 from directory.permissions import Capability
 from directory.queries import customers_of
 from directory.queries.partners import invitations_made, relationships_page
-from directory.sign_in import ACTING
+from directory.sessions import ACTING
 from directory.views.relationship_words import names
 
 CHIPS: dict[str, Text] = {

@@ -3,6 +3,7 @@
 from datetime import timedelta
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import urlencode
 
 from allauth.core.exceptions import ImmediateHttpResponse
 from allauth.socialaccount.adapter import get_adapter
@@ -20,8 +21,8 @@ from config.kit.errors import NotVisible
 from config.kit.rate import Limit, client_address
 from directory.operations.people import AccountDisabled, AccountUnknown
 from directory.queries import door_of_address
+from directory.sessions import PENDING, PROVIDER
 from directory.sign_in import (
-    PENDING,
     CallbackView,
     TenantOAuth2Adapter,
     failed_page,
@@ -88,6 +89,25 @@ def provider_login(request: HttpRequest, key: str) -> HttpResponse:
         return way_to_provider(request, provider, next_path=pending["next"], hint=pending["hint"])
     except SocialApp.DoesNotExist as error:
         raise NotVisible from error
+    except ProviderException:
+        return render(request, "directory/provider_away.html", status=HTTPStatus.SERVICE_UNAVAILABLE)
+
+
+@access.signed_in(owns_transaction=True)
+@never_cache
+@require_GET
+def confirm(request: HttpRequest) -> HttpResponse:
+    """To the person's own provider, which asks anew who they are, and back to `next`; their session goes on."""
+    PER_NETWORK.count(client_address(request))
+    next_path = safe_next(request.GET.get("next"))
+    try:
+        provider = get_adapter().get_provider(request, request.session.get(PROVIDER, ""))
+        hint = request.user.email  # type: ignore[union-attr]
+        return way_to_provider(request, provider, next_path=next_path, hint=hint, confirms=True)
+    except SocialApp.DoesNotExist:
+        # The provider was replaced since: by the one that there is now, a new session.
+        request.session.flush()
+        return redirect(f"{reverse('directory:sign-in')}?{urlencode({'next': next_path})}")
     except ProviderException:
         return render(request, "directory/provider_away.html", status=HTTPStatus.SERVICE_UNAVAILABLE)
 

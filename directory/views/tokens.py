@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Callable, Collection
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import urlencode
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -20,6 +21,7 @@ from config.kit.clock import now, real_now
 from config.kit.errors import Malformed, NotVisible, Text
 from directory.models import ApiToken, User
 from directory.operations.tokens import (
+    NAME_LENGTH,
     Issued,
     TooManyTokens,
     issue_personal_token,
@@ -28,6 +30,7 @@ from directory.operations.tokens import (
     service_scopes,
 )
 from directory.permissions import Capability
+from directory.sessions import confirm_url, is_fresh
 from directory.tokens import SCOPES
 
 MOST_SHOWN = 100
@@ -89,17 +92,24 @@ def organization_tokens(request: HttpRequest) -> HttpResponse:
 def _make(
     request: HttpRequest, actor: Actor, issue: Callable[..., Issued]
 ) -> tuple[dict[str, Any], HTTPStatus]:
-    """What the page says of the token just made, or of what was wrong with the form."""
-    if request.method != "POST":
-        return {"chosen": frozenset(), "days": USUAL_LENGTH, "lengths": LENGTHS}, HTTPStatus.OK
-    name, scopes = request.POST.get("name", ""), request.POST.getlist("scope")
-    days = request.POST.get("days", "")
+    """What the page says of the token just made, or of what was wrong with the form.
+
+    The form is there for who signed in lately; who has filled it in for too long finds it filled in as they return.
+    """
+    typed = request.POST if request.method == "POST" else request.GET
+    name, scopes, days = typed.get("name", ""), typed.getlist("scope"), typed.get("days", "")
     filled = {
         "lengths": LENGTHS,
         "name": name,
         "chosen": frozenset(scopes),
         "days": int(days) if days in map(str, LENGTHS) else USUAL_LENGTH,
     }
+    if not is_fresh(request):
+        back = f"{request.path}?{_query(name, scopes, days)}#make" if name or scopes else request.path
+        status = HTTPStatus.FORBIDDEN if request.method == "POST" else HTTPStatus.OK
+        return filled | {"confirm_url": confirm_url(back), "was_refused": request.method == "POST"}, status
+    if request.method != "POST":
+        return filled, HTTPStatus.OK
     try:
         issued = issue(
             actor=actor,
@@ -114,6 +124,12 @@ def _make(
         return filled | {"problem": str(refused), "wrong": field}, HTTPStatus(refused.status)
     blank = {"chosen": frozenset(), "days": USUAL_LENGTH, "lengths": LENGTHS}
     return blank | {"issued": issued}, HTTPStatus.OK
+
+
+def _query(name: str, scopes: list[str], days: str) -> str:
+    """What was typed, as far as it may be kept in an address."""
+    kept = [("name", name[:NAME_LENGTH]), *(("scope", scope) for scope in SCOPES if scope in scopes)]
+    return urlencode([*kept, *([("days", days)] if days in map(str, LENGTHS) else [])])
 
 
 def _revoke(request: HttpRequest, actor: Actor, address: str) -> HttpResponse:

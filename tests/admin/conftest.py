@@ -1,5 +1,6 @@
 """Browsers of the admin center, signed in without the identity provider."""
 
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,7 +12,7 @@ from playwright.sync_api import Browser, Page
 
 from config.kit.tenancy import tenant_atomic
 from directory.models import Tenant, User
-from directory.sign_in import ACTING, start_session
+from directory.sessions import ACTING, start_session
 from tests.admin.browser import LOOKS
 
 type SignIn = Callable[..., Client]
@@ -26,7 +27,7 @@ def sign_in() -> SignIn:
         request = HttpRequest()
         request.session = client.session
         with tenant_atomic(user.tenant_id):
-            start_session(request, user)
+            start_session(request, user, proved=time.time())
         if acting_for:
             request.session[ACTING] = acting_for.pk
         request.session.save()

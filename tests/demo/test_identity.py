@@ -91,6 +91,15 @@ def test_a_hint_for_somebody_of_another_tenant_shows_the_list(identity_provider,
     assert response.status_code == 200
 
 
+def test_who_is_to_be_asked_again_chooses_on_the_list_whatever_the_hint(identity_provider, callback):
+    response = authorize(
+        identity_provider["contoso"], callback, login_hint="gina@contoso.example", prompt="login"
+    )
+
+    assert response.status_code == 200
+    assert "gina@contoso.example" in response.text
+
+
 def test_refuses_a_subject_that_the_directory_does_not_know(identity_provider, callback):
     form = authorize(identity_provider["contoso"], callback)
 

@@ -17,7 +17,7 @@ from config.demo.tasks import walk_days
 from config.kit import clock
 from config.kit.tenancy import tenant_atomic
 from directory.models import User
-from directory.sign_in import HOME, PENDING, USER
+from directory.sessions import HOME, PENDING, USER
 from tests.demo import addresses  # before any test sets DEMO: what `config.urls` holds hangs on it
 from tests.directory.test_sign_in import come_back, organization
 from tests.factories import client_of, make_tenant, make_user

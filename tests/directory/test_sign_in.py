@@ -8,7 +8,6 @@ import httpx
 import pytest
 from allauth.account.models import EmailAddress
 from allauth.socialaccount.models import SocialAccount, SocialApp, SocialToken
-from django.core.cache import cache
 from django.test import Client
 
 from config.demo.environment import client_of, issuers
@@ -19,18 +18,11 @@ from config.kit.tenancy import tenant_atomic
 from directory.models import AuditEntry, User
 from directory.operations.people import create_guest, create_user, disable_user
 from directory.operations.tenants import add_domain, configure_identity_provider, create_tenant
-from directory.sign_in import ACTING, HOME, USER, safe_next
+from directory.sessions import ACTING, HOME, USER
+from directory.sign_in import safe_next
 from tests.factories import AT
 
-pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(autouse=True)
-def no_tries_yet():
-    cache.clear()
-    from config.kit.rate import _valkey
-
-    _valkey().flushdb()
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("no_tries_yet")]
 
 
 def organization(key="contoso", *, issuer_of="", is_managed=True, creates_members=True):

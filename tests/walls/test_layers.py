@@ -17,7 +17,7 @@ from config.kit.tenancy import (
 )
 from directory.models import AuditEntry, Group, GroupMembership, Tenant, User
 from directory.operations.audit import record
-from directory.sign_in import ACTING, HOME, SEEN, SINCE, STARTED, USER
+from directory.sessions import ACTING, HOME, SEEN, SINCE, STARTED, USER
 from tests.factories import AT, actor_of, make_relationship, make_tenant, make_user
 
 pytestmark = pytest.mark.django_db(databases=["default", "owner", "worker"])

@@ -1,0 +1,138 @@
+"""What a browser's session holds, how it begins, and how lately its person proved who they are (product §3.2, reliability §7).
+
+Instants of the session itself are real time, as those of tokens and leases are.
+"""
+
+import time
+from functools import wraps
+from typing import Any
+from urllib.parse import urlencode
+
+from django.conf import settings
+from django.http import HttpRequest
+from django.middleware.csrf import rotate_token
+from django.urls import reverse
+from django.utils.translation import gettext_lazy as _
+
+from config.kit.access import View
+from config.kit.clock import now
+from config.kit.errors import NotAllowed
+from config.kit.tenancy import tenant_atomic
+from directory.actors import build_actor
+from directory.id_token import LEEWAY_SECONDS, Identity
+from directory.models import User
+from directory.operations.people import record_sign_in
+from directory.queries import accounts_of
+
+HOME = "home_tenant_id"
+USER = "user_id"
+ACTING = "acting_tenant_id"
+STARTED = "signed_in_at"  # by the clock of the domain: compared with `User.sessions_valid_from`
+SINCE = "session_since"  # seconds of real time: the absolute age
+SEEN = "session_seen"  # seconds of real time: the idle age
+PROVED = "proved_at"  # seconds of real time: when the provider last asked the person, as far as it says
+PROVIDER = "provider_key"
+ACCOUNTS = "other_accounts"
+PENDING = "sign_in_pending"
+
+
+class SignInTooOld(NotAllowed):
+    """What was asked for needs a person who proved who they are within `settings.SIGN_IN_IS_FRESH`."""
+
+    code = "sign_in_too_old"
+    message = _("For this you must have signed in within the last 5 minutes. Nothing was changed.")
+
+
+class NotConfirmed(NotAllowed):
+    """A person of a running session came back from their provider without having proved it; the session goes on."""
+
+    code = "sign_in_not_confirmed"
+
+
+def start_session(
+    request: HttpRequest,
+    user: User,
+    *,
+    since: float | None = None,
+    proved: float | None = None,
+    provider: str = "",
+) -> None:
+    """Begin a session of `user` at home, with a new key, in place of whatever the browser had.
+
+    `since`: when the person really signed in, where an account is only changed. `proved`: when the provider last asked
+    them, where it says so; `provider`: its key.
+    """
+    at, real = now(), time.time()
+    others = [
+        list(account)
+        for account in accounts_of(user.issuer, user.subject)
+        if (account.tenant_id, account.user_id) != (user.tenant_id, user.pk)
+    ]
+    with tenant_atomic(user.tenant_id):
+        actor = build_actor(user, acting_tenant_id=user.tenant_id, at=at)
+        assert actor is not None  # at home there is always one
+        record_sign_in(actor=actor, user=user, at=at)
+    request.session.flush()
+    request.session.update(
+        {
+            HOME: user.tenant_id,
+            USER: user.pk,
+            ACTING: user.tenant_id,
+            STARTED: at.isoformat(),
+            SINCE: since or real,
+            SEEN: real,
+            PROVED: min(proved or 0, real),
+            PROVIDER: provider,
+            ACCOUNTS: others,
+        }
+    )
+    rotate_token(request)
+
+
+def confirm_session(request: HttpRequest, identity: Identity) -> None:
+    """The person of the session proved anew who they are: the session goes on, as long as it would have, under a new key.
+
+    :raises NotConfirmed: somebody else signed in, or the provider did not ask, or does not say when it did.
+    """
+    user = request.user
+    if not isinstance(user, User) or (user.issuer, user.subject) != (identity.issuer, identity.subject):
+        raise NotConfirmed(_("Somebody else signed in. You are still signed in as before."))
+    if identity.proved is None:
+        raise NotConfirmed(_("Your organization's sign-in page does not tell us when you signed in there."))
+    if not _is_recent(identity.proved):
+        raise NotConfirmed(_("Your organization's sign-in page did not ask you again who you are."))
+    request.session.cycle_key()
+    request.session[PROVED] = min(identity.proved, time.time())
+
+
+def is_fresh(request: HttpRequest) -> bool:
+    """Whether the person signed in so lately that they may do what a found browser must not."""
+    return _is_recent(request.session.get(PROVED))
+
+
+def require_fresh(request: HttpRequest) -> None:
+    """:raises SignInTooOld: the person signed in too long ago; the page then leads to their provider and back here."""
+    if not is_fresh(request):
+        raise SignInTooOld
+
+
+def fresh_to_post(view: View) -> View:
+    """A view whose forms take nothing from a sign-in that is too old."""
+
+    @wraps(view)
+    def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        if request.method == "POST":
+            require_fresh(request)
+        return view(request, *args, **kwargs)
+
+    return checked
+
+
+def confirm_url(next_path: str) -> str:
+    """The way to the person's provider, which asks anew, and back to `next_path`."""
+    return f"{reverse('directory:confirm')}?{urlencode({'next': next_path})}"
+
+
+def _is_recent(proved: float | None) -> bool:
+    limit = settings.SIGN_IN_IS_FRESH.total_seconds()
+    return proved is not None and -LEEWAY_SECONDS <= time.time() - proved <= limit
