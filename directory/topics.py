@@ -31,6 +31,7 @@ _TOPIC_OF: Final[Mapping[str, str]] = {
     "hand_over_decided": "purchases",
     "taken_over": "purchases",
     "cancel_request": "purchases",
+    "cancel_request_answered": "purchases",
     "take_over_undone": "purchases",
     "centralization": "purchases",
     "purchaser_left": "purchases",

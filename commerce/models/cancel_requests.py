@@ -18,7 +18,7 @@ class CancelRequestQuerySet(ScopedQuerySet):
 class CancelRequest(TenantModel):
     """One purchaser was asked to cancel one purchase; asked until it is answered one way or another.
 
-    Canceled: its renewal stopped, or it ended at once. Ended: it ended for another reason, or has another owner.
+    Canceled: its renewal stopped, or it ended at once. Declined: the purchaser keeps it. Ended: it ended for another reason, or has another owner.
     `reminders` were sent so far; `next_reminder_at`, the next one, is None once all were, and when it is closed.
     The columns that name who asked are plain, since a partner's user belongs to another tenant.
     """
@@ -26,6 +26,7 @@ class CancelRequest(TenantModel):
     class State(models.TextChoices):
         ASKED = "asked", _("Asked")
         CANCELED = "canceled", _("Canceled")
+        DECLINED = "declined", _("Declined")
         TAKEN_OVER = "taken_over", _("Taken over")
         WITHDRAWN = "withdrawn", _("Withdrawn")
         ENDED = "ended", _("Ended")

@@ -1,7 +1,7 @@
-"""Asking a purchaser to cancel, reminding, and taking the request back (product §10).
+"""Asking a purchaser to cancel, declining, and taking the request back (product §10).
 
-A request never changes the purchase: its owner cancels it on the page that says what that does, or does not.
-Whoever stops the renewal or changes the owner closes it, by `subscriptions.close_cancel_request`.
+A request never changes the purchase: its owner cancels it on the page that says what that does, or keeps it.
+Whoever stops the renewal or changes the owner closes it, by `cancel_answers.close_cancel_request`.
 """
 
 import uuid
@@ -12,13 +12,14 @@ from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
 
 from commerce.models import CancelRequest, Subscription
+from commerce.operations.cancel_answers import close_cancel_request
 from commerce.operations.changes.rules import lock_subscription
 from commerce.operations.notices import queue_cancel_request
-from commerce.operations.subscriptions import close_cancel_request, remember
+from commerce.operations.subscriptions import remember
 from commerce.periods import days_later, local_date
 from commerce.queries.cancel_requests import Obstacle, obstacle_to_asking, open_cancel_request
 from config.kit.actors import Actor
-from config.kit.errors import Conflict, Malformed
+from config.kit.errors import Conflict, Malformed, NotAllowed
 from config.kit.tenancy import tenant_atomic
 from directory.operations.audit import record
 from directory.permissions import Capability
@@ -133,6 +134,29 @@ def withdraw_cancel_request(*, actor: Actor, key: uuid.UUID, at: datetime) -> Ca
         close_cancel_request(subscription, CancelRequest.State.WITHDRAWN, actor=actor, at=at)
         remember(subscription, "cancel_request_withdrawn", actor=actor, at=at, to=request.purchaser.name)
         queue_cancel_request(request=request, subscription=subscription, by=actor, stage="withdrawn", at=at)
+        return request
+
+
+def decline_cancel_request(*, actor: Actor, key: uuid.UUID, at: datetime) -> CancelRequest:
+    """The purchaser keeps the purchase: no reminder follows, who asked is told, and may take it over or ask again.
+
+    :raises NotVisible: no such purchase. :raises NotAllowed: seen, and not the owner. :raises NotAsked: none is open.
+    """
+    with tenant_atomic(actor):
+        subscription = lock_subscription(actor, key)
+        actor.require(
+            Capability.MANAGE_PURCHASES,
+            is_own=subscription.is_owned_by(actor),
+            is_org=False,
+            sees=Capability.SEE_PURCHASES,
+        )
+        request = open_cancel_request(subscription)
+        if request is None:
+            raise NotAsked
+        if request.purchaser_id != actor.user_id:
+            raise NotAllowed
+        close_cancel_request(subscription, CancelRequest.State.DECLINED, actor=actor, at=at)
+        remember(subscription, "cancel_declined", actor=actor, at=at)
         return request
 
 

@@ -13,6 +13,7 @@ from commerce.hooks import Deletion, subscriptions_deleted
 from commerce.models import Bill, CancelRequest, Order, OrderLine, Subscription
 from commerce.operations import notices
 from commerce.operations.bills import line_of
+from commerce.operations.cancel_answers import close_cancel_request
 from commerce.operations.changes.giving_back import give_back, tax_given_back
 from commerce.operations.changes.rules import lock_subscription, require_may_manage
 from commerce.operations.credits import issue_credit_note
@@ -20,7 +21,7 @@ from commerce.operations.dunning import stop_trying_renewals
 from commerce.operations.handovers import withdraw_open_offer
 from commerce.operations.orders import write_order
 from commerce.operations.payments import refund_now
-from commerce.operations.subscriptions import close_cancel_request, drop_scheduled, remember
+from commerce.operations.subscriptions import drop_scheduled, remember
 from commerce.queries.cancellations import Cancellation, Ending, cancellation_of
 from config.kit.actors import Actor
 from config.kit.errors import Conflict

@@ -18,7 +18,7 @@ from commerce.operations.cancellations import (
     quote_cancellation,
 )
 from commerce.operations.changes.rules import lock_subscription
-from commerce.operations.notices import billing_admins, purchase_link
+from commerce.operations.mail_facts import billing_admins, purchase_link
 from commerce.operations.subscriptions import remember
 from config.kit.actors import Actor
 from config.kit.errors import Conflict, Malformed, NotVisible

@@ -8,10 +8,11 @@ from django.conf import settings
 from django.utils.translation import gettext_lazy as _
 
 from commerce.models import CancelRequest, Card, HandOver, Order, OrderLine, Product, Subscription
+from commerce.operations.cancel_answers import close_cancel_request
 from commerce.operations.cards import remove_all_cards
 from commerce.operations.checkouts import BillingDetails, NotEligible, TermsNotAccepted, bill_to_for
-from commerce.operations.notices import purchase_link
-from commerce.operations.subscriptions import close_cancel_request, remember
+from commerce.operations.mail_facts import purchase_link
+from commerce.operations.subscriptions import remember
 from commerce.queries import details
 from commerce.queries.eligibility import eligibility_for
 from config.kit.actors import Actor

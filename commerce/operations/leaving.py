@@ -3,7 +3,7 @@
 from django.conf import settings
 
 from commerce.models import Subscription
-from commerce.operations.notices import billing_admins
+from commerce.operations.mail_facts import billing_admins
 from commerce.queries import details
 from config.kit.tenancy import atomic, connection, tenant_atomic, use_login
 from directory.hooks import Departure

@@ -11,6 +11,7 @@ from typing import Any
 from django.conf import settings
 
 from commerce.models import Bill, CancelRequest, Card, Dispute, Order, RefundAttempt, Subscription
+from commerce.operations.mail_facts import about, billing_admins, purchase_link
 from commerce.operations.orders import Placed
 from commerce.queries import details
 from commerce.queries.central import CentralQuote
@@ -18,7 +19,6 @@ from config.kit.actors import Actor
 from config.kit.tenancy import tenant_atomic
 from directory.models import OutgoingMail, Tenant, User
 from directory.operations.mail import mails, queue_mail, queue_mails
-from directory.permissions import Role
 
 # The last instant of a half-open period, so that people read its last day.
 _INSTANT = timedelta(microseconds=1)
@@ -84,7 +84,7 @@ def queue_central_purchase(
         event_key=str(order_key),
         to=[admin for admin in billing_admins(subscription.tenant_id) if admin.pk != by.user_id],
         tenant_id=subscription.tenant_id,
-        context=_about(subscription)
+        context=about(subscription)
         | {
             "by": by.label,
             "partner": by.partner_name,
@@ -120,7 +120,7 @@ def queue_taken_over(
     """
     agreement = subscription.agreement
     next_charge_at = details.next_charge_at(subscription)
-    context = _about(subscription) | {
+    context = about(subscription) | {
         "by": by.label,
         "partner": by.partner_name,
         "owner": owner.name,
@@ -158,7 +158,7 @@ def queue_take_over_undone(
         event_key=f"{subscription.key}:{subscription.version}",
         to=[owner],
         tenant_id=subscription.tenant_id,
-        context=_about(subscription)
+        context=about(subscription)
         | {
             "by": by.label,
             "partner": by.partner_name,
@@ -182,7 +182,7 @@ def queue_cancel_request(
         event_key=f"{request.pk}:{stage}",
         to=[request.purchaser],
         tenant_id=request.tenant_id,
-        context=_about(subscription)
+        context=about(subscription)
         | {
             "stage": stage,
             "by": by.label,
@@ -211,7 +211,7 @@ def queue_trial_started(
         event_key=str(subscription.key),
         to=[buyer],
         tenant_id=subscription.tenant_id,
-        context=_about(subscription)
+        context=about(subscription)
         | {
             "name": buyer.name,
             "with_card": with_card,
@@ -441,7 +441,7 @@ def queue_canceled(
         event_key=f"{subscription.key}:{subscription.version}",
         to=_owners(subscription),
         tenant_id=subscription.tenant_id,
-        context=_about(subscription)
+        context=about(subscription)
         | {
             "ending": ending,
             "by": by.label,
@@ -548,12 +548,6 @@ def queue_dispute(*, dispute: Dispute, bill: Bill, at: datetime) -> None:
     )
 
 
-def purchase_link(subscription: Subscription) -> str:
-    """The purchase's page in the admin center. The path, not the name of its address: a page above must never
-    be able to undo an order that was paid."""
-    return f"{settings.PUBLIC_URL}/admin/billing/your-products/{subscription.key}/"
-
-
 def stop_link(subscription: Subscription) -> str:
     """The page that stops further purchases of the product, after it was said whom that affects."""
     return f"{settings.PUBLIC_URL}/admin/billing/policy/products/{subscription.product.slug}/stop/"
@@ -564,20 +558,8 @@ def payment_methods_link() -> str:
     return f"{settings.PUBLIC_URL}/admin/billing/payment-methods/"
 
 
-def _about(subscription: Subscription) -> dict[str, Any]:
-    return {
-        "organization": subscription.tenant.name,
-        "vendor": subscription.vendor_entity.name,
-        "product": subscription.product.name,
-        "quantity": subscription.quantity,
-        "plan_code": subscription.plan.code,
-        "currency": subscription.currency,
-        "time_zone": subscription.time_zone,
-    }
-
-
 def _facts(subscription: Subscription, bill: Bill) -> dict[str, Any]:
-    return _about(subscription) | {
+    return about(subscription) | {
         "bill_number": bill.number,
         "currency": bill.currency,
         "subtotal_minor": bill.subtotal_minor,
@@ -596,16 +578,6 @@ def _buyer_of(subscription: Subscription) -> User:
     assert subscription.purchaser is not None
     buyer: User = subscription.purchaser
     return buyer
-
-
-def billing_admins(tenant_id: int) -> list[User]:
-    """Active global and billing admins, each once."""
-    return list(
-        User.objects.active()
-        .filter(tenant_id=tenant_id, role_assignments__role__in=[Role.GLOBAL_ADMIN, Role.BILLING_ADMIN])
-        .order_by("id")
-        .distinct("id")
-    )
 
 
 def _card_text(card: Card | None) -> dict[str, str] | None:

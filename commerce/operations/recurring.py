@@ -6,8 +6,9 @@ from datetime import datetime
 from django.utils.translation import gettext_lazy as _
 
 from commerce.models import CancelRequest, Subscription, Trial
+from commerce.operations.cancel_answers import close_cancel_request
 from commerce.operations.dunning import resume_trying_renewals, stop_trying_renewals
-from commerce.operations.subscriptions import close_cancel_request, drop_scheduled, remember
+from commerce.operations.subscriptions import drop_scheduled, remember
 from config.kit.actors import Actor
 from config.kit.errors import Conflict, NotVisible
 from config.kit.tenancy import tenant_atomic

@@ -10,7 +10,7 @@ from django.db.models import F
 from django.utils.translation import gettext_lazy as _
 
 from commerce.models import Bill, Subscription
-from commerce.operations.notices import billing_admins, purchase_link
+from commerce.operations.mail_facts import billing_admins, purchase_link
 from commerce.operations.recurring import SWITCHABLE, set_recurring_billing
 from commerce.queries import details
 from config.kit.actors import Actor

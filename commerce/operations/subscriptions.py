@@ -14,6 +14,7 @@ from commerce.models import (
     Subscription,
     SubscriptionEvent,
 )
+from commerce.operations.cancel_answers import close_cancel_request
 from commerce.periods import days_later, instants, local_date
 from config.kit.actors import Actor
 from directory.models import Tenant, User
@@ -226,33 +227,3 @@ def drop_scheduled(subscription: Subscription, *, actor: Actor, at: datetime) ->
         before=dropped,
         after={"next_quantity": None, "next_plan": None},
     )
-
-
-def close_cancel_request(subscription: Subscription, state: str, *, actor: Actor, at: datetime) -> bool:
-    """End the open request to cancel it, as `state`, with its reminders; whether there was one.
-
-    Inside the transaction that locked the subscription and stops its renewal or changes its owner. One query
-    where nobody asked.
-    """
-    request: CancelRequest | None = (
-        CancelRequest.objects.open()
-        .filter(tenant_id=subscription.tenant_id, subscription=subscription)
-        .select_for_update(of=("self",))
-        .first()
-    )
-    if request is None:
-        return False
-    request.state, request.closed_at, request.closed_by = state, at, actor.label[:200]
-    request.next_reminder_at = None
-    request.save(update_fields=["state", "closed_at", "closed_by", "next_reminder_at"])
-    record(
-        actor,
-        f"commerce.cancel_request.{state}",
-        at=at,
-        target_type="subscription",
-        target_id=subscription.key,
-        target_label=str(subscription),
-        before={"asked_at": request.asked_at.isoformat(), "asked_by": request.asked_by},
-        after={"reminders": request.reminders},
-    )
-    return True

@@ -18,6 +18,7 @@ from commerce.models import (
 )
 from commerce.operations import notices
 from commerce.operations.bills import issue_bill, line_of
+from commerce.operations.cancel_answers import close_cancel_request
 from commerce.operations.cards import CardExpired
 from commerce.operations.changes.rules import lock_subscription, require_good_standing
 from commerce.operations.corrections import BeingPaid
@@ -25,7 +26,7 @@ from commerce.operations.credits import issue_credit_note
 from commerce.operations.handovers import withdraw_open_offer
 from commerce.operations.orders import organizations_bill_to, write_order
 from commerce.operations.payments import outcomes
-from commerce.operations.subscriptions import close_cancel_request, remember
+from commerce.operations.subscriptions import remember
 from commerce.queries.takeovers import TakeOverPlan, TakeOverSeen, open_bills_of_people, plan_take_over
 from config.kit.actors import Actor
 from config.kit.errors import Conflict

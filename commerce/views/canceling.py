@@ -17,6 +17,7 @@ from django.utils.translation import ngettext
 
 from commerce import periods, states
 from commerce.models import Subscription
+from commerce.operations.cancel_requests import NotAsked, decline_cancel_request
 from commerce.operations.cancellations import (
     AlreadyStopped,
     Canceled,
@@ -48,7 +49,10 @@ SALT = "commerce.cancel"
 
 @access.requires(sees=Capability.SEE_PURCHASES, owns_transaction=True)
 def cancel(request: HttpRequest, key: uuid.UUID) -> HttpResponse:
-    """GET: what canceling would do now. POST: do it. A refund is asked for after its commit."""
+    """GET: what canceling would do now. POST: do it, or keep what one was asked to cancel.
+
+    A refund is asked for after the commit.
+    """
     at = now()
     actor: Actor = request.actor  # type: ignore[attr-defined]
     with tenant_atomic(actor):
@@ -59,6 +63,8 @@ def cancel(request: HttpRequest, key: uuid.UUID) -> HttpResponse:
             is_org=subscription.is_organizations,
             sees=Capability.SEE_PURCHASES,
         )
+    if request.POST.get("action") == "keep":
+        return _keep(request, actor, key, at)
     if request.method == "POST":
         return _cancel(request, actor, subscription, at)
     return _page(request, actor, key, at)
@@ -80,6 +86,17 @@ def _cancel(request: HttpRequest, actor: Actor, subscription: Subscription, at: 
     messages.success(request, _done(canceled))
     address = reverse("portal:subscription", args=[subscription.key])
     return HttpResponseRedirect(address, status=HTTPStatus.SEE_OTHER)
+
+
+def _keep(request: HttpRequest, actor: Actor, key: uuid.UUID, at: datetime) -> HttpResponse:
+    """Decline to cancel, though asked to."""
+    try:
+        declined = decline_cancel_request(actor=actor, key=key, at=at)
+    except NotAsked as refused:
+        return _page(request, actor, key, at, refused=refused)
+    told = _("%(by)s is told that you keep it. Nothing else changed.") % {"by": declined.asked_by}
+    messages.success(request, told)
+    return HttpResponseRedirect(reverse("portal:subscription", args=[key]), status=HTTPStatus.SEE_OTHER)
 
 
 def _sign(subscription: Subscription, quote: CancellationQuote) -> str:

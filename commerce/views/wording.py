@@ -45,6 +45,7 @@ EVENTS: dict[str, Text] = {
     "handed_over": gettext_lazy("Handed over"),
     "taken_over": gettext_lazy("Taken over for the organization"),
     "cancel_asked": gettext_lazy("Purchaser asked to cancel"),
+    "cancel_declined": gettext_lazy("Kept by the purchaser, who was asked to cancel"),
     "cancel_request_withdrawn": gettext_lazy("Request to cancel taken back"),
     "kept": gettext_lazy("Looked at by an admin and kept"),
     "take_over_undone": gettext_lazy("Given back to the purchaser"),

@@ -37,10 +37,15 @@ SWITCHABLE: dict[str, tuple[Text, Text]] = {
         _("For admins: when somebody in the organization buys by card"),
     ),
     "bill_due": (_("Bills that are due soon"), _("For admins: seven days before a bill on account is due")),
+    "cancel_request_answered": (
+        _("Answers to asking for a cancellation"),
+        _("For admins: when a purchaser whom you asked to cancel does, or keeps the purchase"),
+    ),
 }
 # Who gets a kind at all; one that is not here goes to whomever it is about.
 _ROLES = {
     "purchase_notice": frozenset({Role.GLOBAL_ADMIN, Role.BILLING_ADMIN}),
+    "cancel_request_answered": frozenset({Role.GLOBAL_ADMIN, Role.BILLING_ADMIN}),
     "bill_due": frozenset({Role.GLOBAL_ADMIN, Role.BILLING_ADMIN}),
 }
 # Of which one mail a day can be had in place of one at once, and the mail that lists them.

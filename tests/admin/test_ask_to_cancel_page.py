@@ -125,6 +125,41 @@ def test_the_purchaser_sees_the_request_and_a_link_to_the_page_with_the_button_w
     assert states(bought) == ["canceled"]
 
 
+def test_the_purchaser_keeps_it_by_a_button_of_its_own(
+    sign_in: SignIn, bill: User, pat: User, bought: Subscription
+) -> None:
+    ask_to_cancel(actor=actor_of(bill), key=bought.key, at=AT)
+    client, admin = sign_in(pat), sign_in(bill)
+
+    page = text_of(client.get(purchase(bought) + "cancel/"))
+    kept = client.post(purchase(bought) + "cancel/", {"action": "keep"}, follow=True)
+    again = client.post(purchase(bought) + "cancel/", {"action": "keep"})
+    seen = text_of(admin.get(purchase(bought)))
+
+    assert "Keep it, and tell Bill Bakker" in page
+    assert "Bill Bakker is told that you keep it. Nothing else changed." in text_of(kept)
+    assert "asks you to cancel" not in text_of(kept)
+    assert again.status_code == 409
+    assert "No request is open for this purchase. Nothing was changed." in text_of(again)
+    assert "Kept by the purchaser, who was asked to cancel" in seen
+    assert f'href="{purchase(bought)}ask-to-cancel/"' in seen
+    assert states(bought) == ["declined"]
+
+
+def test_nobody_else_keeps_it_for_the_purchaser(
+    sign_in: SignIn, bill: User, contoso: Tenant, bought: Subscription
+) -> None:
+    ask_to_cancel(actor=actor_of(bill), key=bought.key, at=AT)
+
+    answers = [
+        sign_in(user).post(purchase(bought) + "cancel/", {"action": "keep"}).status_code
+        for user in (bill, make_user(contoso, roles=("global_reader",)), make_user(contoso))
+    ]
+
+    assert answers == [403, 403, 404]
+    assert states(bought) == ["asked"]
+
+
 def test_after_the_last_reminder_taking_over_is_offered(
     sign_in: SignIn, bill: User, bought: Subscription
 ) -> None:

@@ -12,6 +12,7 @@ from commerce.operations.cancel_requests import (
     NobodyToAsk,
     NotAsked,
     ask_to_cancel,
+    decline_cancel_request,
     withdraw_cancel_request,
 )
 from commerce.operations.cancellations import cancel_subscription, quote_cancellation
@@ -82,6 +83,19 @@ def fresh[T: (Subscription, CancelRequest)](row: T) -> T:
 def mails() -> list[OutgoingMail]:
     with use_login("worker"):
         return list(OutgoingMail.objects.filter(kind="cancel_request").order_by("id"))
+
+
+def answers() -> list[tuple[str, int, str]]:
+    """What who asked was told: which answer, to whom, and the subject."""
+    with use_login("worker"):
+        rows = list(OutgoingMail.objects.filter(kind="cancel_request_answered").order_by("id"))
+    return [(row.context["what"], row.to_user_id, str(message_of(row).subject)) for row in rows]
+
+
+def last_answer() -> str:
+    with use_login("worker"):
+        row = OutgoingMail.objects.filter(kind="cancel_request_answered").latest("id")
+    return str(message_of(row).body)
 
 
 def requests() -> list[str]:
@@ -217,6 +231,8 @@ def test_canceling_answers_it(pat: User, bill: User, bought: Subscription) -> No
         *("canceled", "Pat Peters", AT + DAY),
         None,
     )
+    assert answers() == [("canceled", bill.pk, "Pat Peters canceled Power BI Pro")]
+    assert "It has ended, and nobody has access" in last_answer()
     assert remind_asked(at=REMINDERS[2]) == 0
     assert violations(at=AT + DAY) == []
 
@@ -227,6 +243,72 @@ def test_stopping_the_renewal_answers_it(pat: User, bill: User, bought: Subscrip
     set_recurring_billing(actor=actor_of(pat), key=bought.key, on=False, version=bought.version, at=AT)
 
     assert fresh(request).state == "canceled"
+    assert answers() == [("canceled", bill.pk, "Pat Peters canceled Power BI Pro")]
+    assert "Everybody keeps their license until its last day, 9 Apr 2026." in last_answer()
+
+
+def test_who_was_asked_can_keep_it_and_who_asked_is_told(pat: User, bill: User, bought: Subscription) -> None:
+    request = ask(bill, bought)
+
+    decline_cancel_request(actor=actor_of(pat), key=bought.key, at=AT + DAY)
+
+    row = fresh(request)
+    assert (row.state, row.closed_by, row.closed_at, row.next_reminder_at) == (
+        *("declined", "Pat Peters", AT + DAY),
+        None,
+    )
+    assert fresh(bought).recurring_billing
+    assert fresh(bought).version == bought.version
+    assert answers() == [("declined", bill.pk, "Pat Peters keeps Power BI Pro")]
+    assert "You can take it over for Contoso, or ask again." in last_answer()
+    with tenant_atomic(bought.tenant_id):
+        assert AuditEntry.objects.filter(code="commerce.cancel_request.declined").count() == 1
+        assert SubscriptionEvent.objects.filter(code="cancel_declined", subscription=bought).count() == 1
+    assert remind_asked(at=REMINDERS[2]) == 0
+    with pytest.raises(NotAsked):
+        decline_cancel_request(actor=actor_of(pat), key=bought.key, at=AT + DAY)
+    ask(bill, bought, at=AT + 2 * DAY)
+    assert requests() == ["declined", "asked"]
+    assert violations(at=AT + 2 * DAY) == []
+
+
+def test_nobody_declines_for_the_purchaser(contoso: Tenant, bill: User, bought: Subscription) -> None:
+    ask(bill, bought)
+    for other, error in (
+        (bill, NotAllowed),
+        (make_user(contoso, roles=("global_reader",)), NotAllowed),
+        (make_user(contoso), NotVisible),
+        (make_user(make_tenant(), roles=("global_admin",)), NotVisible),
+    ):
+        with pytest.raises(error):
+            decline_cancel_request(actor=actor_of(other), key=bought.key, at=AT)
+
+    assert (requests(), answers()) == (["asked"], [])
+
+
+def test_where_who_asked_left_the_other_admins_are_told(
+    contoso: Tenant, pat: User, bill: User, bought: Subscription
+) -> None:
+    gina = make_user(contoso, roles=("global_admin",))
+    ask(bill, bought)
+    disable_user(actor=actor_of(gina), user_id=bill.pk, at=AT)
+
+    decline_cancel_request(actor=actor_of(pat), key=bought.key, at=AT)
+
+    assert [(what, reader) for what, reader, _subject in answers()] == [("declined", gina.pk)]
+
+
+def test_who_asked_for_a_partner_is_answered_by_the_customers_admins(
+    contoso: Tenant, pat: User, bill: User, bought: Subscription
+) -> None:
+    northwind = make_tenant(name="Northwind")
+    petra = make_user(northwind, name="Petra")
+    make_relationship(contoso, northwind, roles=("billing_admin",), users=(petra,))
+    ask(actor_of(petra, contoso), bought)
+
+    set_recurring_billing(actor=actor_of(pat), key=bought.key, on=False, version=bought.version, at=AT)
+
+    assert [(what, reader) for what, reader, _subject in answers()] == [("canceled", bill.pk)]
 
 
 def test_taking_over_ends_it(contoso: Tenant, bill: User, bought: Subscription) -> None:
@@ -238,6 +320,7 @@ def test_taking_over_ends_it(contoso: Tenant, bill: User, bought: Subscription) 
     take_over(actor=actor_of(bill), key=bought.key, version=bought.version, seen=seen, at=AT)
 
     assert fresh(request).state == "taken_over"
+    assert answers() == []
     assert violations(at=AT) == []
 
 
@@ -262,6 +345,10 @@ def test_another_owner_and_a_forced_end_close_it(contoso: Tenant, pat: User, bil
         disable(locked, actor=Actor.system(contoso.pk), reason="disputed", at=AT)
 
     assert [fresh(request).state for request in requests_made] == ["ended", "ended"]
+    assert answers() == [
+        ("ended", bill.pk, "Pat Peters need not answer about Power BI Pro any more"),
+        ("ended", bill.pk, "Pat Peters need not answer about Visio Plan 2 any more"),
+    ]
     assert violations(at=AT) == []
 
 

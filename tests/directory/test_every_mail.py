@@ -51,6 +51,7 @@ KINDS = {
     "hand_over_decided": "hand-over",
     "taken_over": "take-over",
     "cancel_request": "centralisation",
+    "cancel_request_answered": "centralisation",
     "centralization": "centralisation",
     "take_over_undone": "take-over",
     "job_finished": "job finished",

@@ -148,7 +148,13 @@ def test_the_page_of_who_gets_them_shows_and_saves_the_kinds_of_admins(contoso: 
     browser.post(address, {"kind": ["purchase_notice"], "purchase_notice:when": "daily"})
     after = browser.get(address).content.decode()
 
-    assert ticked(before) == [*OF_EVERYBODY, "purchase_notice", "at_once", "bill_due"]
+    assert ticked(before) == [
+        *OF_EVERYBODY,
+        "purchase_notice",
+        "at_once",
+        "bill_due",
+        "cancel_request_answered",
+    ]
     assert ticked(after) == ["purchase_notice", "daily"]
     assert preferences_of(actor_of(admin))["purchase_notice"] == Wanted(is_on=True, is_daily=True)
 

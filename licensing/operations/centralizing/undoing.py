@@ -12,8 +12,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from commerce.models import CancelRequest, Subscription
+from commerce.operations.cancel_answers import close_cancel_request
 from commerce.operations.retiring import give_back_retired, is_as_retired
-from commerce.operations.subscriptions import close_cancel_request, lock_subscription_row, remember
+from commerce.operations.subscriptions import lock_subscription_row, remember
 from config.kit.actors import Actor
 from config.kit.errors import Conflict, DomainError
 from config.kit.tenancy import atomic, connection, tenant_atomic
