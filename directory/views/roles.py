@@ -22,6 +22,7 @@ from directory.operations.roles import LONGEST_REASON, set_roles
 from directory.permissions import ROLES, Capability, Role
 from directory.queries import person_for, search_users
 from directory.queries.roles import role_holders_page
+from directory.sessions import fresh_to_post
 
 NAMES = dict(RoleAssignment.Name.choices)
 MEANINGS: dict[str, Text] = {
@@ -82,6 +83,7 @@ def _candidates(query: str) -> list[User]:
 
 @access.requires(sees=Capability.SEE_SETTINGS, may=Capability.MANAGE_SETTINGS)
 @require_http_methods(["GET", "HEAD", "POST"])
+@fresh_to_post
 def person_roles(request: HttpRequest, key: uuid.UUID) -> HttpResponse:
     """The roles of one person. POST: make those that are ticked the person's, with the reason."""
     actor: Actor = request.actor  # type: ignore[attr-defined]

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import httpx
 import pytest
@@ -245,6 +245,23 @@ def test_a_session_that_knows_no_provider_begins_anew() -> None:
 
     assert (answer.status_code, answer.headers["Location"]) == (302, "/sign-in/?next=%2Fmy%2Ftokens%2F")
     assert USER not in browser.session
+
+
+def test_roles_are_not_given_from_an_old_sign_in() -> None:
+    contoso = make_tenant()
+    gina, mike = make_user(contoso, roles=("global_admin",)), make_user(contoso)
+    browser, address = client_of(gina), reverse("portal:person-roles", args=[mike.key])
+    form = {"role": ["billing_admin"], "reason": "New job"}
+    let_pass(browser, timedelta(minutes=6))
+
+    shown, refused = browser.get(address), browser.post(address, form)
+    with tenant_atomic(contoso.pk):
+        given = RoleAssignment.objects.filter(user=mike).count()
+    let_pass(browser, timedelta(minutes=-6))
+    done = browser.post(address, form)
+
+    assert (shown.status_code, refused.status_code, given, done.status_code) == (200, 403, 0, 303)
+    assert link_of(refused) == f"?{urlencode({'next': address})}"
 
 
 def test_any_view_can_ask_for_a_fresh_sign_in(gina: Client) -> None:
