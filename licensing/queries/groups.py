@@ -17,6 +17,8 @@ from licensing.models import GroupLicense
 
 type Why = Literal["disabled", "guest", "taken_back", "holds_product", "no_seat"]
 MOST_NAMED = 200
+# Groups to choose from at once; the others are found by their name.
+MOST_OFFERED = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +55,16 @@ def _rows(licenses: Sequence[GroupLicense]) -> list[GroupRow]:
     return [GroupRow(each, *found[each.pk]) for each in licenses]
 
 
-def groups_to_add(subscription: Subscription, limit: int = 500) -> list[Group]:
-    """Groups of the organization that have none of it yet, by name. One query."""
+def groups_to_add(subscription: Subscription, query: str = "") -> list[Group]:
+    """Groups of the organization that have none of it yet, by name, at most one more than are shown. One query.
+
+    `query` narrows to those with it in their name, whatever the case.
+    """
     has = _live(subscription).filter(group=OuterRef("pk"))
     rows = Group.objects.filter(~Exists(has), tenant_id=subscription.tenant_id)
-    return list(rows.order_by("name")[:limit])
+    if query:
+        rows = rows.filter(name__icontains=query)
+    return list(rows.order_by("name", "id")[: MOST_OFFERED + 1])
 
 
 @dataclass(frozen=True, slots=True)

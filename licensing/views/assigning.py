@@ -37,7 +37,7 @@ from licensing.operations.assignments import (
 )
 from licensing.operations.bulk import sentence_of, start_bulk
 from licensing.queries import holders
-from licensing.queries.groups import groups_of, groups_to_add
+from licensing.queries.groups import MOST_OFFERED, groups_of, groups_to_add
 from licensing.views.wording import channel_of
 
 RESULT = "assign_result"
@@ -339,11 +339,22 @@ def _page(
         "waitable": [each for each in lines if each.outcome in NO_SEAT and each.user_id][:MOST_SHOWN]
         if subscription.is_organizations and is_open
         else [],
-        "groups": groups_of(subscription),
-        "groups_to_add": groups_to_add(subscription),
+        **_groups(request, subscription),
         **_people(subscription, query, chosen),
     }
     return render_page(request, "licensing/assign.html", context, status=status)
+
+
+def _groups(request: HttpRequest, subscription: Subscription) -> dict[str, Any]:
+    """What `licensing/_groups.html` takes: those that have it, and some to choose from or those that were found."""
+    query = " ".join(request.GET.get("group_q", "").replace("\0", "").split())[:100]
+    found = groups_to_add(subscription, query)
+    return {
+        "groups": groups_of(subscription),
+        "groups_query": query,
+        "groups_to_add": found[:MOST_OFFERED],
+        "has_more_groups": len(found) > MOST_OFFERED,
+    }
 
 
 # --- Taking back ------------------------------------------------------------------------------------------

@@ -78,12 +78,18 @@ def holders_context(
         "assign_address": reverse(area.assign_url, args=[subscription.key]),
         "unassign_address": reverse(area.unassign_url, args=[subscription.key]),
         "unassign_list_address": reverse(area.unassign_list_url, args=[subscription.key]),
-        "waiting_address": reverse("portal:license-waiting", args=[subscription.key])
-        if subscription.is_organizations
-        else "",
+        "waiting_address": _waiting_address(actor, subscription),
         "zone": subscription.time_zone,
         "own_id": actor.user_id,
     }
+
+
+def _waiting_address(actor: Actor, subscription: Subscription) -> str:
+    """The line for its licenses, for whoever may see it; empty where there is none."""
+    is_seen = subscription.is_organizations and actor.reaches(
+        Capability.SEE_LICENSES, is_own=False, is_org=True
+    )
+    return reverse("portal:license-waiting", args=[subscription.key]) if is_seen else ""
 
 
 def _row(subscription: Subscription) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Licenses by group: who gets one, who loses it, who goes without and why (product §7.3; docs/bulk.md)."""
 
+import re
 from datetime import datetime
 from typing import Any
 
@@ -348,6 +349,35 @@ def test_the_assign_page_adds_a_group_shows_who_has_none_and_removes_it(
     assert client.post(address, shown).status_code == 303
     assert holders(subscription) == {}
     assert client.get(address).status_code == 404
+
+
+@pytest.mark.usefixtures("_march")
+def test_of_many_groups_the_first_are_offered_and_any_is_found_by_its_name(
+    contoso: Tenant, gina: User, sales: Group, at: datetime
+) -> None:
+    subscription = make_subscription(contoso, quantity=1)
+    admin = actor_of(gina)
+    for number in range(11):
+        create_group(actor=admin, name=f"Course {number:02}", at=at)
+    assign_group(actor=admin, subscription_key=subscription.key, group_key=sales.key, at=at)
+    client = client_of(gina)
+    page = reverse("portal:license-assign", args=[subscription.key])
+
+    first = client.get(page).content.decode()
+    found = client.get(page, {"group_q": " COURSE  1"}).content.decode()
+    taken, odd = (client.get(page, {"group_q": text}).content.decode() for text in ("sales", "%\0"))
+
+    assert offered(first) == [f"Course {number:02}" for number in range(10)]
+    assert "There are more: find one by its name." in first
+    assert offered(found) == ["Course 10"]
+    assert "There are more" not in found
+    assert (offered(taken), offered(odd)) == ([], [])
+    assert "No other group has this in its name." in taken
+
+
+def offered(page: str) -> list[str]:
+    """The groups that a button of the page assigns."""
+    return re.findall(r"> to the group ([^<]+)</span></button>", page)
 
 
 @pytest.mark.usefixtures("_march")

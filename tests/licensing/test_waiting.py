@@ -377,3 +377,25 @@ def test_what_makes_no_sense_changes_nothing(
 
     assert answer.status_code == 303
     assert line(full) == []
+
+
+@pytest.mark.parametrize(
+    ("role", "address"),
+    [
+        ("license_admin", "portal:license-subscription"),
+        ("global_reader", "portal:license-subscription"),
+        ("global_reader", "portal:subscription"),
+        ("billing_admin", "portal:subscription"),
+    ],
+)
+def test_whoever_sees_the_licenses_finds_the_line_also_while_nobody_holds_one(
+    contoso: Tenant, role: str, address: str
+) -> None:
+    subscription = make_subscription(contoso, quantity=2)
+    reader = client_of(make_user(contoso, roles=(role,)))
+    line = reverse("portal:license-waiting", args=[subscription.key])
+
+    page = reader.get(reverse(address, args=[subscription.key])).content.decode()
+
+    assert f'href="{line}"' in page
+    assert reader.get(line).status_code == 200
