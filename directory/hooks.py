@@ -6,7 +6,7 @@ from datetime import datetime
 
 from config.kit.actors import Actor
 from config.kit.hooks import Hook
-from directory.models import User
+from directory.models import Group, User
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +30,18 @@ class Departure:
     is_deletion: bool
 
 
+@dataclass(frozen=True, slots=True)
+class GroupEnding:
+    """A group is about to be deleted; its row is locked and still there, its members are not."""
+
+    group: Group
+    actor: Actor
+    at: datetime
+
+
 # Inside the transaction of the change, so a callback either happens with it or not at all.
 membership_changed: Hook[MembershipChange] = Hook()
+group_ending: Hook[GroupEnding] = Hook()
 # Inside the transaction too, which holds the person's row: callbacks write, and wait for no other lock.
 person_leaving: Hook[Departure] = Hook()
 # Once that is committed, each callback in a transaction of its own. What is missed when the process dies in between,

@@ -37,6 +37,7 @@ class Identity:
     """Who the identity provider vouches for. `name` and `email` are for display; they decide nothing.
 
     `proved`: when it last asked the person, in seconds of real time; None where it does not say.
+    `external_ids`: what the organization's directory may know the person by: the subject, and Entra's object id.
     """
 
     issuer: str
@@ -45,6 +46,7 @@ class Identity:
     email: str
     is_guest: bool
     proved: float | None = None
+    external_ids: tuple[str, ...] = ()
 
 
 def verify(
@@ -152,6 +154,7 @@ def _identity(claims: Mapping[str, Any]) -> Identity:
         email=email.lower(),
         is_guest=json.dumps(claims.get("acct")) in ("1", '"1"'),
         proved=_instant(claims, "auth_time"),
+        external_ids=_external_ids(claims),
     )
 
 
@@ -160,6 +163,12 @@ def _instant(claims: Mapping[str, Any], name: str) -> float | None:
     value = claims.get(name)
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return float(value) if is_number and 0 < value < 2**40 else None
+
+
+def _external_ids(claims: Mapping[str, Any]) -> tuple[str, ...]:
+    """The subject, and the object id of a token that says which directory it is of (Entra)."""
+    object_id = _text(claims, "oid", 255) if _text(claims, "tid", 255) else ""
+    return (claims["sub"], object_id) if object_id else (claims["sub"],)
 
 
 def _text(claims: Mapping[str, Any], name: str, longest: int) -> str:

@@ -232,6 +232,7 @@ def _sign_in(request: HttpRequest, configured: Provider, identity: id_token.Iden
         name=identity.name,
         email=identity.email,
         is_guest=identity.is_guest,
+        external_ids=identity.external_ids,
         at=now(),
     )
     start_session(request, user, proved=identity.proved, provider=configured.key)

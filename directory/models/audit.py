@@ -33,5 +33,8 @@ class AuditEntry(TenantModel):
         constraints = [*TenantModel.Meta.constraints]
         indexes = [
             models.Index(fields=["tenant", "-id"], name="directory_audit_latest"),
+            models.Index(
+                fields=["tenant", "-id"], condition=models.Q(door="scim"), name="directory_audit_scim"
+            ),
             models.Index(fields=["tenant", "target_type", "target_id", "-id"], name="directory_audit_target"),
         ]

@@ -19,6 +19,11 @@ def fold(text: str) -> str:
     return "".join(c for c in decomposed if not unicodedata.combining(c)).casefold()[:200]
 
 
+def fold_user_name(text: str) -> str:
+    """The form in which user names are compared: case apart."""
+    return text.casefold()[:254]
+
+
 class UserQuerySet(ScopedQuerySet):
     def active(self) -> "UserQuerySet":
         return self.filter(status=User.Status.ACTIVE)
@@ -68,6 +73,18 @@ class User(AbstractBaseUser, TenantModel):
     issuer = models.CharField(max_length=500, blank=True)
     subject = models.CharField(max_length=255, blank=True)
     language = models.CharField(max_length=10, blank=True)
+    # What the organization's directory calls the person (SCIM); empty for who was made here or at sign-in.
+    user_name = models.CharField(max_length=254, blank=True, db_default="", default="")
+    user_name_folded = models.CharField(max_length=254, blank=True, db_default="", default="", editable=False)
+    external_id = models.CharField(
+        max_length=255,
+        blank=True,
+        db_default="",
+        default="",
+        help_text=_("The directory's own id of the person; the first sign-in is matched by it."),
+    )
+    given_name = models.CharField(max_length=200, blank=True, db_default="", default="")
+    family_name = models.CharField(max_length=200, blank=True, db_default="", default="")
     purchaser_since = models.DateTimeField(
         null=True, blank=True, help_text=_("First own purchase; opens the limited view and keeps it open.")
     )
@@ -76,6 +93,9 @@ class User(AbstractBaseUser, TenantModel):
     disabled_at = models.DateTimeField(null=True, blank=True)
     deleted_at = models.DateTimeField(null=True, blank=True)
     sessions_valid_from = models.DateTimeField(null=True, blank=True)
+    changed_at = models.DateTimeField(
+        null=True, blank=True, help_text=_("When what SCIM shows changed last.")
+    )
 
     USERNAME_FIELD = "key"
     REQUIRED_FIELDS: list[str] = []
@@ -90,6 +110,16 @@ class User(AbstractBaseUser, TenantModel):
                 condition=~models.Q(subject=""),
                 name="directory_user_account_key",
             ),
+            models.UniqueConstraint(
+                fields=["tenant", "user_name_folded"],
+                condition=~models.Q(user_name_folded="") & ~models.Q(status="deleted"),
+                name="directory_user_user_name",
+            ),
+            models.UniqueConstraint(
+                fields=["tenant", "external_id"],
+                condition=~models.Q(external_id="") & ~models.Q(status="deleted"),
+                name="directory_user_external_id",
+            ),
         ]
         indexes = [
             models.Index(fields=["tenant", "sort_name", "id"], name="directory_user_sorted"),
@@ -99,6 +129,10 @@ class User(AbstractBaseUser, TenantModel):
             models.Index(
                 fields=["tenant", "id"], condition=~models.Q(status="active"), name="directory_user_left"
             ),
+            # Everybody, in the order in which a directory pages through them.
+            models.Index(
+                fields=["tenant", "id"], condition=~models.Q(status="deleted"), name="directory_user_live"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -106,6 +140,7 @@ class User(AbstractBaseUser, TenantModel):
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         self.sort_name = fold(self.name)
+        self.user_name_folded = fold_user_name(self.user_name)
         super().save(*args, **kwargs)
 
     @property
@@ -138,11 +173,19 @@ class Group(TenantModel):
 
     key = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     name = models.CharField(max_length=200)
+    external_id = models.CharField(max_length=255, blank=True, db_default="", default="")
+    created_at = models.DateTimeField(null=True)
+    changed_at = models.DateTimeField(null=True, help_text=_("When the name or the members changed last."))
 
     class Meta(TenantModel.Meta):
         constraints = [
             *TenantModel.Meta.constraints,
             models.UniqueConstraint(fields=["tenant", "name"], name="directory_group_name"),
+            models.UniqueConstraint(
+                fields=["tenant", "external_id"],
+                condition=~models.Q(external_id=""),
+                name="directory_group_external_id",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -58,6 +58,10 @@ def delete_user(*, actor: Actor, user_id: int, at: datetime, real_at: datetime) 
                 name=former,
                 sort_name=fold(former),
                 email="",
+                changed_at=at,
+                **dict.fromkeys(
+                    ("user_name", "user_name_folded", "external_id", "given_name", "family_name"), ""
+                ),
             )
         own = {"tenant_id": actor.tenant_id, "user_id": user.pk}
         roles = sorted(RoleAssignment.objects.filter(**own).values_list("role", flat=True))

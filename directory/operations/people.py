@@ -1,7 +1,7 @@
 """Accounts and groups."""
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
@@ -19,7 +19,7 @@ from directory.hooks import (
     person_leaving,
     person_left,
 )
-from directory.models import Group, GroupMembership, RoleAssignment, Tenant, User
+from directory.models import ApiToken, Group, GroupMembership, RoleAssignment, Tenant, User
 from directory.operations.audit import record
 from directory.permissions import Capability
 
@@ -43,6 +43,20 @@ class OwnAccount(Conflict):
 
     code = "own_account"
     message = _("You cannot disable or delete your own account. Ask another admin. Nothing was changed.")
+
+
+class GroupNameTaken(Conflict):
+    """Another group of this organization has the name."""
+
+    code = "group_name_taken"
+    message = _("A group of this name exists.")
+    scim_type = "uniqueness"
+
+
+class GroupExternalIdTaken(Conflict):
+    code = "group_external_id_taken"
+    message = _("Another group of this organization has this externalId.")
+    scim_type = "uniqueness"
 
 
 class AccountUnknown(DomainError):
@@ -120,12 +134,15 @@ def create_member_at_sign_in(
     email: str,
     at: datetime,
     is_guest: bool = False,
+    external_ids: Collection[str] = (),
     correlation_id: str = "",
 ) -> User:
     """The account of a person whom the tenant's identity provider vouched for just now (product §3.2).
 
-    Known by (tenant, issuer, subject) alone, never by mail. An unknown person becomes a member, or a guest
-    where the provider says so, if the organization lets that happen. Two first sign-ins at once make one row.
+    Known by (tenant, issuer, subject) alone, never by mail. The first time, a member whom the organization's
+    directory made is known by one of the `external_ids` of the verified token, and from then on by the account key. An
+    unknown person becomes a member, or a guest where the provider says so, if the organization lets that happen and
+    no directory keeps its accounts. Two first sign-ins at once make one row.
 
     :raises AccountUnknown: not known, or deleted, and the organization creates no members.
     :raises AccountDisabled: known and disabled.
@@ -133,8 +150,10 @@ def create_member_at_sign_in(
     with tenant_atomic(tenant_id):
         account = {"tenant_id": tenant_id, "issuer": issuer, "subject": subject}
         user: User | None = User.objects.select_for_update().filter(**account).first()
+        if user is None or user.status == User.Status.DELETED:
+            user = _claim_provisioned(account, external_ids, at, is_guest=is_guest, former=user) or user
         if user is None:
-            if not Tenant.objects.get(pk=tenant_id).creates_members:
+            if not Tenant.objects.get(pk=tenant_id).creates_members or is_kept_by_directory(tenant_id):
                 raise AccountUnknown
             user, is_new = _insert_once(
                 **account,
@@ -153,6 +172,59 @@ def create_member_at_sign_in(
         if user.status == User.Status.DISABLED:
             raise AccountDisabled
         return user
+
+
+def _claim_provisioned(
+    account: Mapping[str, Any],
+    external_ids: Collection[str],
+    at: datetime,
+    *,
+    is_guest: bool,
+    former: User | None,
+) -> User | None:
+    """Give the one account that the directory made for this person its key, once and for ever (I-23).
+
+    Only an active one that has no key yet. Whom the provider calls a guest becomes one. `former`: the person's
+    deleted row, which gives the key up.
+    """
+    tenant_id = account["tenant_id"]
+    unclaimed = (
+        User.objects.select_for_update()
+        .active()
+        .members()
+        .filter(tenant_id=tenant_id, subject="", external_id__in=set(external_ids) - {""})
+        .order_by("id")
+    )
+    found = list(unclaimed[:2])
+    if len(found) != 1:
+        # Of two first sign-ins at once the second finds what the first has just claimed.
+        again: User | None = None if former else User.objects.filter(**account).first()
+        return again
+    if former is not None:
+        User.objects.filter(pk=former.pk).update(issuer="", subject="")
+    user: User = found[0]
+    user.issuer, user.subject = account["issuer"], account["subject"]
+    user.kind = User.Kind.GUEST if is_guest else user.kind
+    user.save(update_fields=["issuer", "subject", "kind"])
+    system = Actor.system(tenant_id, label="Sign-in", door="web")
+    record(
+        system,
+        "directory.user.claimed_at_sign_in",
+        at=at,
+        **target_of(user),
+        after={"issuer": user.issuer, "external_id": user.external_id},
+    )
+    return user
+
+
+def is_kept_by_directory(tenant_id: int) -> bool:
+    """Whether the organization's directory keeps its accounts over SCIM: a token for that was used and not revoked."""
+    return ApiToken.objects.filter(
+        tenant_id=tenant_id,
+        scopes__contains=["scim"],
+        revoked_at__isnull=True,
+        last_used_at__isnull=False,
+    ).exists()
 
 
 def record_sign_in(*, actor: Actor, user: User, at: datetime) -> None:
@@ -177,20 +249,8 @@ def disable_user(*, actor: Actor, user_id: int, at: datetime) -> None:
         refuse_own_account(actor, user)
         if user.status != User.Status.ACTIVE:
             return
-        departure = Departure(user, actor, at, is_deletion=False)
         with last_admin_refused():
-            User.objects.filter(pk=user.pk).update(
-                status=User.Status.DISABLED, disabled_at=at, sessions_valid_from=at
-            )
-        record(
-            actor,
-            "directory.user.disabled",
-            at=at,
-            **target_of(user),
-            before={"status": User.Status.ACTIVE.value},
-            after={"status": User.Status.DISABLED.value},
-        )
-        person_leaving(departure)
+            departure = end_access(actor, user, at)
     person_left(departure)
 
 
@@ -204,32 +264,52 @@ def enable_user(*, actor: Actor, user_id: int, at: datetime) -> None:
         user = lock_managed(actor, user_id)
         if user.status != User.Status.DISABLED:
             return
-        User.objects.filter(pk=user.pk).update(status=User.Status.ACTIVE, disabled_at=None)
-        record(
-            actor,
-            "directory.user.enabled",
-            at=at,
-            **target_of(user),
-            before={"status": User.Status.DISABLED.value},
-            after={"status": User.Status.ACTIVE.value},
-        )
+        restore_access(actor, user, at)
 
 
-def create_group(*, actor: Actor, name: str, at: datetime) -> Group:
-    """Make a group in the acting tenant.
+def end_access(actor: Actor, user: User, at: datetime) -> Departure:
+    """Disable a locked, active person; `person_left` is to be called with the answer after the commit."""
+    departure = Departure(user, actor, at, is_deletion=False)
+    User.objects.filter(pk=user.pk).update(
+        status=User.Status.DISABLED, disabled_at=at, sessions_valid_from=at, changed_at=at
+    )
+    record(
+        actor,
+        "directory.user.disabled",
+        at=at,
+        **target_of(user),
+        before={"status": User.Status.ACTIVE.value},
+        after={"status": User.Status.DISABLED.value},
+    )
+    person_leaving(departure)
+    return departure
+
+
+def restore_access(actor: Actor, user: User, at: datetime) -> None:
+    """Make a locked, disabled person active again."""
+    User.objects.filter(pk=user.pk).update(status=User.Status.ACTIVE, disabled_at=None, changed_at=at)
+    record(
+        actor,
+        "directory.user.enabled",
+        at=at,
+        **target_of(user),
+        before={"status": User.Status.DISABLED.value},
+        after={"status": User.Status.ACTIVE.value},
+    )
+
+
+def create_group(*, actor: Actor, name: str, at: datetime, external_id: str = "") -> Group:
+    """Make a group in the acting tenant; `external_id` is what the organization's directory calls it.
 
     :raises NotAllowed: the actor may not manage people and groups.
-    :raises Conflict: the name is taken.
+    :raises GroupNameTaken, GroupExternalIdTaken: as named.
     """
     with tenant_atomic(actor):
         require_may_manage(actor, Capability.MANAGE_MEMBERS, sees=Capability.SEE_PEOPLE)
-        try:
-            with atomic():
-                group = Group.objects.create(tenant_id=actor.tenant_id, name=name)
-        except IntegrityError as error:
-            if _constraint_of(error) == "directory_group_name":
-                raise Conflict(_("A group of this name exists.")) from error
-            raise
+        with group_taken_refused():
+            group: Group = Group.objects.create(
+                tenant_id=actor.tenant_id, name=name, external_id=external_id, created_at=at
+            )
         record(
             actor,
             "directory.group.created",
@@ -266,6 +346,7 @@ def add_member(*, actor: Actor, group_key: uuid.UUID, user_id: int, at: datetime
                 target_label=group.name,
                 after={"user": str(user.key)},
             )
+            Group.objects.filter(pk=group.pk).update(changed_at=at)
             membership_changed(MembershipChange(actor, group.pk, at, added=[user.pk]))
 
 
@@ -354,6 +435,21 @@ def last_admin_refused() -> Iterator[None]:
     except IntegrityError as error:
         if _constraint_of(error) == "directory_keep_global_admin":
             raise LastGlobalAdmin from error
+        raise
+
+
+@contextmanager
+def group_taken_refused() -> Iterator[None]:
+    """Translates the two unique constraints of a group by name."""
+    try:
+        with atomic():
+            yield
+    except IntegrityError as error:
+        match _constraint_of(error):
+            case "directory_group_name":
+                raise GroupNameTaken from error
+            case "directory_group_external_id":
+                raise GroupExternalIdTaken from error
         raise
 
 

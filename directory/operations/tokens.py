@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from django.utils.translation import gettext_lazy as _
 
-from config.kit.actors import Actor
+from config.kit.actors import Actor, Door
 from config.kit.errors import DomainError, Malformed, NotAllowed, NotVisible
 from config.kit.tenancy import connection, tenant_atomic
 from directory.actors import build_actor, service_actor, tenant_row
@@ -15,7 +15,16 @@ from directory.models import ApiToken, Tenant, User
 from directory.models.tokens import LONGEST
 from directory.operations.audit import record
 from directory.permissions import Capability, Role, suspended
-from directory.tokens import BILLING_SCOPES, FULL, SCOPES, digest_of, is_well_formed, narrowed, new_secret
+from directory.tokens import (
+    BILLING_SCOPES,
+    FULL,
+    SCIM,
+    SCOPES,
+    digest_of,
+    is_well_formed,
+    narrowed,
+    new_secret,
+)
 
 MOST_LIVE = 50
 NAME_LENGTH = 100
@@ -86,7 +95,7 @@ def issue_for_person(
 
     :raises Malformed, TooManyTokens: as `issue_personal_token`.
     """
-    chosen = _checked(scopes, allowed=SCOPES.keys() - {"scim"})
+    chosen = _checked(scopes, allowed=SCOPES.keys() - {SCIM})
     with tenant_atomic(actor):
         # The person's row is the queue in which new tokens are counted.
         if not User.objects.select_for_update(no_key=True).filter(pk=actor.user_id).exists():
@@ -149,7 +158,7 @@ def revoke_token(*, actor: Actor, key: uuid.UUID, at: datetime, real_at: datetim
         _record(actor, "directory.token.revoked", token, at)
 
 
-def use_token(*, secret: str, at: datetime, correlation_id: str = "") -> Caller:
+def use_token(*, secret: str, at: datetime, correlation_id: str = "", door: Door = "api") -> Caller:
     """Whoever a token stands for, with rights read now (I-24); its last use is noted at most once a minute.
 
     Opens transactions of its own, so that a request which fails takes no note back and waits for none.
@@ -169,7 +178,7 @@ def use_token(*, secret: str, at: datetime, correlation_id: str = "") -> Caller:
         if token is None:
             raise NotAuthenticated
         tenant = tenant_row(tenant_id)
-        actor = _actor(token, at=at, correlation_id=correlation_id)
+        actor = _actor(token, at=at, correlation_id=correlation_id, door=door)
         _note_use(token_id)
     grants = actor.grants
     if tenant.standing == Tenant.Standing.SUSPENDED:
@@ -179,14 +188,14 @@ def use_token(*, secret: str, at: datetime, correlation_id: str = "") -> Caller:
     return Caller(replace(actor, grants=narrowed(grants, scopes)), tenant, scopes, name)
 
 
-def _actor(token: ApiToken, *, at: datetime, correlation_id: str) -> Actor:
+def _actor(token: ApiToken, *, at: datetime, correlation_id: str, door: Door) -> Actor:
     if token.kind == ApiToken.Kind.SERVICE:
-        return service_actor(token, correlation_id=correlation_id)
+        return service_actor(token, correlation_id=correlation_id, door=door)
     user = token.user
     if user is None or not user.is_active:
         raise NotAuthenticated
     actor = build_actor(
-        user, acting_tenant_id=user.tenant_id, at=at, door="api", correlation_id=correlation_id
+        user, acting_tenant_id=user.tenant_id, at=at, door=door, correlation_id=correlation_id
     )
     if actor is None:
         raise NotAuthenticated
@@ -213,6 +222,8 @@ def _checked(scopes: Collection[str], *, allowed: Collection[str]) -> list[str]:
         raise Malformed(_("Choose at least one scope."), field="scopes")
     if not set(scopes) <= set(allowed):
         raise Malformed(_("There is no such scope."), field="scopes")
+    if SCIM in scopes and len(set(scopes)) > 1:
+        raise Malformed(_("A token for provisioning (scim) has no other scope."), field="scopes")
     return [FULL] if FULL in scopes else [scope for scope in SCOPES if scope in scopes]
 
 

@@ -23,7 +23,8 @@ CHUNK = 500
 
 _ACCOUNT = (
     *("key", "name", "email", "kind", "status", "source", "language", "issuer", "subject"),
-    *("created_at", "signed_in_at", "purchaser_since"),
+    *("user_name", "external_id", "given_name", "family_name"),
+    *("created_at", "signed_in_at", "purchaser_since", "changed_at"),
 )
 _PURCHASE = (
     *("key", "channel", "quantity", "assigned", "currency", "unit_price_minor", "state", "recurring_billing"),

@@ -94,6 +94,7 @@ def test_a_good_token_says_who_it_is(token):
         name="Pat Mulder",
         email="pat@contoso.example",
         is_guest=False,
+        external_ids=("subject-1",),
     )
 
 
