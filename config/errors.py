@@ -14,13 +14,14 @@ from django.template.loader import render_to_string
 from django.utils.translation import gettext_lazy as _
 
 from config.kit.errors import DomainError, Malformed, NotVisible
-from config.kit.http import is_api
+from config.kit.http import is_api, is_scim
 
 # Seconds, in which a restarted database is back.
 DATABASE_RETRY_AFTER = "30"
 
 
 PROBLEM = "application/problem+json"
+SCIM = "application/scim+json"
 
 
 class ServerError(DomainError):
@@ -53,6 +54,26 @@ class NotAllowedMethod(DomainError):
     message = _("This address does not take this method.")
 
 
+def refusal(request: HttpRequest, error: DomainError) -> HttpResponse:
+    """The error in the form of the interface that was called."""
+    return scim_error(error) if is_scim(request) else problem(error)
+
+
+def scim_error(error: DomainError) -> HttpResponse:
+    """A SCIM error (RFC 7644 §3.12). What is malformed is 400 on the wire; a 404 says nothing more."""
+    status = HTTPStatus.BAD_REQUEST if isinstance(error, Malformed) else HTTPStatus(error.status)
+    if status == HTTPStatus.NOT_FOUND:
+        error = NotVisible()
+    kind = getattr(error, "scim_type", "invalidValue" if isinstance(error, Malformed) else "")
+    body = {
+        "schemas": ["urn:ietf:params:scim:api:messages:2.0:Error"],
+        "status": str(int(status)),
+        **({"scimType": kind} if kind else {}),
+        "detail": str(error),
+    }
+    return _with_headers(HttpResponse(json.dumps(body), status=status, content_type=SCIM), error)
+
+
 def problem(error: DomainError) -> HttpResponse:
     """Problem details of an error (RFC 9457). What is malformed is 400 on the wire; a 404 says nothing more."""
     status = HTTPStatus.BAD_REQUEST if isinstance(error, Malformed) else HTTPStatus(error.status)
@@ -67,10 +88,13 @@ def problem(error: DomainError) -> HttpResponse:
     }
     if isinstance(error, Malformed) and error.field:
         body["field"] = error.field
-    response = HttpResponse(json.dumps(body), status=status, content_type=PROBLEM)
-    if status in (429, 503):
+    return _with_headers(HttpResponse(json.dumps(body), status=status, content_type=PROBLEM), error)
+
+
+def _with_headers(response: HttpResponse, error: DomainError) -> HttpResponse:
+    if response.status_code in (429, 503):
         response["Retry-After"] = str(getattr(error, "retry_after", 60))
-    if status == HTTPStatus.UNAUTHORIZED:
+    if response.status_code == HTTPStatus.UNAUTHORIZED:
         response["WWW-Authenticate"] = "Bearer"
     return response
 
@@ -78,7 +102,7 @@ def problem(error: DomainError) -> HttpResponse:
 def render_error(request: HttpRequest, error: DomainError) -> HttpResponse:
     """A page for an error that no form caught; 404 says nothing more than that."""
     if is_api(request):
-        return problem(error)
+        return refusal(request, error)
     if error.status == 404:
         return not_found(request, error)
     body = render_to_string("errors/error.html", {"error": error, "status": error.status}, request=request)
@@ -90,7 +114,7 @@ def render_error(request: HttpRequest, error: DomainError) -> HttpResponse:
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     if is_api(request):
-        return problem(NotVisible())
+        return refusal(request, NotVisible())
     return HttpResponse(render_to_string("errors/404.html"), status=404)
 
 
@@ -100,7 +124,7 @@ def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     if is_api(request):
-        return problem(BadRequest())
+        return refusal(request, BadRequest())
     return HttpResponse(render_to_string("errors/400.html"), status=400)
 
 
@@ -108,7 +132,7 @@ def server_error(request: HttpRequest) -> HttpResponse:
     """A mistake of ours; 503 where the database is away, full, or kept us waiting for too long (F-07, F-08)."""
     is_away = isinstance(sys.exception(), OperationalError | InterfaceError)
     if is_api(request):
-        return problem(DatabaseAway() if is_away else ServerError())
+        return refusal(request, DatabaseAway() if is_away else ServerError())
     if is_away:
         body = render_to_string("errors/503.html")
         return HttpResponse(body, status=503, headers={"Retry-After": DATABASE_RETRY_AFTER})

@@ -133,6 +133,10 @@ ITEMS = (
     Item(_("Control"), _("Work"), _("Groups"), "groups", "portal:groups", _sees_people),
     Item(_("Settings"), _("Settings"), _("Roles"), "admin_panel_settings", "portal:roles", _sees_settings),
     Item(_("Settings"), _("Settings"), _("Service tokens"), "vpn_key", "portal:tokens", _sees_service_tokens),
+    Item(
+        *(_("Settings"), _("Settings"), _("Provisioning"), "sync", "portal:provisioning"),
+        _sees_settings,
+    ),
     Item(_("Settings"), _("Settings"), _("Audit trail"), "history", "portal:audit", _reads_audit),
     Item(_("Partner"), _("Partner"), _("Customers"), "handshake", "portal:customers", _has_customers),
 )

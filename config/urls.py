@@ -11,6 +11,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("readyz", health.readyz, name="readyz"),
     path("admin/", portal.urls),
     path("", include("config.api")),
+    path("scim/v2/", include("directory.scim.urls")),
     path("", include("directory.urls")),
     path("", include("commerce.urls")),
     path("", include("licensing.urls")),

@@ -58,7 +58,7 @@ def build_actor(
     )
 
 
-def service_actor(token: ApiToken, *, correlation_id: str = "") -> Actor:
+def service_actor(token: ApiToken, *, correlation_id: str = "", door: Door = "api") -> Actor:
     """The organization itself, acting through a service token: its ceiling's rights, less those over own things."""
     column = grants_for(frozenset({token.ceiling}), is_purchaser=False, is_guest=False, is_partner=False)
     reach = {capability: scopes - {"own"} for capability, scopes in column.items()}
@@ -69,7 +69,7 @@ def service_actor(token: ApiToken, *, correlation_id: str = "") -> Actor:
         label=f"{token.name} ({token.issued_by})"[:200],
         roles=frozenset({token.ceiling}),
         grants={capability: scopes for capability, scopes in reach.items() if scopes},
-        door="api",
+        door=door,
         correlation_id=correlation_id or uuid.uuid4().hex,
     )
 

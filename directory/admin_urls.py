@@ -8,6 +8,7 @@ from directory.views import (
     groups,
     jobs,
     people,
+    provisioning,
     relationship,
     relationships,
     roles,
@@ -38,5 +39,6 @@ urlpatterns: list[URLPattern] = [
     path("customers/stop/", customers.stop_acting, name="stop-acting"),
     path("relationships/", relationships.relationships, name="relationships"),
     path("relationships/<uuid:key>/", relationship.relationship, name="relationship"),
+    path("provisioning/", provisioning.provisioning, name="provisioning"),
     path("tokens/", tokens.organization_tokens, name="tokens"),
 ]

@@ -15,12 +15,12 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.utils.cache import patch_vary_headers
 from django.utils.translation import gettext_lazy as _
 
-from config.errors import BadRequest, NotAllowedMethod, not_found, problem
+from config.errors import BadRequest, NotAllowedMethod, not_found, refusal
 from config.kit.access import Rule, View, rules_of
-from config.kit.actors import Actor
+from config.kit.actors import Actor, Door
 from config.kit.clock import now, real_now
 from config.kit.errors import DomainError, NotAllowed, NotVisible
-from config.kit.http import clean_id
+from config.kit.http import clean_id, is_scim
 from config.kit.rate import Bucket
 from config.kit.tenancy import login_alias, tenant_atomic
 from directory.operations.idempotency import Answered, begin_call, digest_of_call, end_call
@@ -45,7 +45,7 @@ def answer(
         return not_found(request, NotVisible())
     rule = rules.get(request.method or "") or rules.get("")
     if rule is None:
-        response = problem(NotAllowedMethod())
+        response = refusal(request, NotAllowedMethod())
         response["Allow"] = ", ".join(sorted(rules))
         return response
     if rule.audience == "public" or rule.checks_itself:
@@ -54,7 +54,7 @@ def answer(
         caller = _caller(request)
         check(rule, caller.actor, caller.scopes)
     except DomainError as error:
-        return problem(error)
+        return refusal(request, error)
     request.actor = caller.actor  # type: ignore[attr-defined]
     request.tenant = caller.tenant  # type: ignore[attr-defined]
     if request.method == "POST" and IDEMPOTENCY in request.headers:
@@ -86,9 +86,9 @@ def _once(request: HttpRequest, caller: Caller, run: Callable[[], HttpResponseBa
             actor=caller.actor, caller=caller.name, key=key, digest=digest, real_at=real_now()
         )
     except DomainError as error:
-        return problem(error)
+        return refusal(request, error)
     except RequestDataTooBig:
-        return problem(BadRequest())
+        return refusal(request, BadRequest())
     if before is not None:
         again = HttpResponse(before.body, status=before.status, content_type=before.content_type)
         again.headers["Idempotent-Replayed"] = "true"
@@ -143,5 +143,14 @@ def echo(request: HttpRequest, response: HttpResponseBase) -> None:
 
 def _caller(request: HttpRequest) -> Caller:
     secret = secret_of(request)
-    Bucket("api", settings.API_PER_SECOND, settings.API_BURST).take(digest_of(secret).hex()[:32])
-    return use_token(secret=secret, at=now(), correlation_id=correlation_of(request))
+    door: Door = "scim" if is_scim(request) else "api"
+    _BUCKETS[door]().take(digest_of(secret).hex()[:32])
+    return use_token(secret=secret, at=now(), correlation_id=correlation_of(request), door=door)
+
+
+_BUCKETS: dict[Door, Callable[[], Bucket]] = {
+    "api": lambda: Bucket("api", settings.API_PER_SECOND, settings.API_BURST),
+    "scim": lambda: Bucket(
+        "scim", getattr(settings, "SCIM_PER_SECOND", 25), getattr(settings, "SCIM_BURST", 200)
+    ),
+}

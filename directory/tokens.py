@@ -18,6 +18,8 @@ from directory.permissions import TABLE, Capability
 PERSONAL, SERVICE = "personal", "service"
 PREFIXES: Final = {PERSONAL: "seatkeeper_pat_", SERVICE: "seatkeeper_svc_"}
 FULL: Final = "full"
+# Alone on its token: a directory keeps accounts and does nothing else, and nothing else keeps them.
+SCIM: Final = "scim"
 
 _DIGITS: Final = string.digits + string.ascii_uppercase + string.ascii_lowercase
 _RANDOM_BITS, _RANDOM_LENGTH, _CHECK_LENGTH = 256, 43, 6
@@ -38,7 +40,7 @@ SCOPES: Final[Mapping[str, frozenset[str]]] = {
     "requests.write":  frozenset({Capability.REQUEST_LICENSE, Capability.SEE_QUEUE, Capability.GIVE_FREE_SEAT,
                                   Capability.ANSWER_WITH_MONEY}),
     "audit.read":      frozenset({Capability.SEE_AUDIT, Capability.SEE_AUDIT_BILLING}),
-    "scim":            frozenset({Capability.SEE_PEOPLE, Capability.MANAGE_MEMBERS}),
+    "scim":            frozenset({Capability.SEE_PEOPLE, Capability.MANAGE_MEMBERS, Capability.MANAGE_ADMINS}),
     FULL:              frozenset(TABLE),
 }
 # fmt: on
@@ -47,7 +49,7 @@ READS: Final[Mapping[str, frozenset[str]]] = {
     "policies.write": frozenset({"policies.read"}),
     "purchases.write": frozenset({"purchases.read"}),
     "licenses.write": frozenset({"licenses.read"}),
-    FULL: frozenset(SCOPES),
+    FULL: frozenset(SCOPES) - {SCIM},
 }
 # What a billing admin's service tokens may be for (product §2: policies, purchases, bills).
 BILLING_SCOPES: Final = frozenset(

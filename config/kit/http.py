@@ -8,12 +8,18 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.middleware.csp import ContentSecurityPolicyMiddleware
 
 ADMIN_PREFIXES = ("/admin/", "/operator/")
-# Where programs call, with a token in place of a session; the last two are where the stock MSCommerce module looks.
-API_PREFIXES = ("/api/", "/v1.0/", "/v1/")
+# Where an organization's directory keeps its accounts: SCIM, whose errors have a form of their own.
+SCIM_PREFIX = "/scim/"
+# Where programs call, with a token in place of a session; `/v1` is where the stock MSCommerce module looks.
+API_PREFIXES = ("/api/", "/v1.0/", "/v1/", SCIM_PREFIX)
 
 
 def is_api(request: HttpRequest) -> bool:
     return request.path_info.startswith(API_PREFIXES)
+
+
+def is_scim(request: HttpRequest) -> bool:
+    return request.path_info.startswith(SCIM_PREFIX)
 
 
 _NOT_IN_AN_ID = re.compile(r"[^A-Za-z0-9._-]")

@@ -31,7 +31,7 @@ from directory.operations.tokens import (
 )
 from directory.permissions import Capability
 from directory.sessions import confirm_url, is_fresh
-from directory.tokens import SCOPES
+from directory.tokens import SCIM, SCOPES
 
 MOST_SHOWN = 100
 SCOPE_NOTES: dict[str, Text] = {
@@ -58,12 +58,12 @@ def personal_tokens(request: HttpRequest) -> HttpResponse:
     actor: Actor = request.actor  # type: ignore[attr-defined]
     address = reverse("directory:tokens")
     if request.POST.get("action") == "revoke":
-        return _revoke(request, actor, address)
-    context, status = _make(request, actor, issue_personal_token)
+        return revoke_by_form(request, actor, address)
+    context, status = make_token(request, actor, issue_personal_token)
     rows = ApiToken.objects.visible_to(actor).filter(kind=ApiToken.Kind.PERSONAL).order_by("-id")[:MOST_SHOWN]
     context |= {
-        "rows": _lines(rows, actor, frozenset(SCOPES)),
-        "choices": _choices(SCOPES.keys() - {"scim"}, context),
+        "rows": token_lines(rows, actor, frozenset(SCOPES)),
+        "choices": _choices(SCOPES.keys() - {SCIM}, context),
         "section": "account",
     }
     return render(request, "directory/tokens.html", context, status=status)
@@ -76,28 +76,30 @@ def organization_tokens(request: HttpRequest) -> HttpResponse:
     actor: Actor = request.actor  # type: ignore[attr-defined]
     address = reverse("portal:tokens")
     if request.POST.get("action") == "revoke":
-        return _revoke(request, actor, address)
-    context, status = _make(request, actor, issue_service_token)
+        return revoke_by_form(request, actor, address)
+    context, status = make_token(request, actor, issue_service_token)
     allowed = service_scopes(actor)
     rows = ApiToken.objects.visible_to(actor).filter(kind=ApiToken.Kind.SERVICE).order_by("-id")[:MOST_SHOWN]
     context |= {
         "title": _("Service tokens"),
-        "rows": _lines(rows, actor, allowed),
-        "choices": _choices(allowed, context),
+        "rows": token_lines(rows, actor, allowed),
+        "choices": _choices(allowed - {SCIM}, context),
         "is_organizations": True,
     }
     return render_page(request, "directory/service_tokens.html", context, status=status)
 
 
-def _make(
-    request: HttpRequest, actor: Actor, issue: Callable[..., Issued]
+def make_token(
+    request: HttpRequest, actor: Actor, issue: Callable[..., Issued], *, scope: str = ""
 ) -> tuple[dict[str, Any], HTTPStatus]:
     """What the page says of the token just made, or of what was wrong with the form.
 
     The form is there for who signed in lately; who has filled it in for too long finds it filled in as they return.
+    `scope`: the only one that a token of this page has.
     """
     typed = request.POST if request.method == "POST" else request.GET
-    name, scopes, days = typed.get("name", ""), typed.getlist("scope"), typed.get("days", "")
+    name, days = typed.get("name", ""), typed.get("days", "")
+    scopes = [] if scope else typed.getlist("scope")
     filled = {
         "lengths": LENGTHS,
         "name": name,
@@ -114,7 +116,7 @@ def _make(
         issued = issue(
             actor=actor,
             name=name,
-            scopes=scopes,
+            scopes=[scope] if scope else scopes,
             days=int(days) if days.isascii() and days.isdecimal() and len(days) < 5 else 0,
             at=now(),
             real_at=real_now(),
@@ -132,7 +134,7 @@ def _query(name: str, scopes: list[str], days: str) -> str:
     return urlencode([*kept, *([("days", days)] if days in map(str, LENGTHS) else [])])
 
 
-def _revoke(request: HttpRequest, actor: Actor, address: str) -> HttpResponse:
+def revoke_by_form(request: HttpRequest, actor: Actor, address: str) -> HttpResponse:
     try:
         key = uuid.UUID(request.POST.get("key", ""))
     except ValueError:
@@ -152,7 +154,7 @@ def _choices(allowed: Collection[str], context: dict[str, Any]) -> list[dict[str
     ]
 
 
-def _lines(rows: Any, actor: Actor, allowed: frozenset[str]) -> list[dict[str, Any]]:
+def token_lines(rows: Any, actor: Actor, allowed: frozenset[str]) -> list[dict[str, Any]]:
     """Each token with its state; whether its issuer is still here. Two queries."""
     tokens, real = list(rows), real_now()
     here = set(

@@ -719,6 +719,7 @@ EXPLICIT = {
     "directory:notice": lambda actor, kind: kind == OWN and actor.is_purchaser,
     "portal:policy-stop": lambda actor, kind: kind != MISSING,
     # A reader sees them and makes none.
+    "portal:provisioning": lambda actor, kind: True if actor.may(Capability.MANAGE_SETTINGS) else None,
     "portal:tokens": lambda actor, kind: None if "global_reader" in actor.roles else True,
     "directory:accounts": None,  # GET is everybody's, POST asks for an account of one's own
 }

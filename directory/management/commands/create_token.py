@@ -1,21 +1,27 @@
-"""Make a personal token for somebody: `manage.py create_token --user gina@contoso.example --scope policies.read`."""
+"""Make a personal token for somebody: `manage.py create_token --user gina@contoso.example --scope policies.read`.
+
+`--scope scim` makes the organization's token for provisioning in the name of one of its global admins.
+"""
 
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from config.kit.clock import now, real_now
-from config.kit.errors import DomainError
+from config.kit.errors import DomainError, NotAllowed, NotVisible
 from config.kit.tenancy import tenant_atomic
 from directory.actors import build_actor
 from directory.models import User
-from directory.operations.tokens import issue_for_person
+from directory.operations.tokens import issue_for_person, issue_service_token
 from directory.queries import door_of_address, people_at
-from directory.tokens import SCOPES
+from directory.tokens import SCIM, SCOPES
 
 
 class Command(BaseCommand):
-    help = "Make a personal token and print it alone on one line; it is shown this once and never again."
+    help = (
+        "Make a personal token and print it alone on one line; it is shown this once and never again. With "
+        "--scope scim the organization's token for provisioning, in the name of a global admin."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--user", required=True, metavar="MAIL", help="of an active account")
@@ -39,10 +45,11 @@ class Command(BaseCommand):
         if actor is None:
             raise CommandError(f"{user} may not sign in.")
         scopes = [each for part in scope for each in part.replace(",", " ").split()]
+        issue = issue_service_token if scopes == [SCIM] else issue_for_person
         try:
-            issued = issue_for_person(
-                actor=actor, name=name, scopes=scopes, days=days, at=at, real_at=real_now()
-            )
+            issued = issue(actor=actor, name=name, scopes=scopes, days=days, at=at, real_at=real_now())
+        except (NotAllowed, NotVisible) as refused:
+            raise CommandError(f"{user} is no global admin and makes no token for provisioning.") from refused
         except DomainError as refused:
             raise CommandError(str(refused)) from refused
         self.stdout.write(issued.secret)
