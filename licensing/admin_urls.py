@@ -3,6 +3,7 @@
 from django.urls import URLPattern, path
 
 from licensing.views import (
+    answering,
     assigning,
     centralization,
     centralizing,
@@ -37,7 +38,7 @@ urlpatterns: list[URLPattern] = [
     path("requests/waiting/", queue.waiting, name="requests-waiting"),
     path("requests/decide/", queue.decide_several, name="requests-decide"),
     path("requests/settings/", queue.settings_page, name="requests-settings"),
-    path("requests/<uuid:key>/", queue.request_page, name="request"),
+    path("requests/<uuid:key>/", answering.request_page, name="request"),
     path("people/<uuid:key>/", people.person, name="person"),
     path("people/<uuid:key>/disable/", people.disable, name="person-disable"),
     path("people/<uuid:key>/enable/", people.enable, name="person-enable"),

@@ -36,6 +36,7 @@ from config.kit.errors import DomainError, NotVisible
 from config.kit.templatetags.kit import moment
 from config.kit.tenancy import tenant_atomic
 from directory.permissions import Capability
+from policies.queries.requests import request_door
 
 SALT = "commerce.reactivate"
 
@@ -138,7 +139,7 @@ def _page(
         except DomainError as refused:
             if isinstance(refused, NotVisible):
                 raise
-            return _refused(request, subscription, context, refused, status)
+            return _refused(request, actor, subscription, context, refused, status)
         context |= {
             "quote": _sign(subscription, quote),
             "figures": _figures(subscription, quote),
@@ -159,6 +160,7 @@ def _page(
 
 def _refused(
     request: HttpRequest,
+    actor: Actor,
     subscription: Subscription,
     context: dict[str, Any],
     refused: DomainError,
@@ -170,6 +172,7 @@ def _refused(
     context |= {
         "refused": str(refused),
         "reasons": eligibility.reasons if eligibility else [],
+        "door": request_door(actor=actor) if eligibility and not subscription.is_organizations else None,
         "bills": [
             {
                 "number": bill.number,

@@ -2,7 +2,6 @@
 
 import uuid
 from collections.abc import Callable
-from datetime import datetime
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlencode
@@ -12,7 +11,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext
+from django.utils.translation import ngettext
 from django.views.decorators.http import require_http_methods, require_safe
 
 from commerce.models import Product
@@ -20,37 +19,19 @@ from config.kit import access
 from config.kit.actors import Actor
 from config.kit.admin import render_page
 from config.kit.clock import now
-from config.kit.errors import DomainError, Malformed, NotAllowed, NotVisible, Text
+from config.kit.errors import DomainError, Malformed, NotAllowed
 from config.kit.keyset import shown_count
 from config.kit.tenancy import tenant_atomic
-from directory.actors import tenant_row
 from directory.permissions import Capability
-from licensing.forms import person_ids
 from licensing.models import LicenseRequest
 from licensing.operations import requests as operations
 from licensing.queries import requests as queries
+from licensing.views.answering import CHIPS, answer_of, crumbs
 from licensing.views.requests import TONES
 from policies.operations.requests import set_request_process
 from policies.queries.requests import request_process
 
 MOST_AT_ONCE = 50
-CHIPS: dict[str, Text] = {
-    "waiting": gettext_lazy("Waiting"),
-    "forwarded": gettext_lazy("Forwarded"),
-    "approved": gettext_lazy("Approved"),
-    "rejected": gettext_lazy("Rejected"),
-    "all": gettext_lazy("All"),
-}
-
-
-def _crumbs() -> list[tuple[str, str]]:
-    return [(_("Requests"), reverse("portal:requests"))]
-
-
-def _decides(actor: Actor) -> bool:
-    return actor.may(Capability.GIVE_FREE_SEAT) or actor.may(Capability.ANSWER_WITH_MONEY)
-
-
 # --- The list -------------------------------------------------------------------------------------------------------
 
 
@@ -68,9 +49,19 @@ def requests(request: HttpRequest) -> HttpResponse:
         actor, show=show, product_id=product.pk if product else None, cursor=request.GET.get("page", "")
     )
     kept = {"show": show} | ({"product": product.slug} if product else {})
+    here = kept | ({"page": request.GET["page"]} if request.GET.get("page") else {})
+    opened = next((row.request for row in page.rows if str(row.request.key) == request.GET.get("open")), None)
     context = {
         "title": _("Requests"),
-        "rows": [{"each": row, "tone": TONES[LicenseRequest.State(row.request.state)]} for row in page.rows],
+        "rows": [
+            {
+                "each": row,
+                "tone": TONES[LicenseRequest.State(row.request.state)],
+                "address": f"?{urlencode(here | {'open': row.request.key})}#panel",
+            }
+            for row in page.rows
+        ],
+        "shows_status": show in ("waiting", "all") and opened is None,
         "chips": [
             {
                 "label": label,
@@ -90,6 +81,8 @@ def requests(request: HttpRequest) -> HttpResponse:
         "back": f"?{urlencode(kept | {'page': page.back})}" if page.back else "",
         "zone": request.tenant.time_zone,  # type: ignore[attr-defined]
     }
+    if opened is not None:
+        context |= answer_of(request, actor, opened, now())
     return render_page(request, "licensing/requests.html", context)
 
 
@@ -99,127 +92,6 @@ def waiting(request: HttpRequest) -> HttpResponse:
     """The number for the menu, asked for once a page is there."""
     count = queries.waiting_count(request.actor)  # type: ignore[attr-defined]
     return render(request, "licensing/_waiting.html", {"count": shown_count(count) if count else ""})
-
-
-# --- One request ----------------------------------------------------------------------------------------------------
-
-
-@access.requires(sees=Capability.SEE_QUEUE, owns_transaction=True)
-@require_http_methods(["GET", "HEAD", "POST"])
-def request_page(request: HttpRequest, key: uuid.UUID) -> HttpResponse:
-    """What was asked, for whom and why, what it costs, and the ways to answer. POST: one of them."""
-    actor: Actor = request.actor  # type: ignore[attr-defined]
-    at = now()
-    if request.method != "POST":
-        return _request_page(request, actor, key, at)
-    try:
-        said = _answer(request, actor, key, at)
-    except (NotVisible, NotAllowed):
-        raise
-    except DomainError as problem:
-        return _request_page(request, actor, key, at, problem=problem)
-    messages.success(request, said)
-    return HttpResponseRedirect(reverse("portal:request", args=[key]), status=HTTPStatus.SEE_OTHER)
-
-
-def _answer(request: HttpRequest, actor: Actor, key: uuid.UUID, at: datetime) -> str:
-    """Do what was pressed; what to say about it."""
-    with tenant_atomic(actor):
-        queries.request_for(actor, key)
-    if not _decides(actor):
-        raise NotAllowed
-    action, how = request.POST.get("action", ""), request.POST.get("how", "")
-    message = request.POST.get("message", "")
-    if action == "reject":
-        ids = person_ids(request.POST.getlist("person"))
-        operations.reject_request(actor=actor, key=key, user_ids=ids, message=message, at=at)
-        return _("Rejected. The requester gets a mail with your message.")
-    if action == "forward":
-        operations.forward_request(actor=actor, key=key, at=at)
-        return _("Forwarded to the billing and global admins.")
-    if action == "answer" and how == "seats":
-        ids = person_ids(request.POST.getlist("person"))
-        operations.approve_request(actor=actor, key=key, user_ids=ids, message=message, at=at)
-        return _("Assigned. Everybody who got a license gets a mail.")
-    if action == "answer" and how == "spending":
-        operations.approve_spending(actor=actor, key=key, message=message, at=at)
-        return _("Approved. The purchase can be made once within 14 days; nothing was charged.")
-    if action == "answer" and how == "policy":
-        operations.allow_product(actor=actor, key=key, message=message, at=at)
-        return _("The product is allowed from now on. Nothing was charged.")
-    raise Malformed(_("Choose how to answer."), field="how")
-
-
-def _request_page(
-    request: HttpRequest, actor: Actor, key: uuid.UUID, at: datetime, *, problem: DomainError | None = None
-) -> HttpResponse:
-    with tenant_atomic(actor):
-        asked = queries.request_for(actor, key)
-        people = queries.people_of(asked)
-        waits = [each for each in people if each.row.state == "waiting"]
-        needed = sum(not each.holds for each in waits)
-        ways = queries.ways_for(actor, asked, waiting=len(waits), at=at)
-        chosen = request.POST.getlist("person") if problem else [str(each.row.user_id) for each in waits]
-        is_money = asked.kind == LicenseRequest.Kind.SPENDING
-        gives = actor.may(Capability.GIVE_FREE_SEAT)
-        may_pay = actor.may(Capability.ANSWER_WITH_MONEY)
-        context: dict[str, Any] = {
-            "title": asked.product.name,
-            "crumbs": _crumbs(),
-            "asked": asked,
-            "tone": TONES[LicenseRequest.State(asked.state)],
-            "people": [{"each": each, "is_chosen": str(each.row.user_id) in chosen} for each in people],
-            "ways": ways,
-            "needed": needed,
-            "left": max(0, ways.free - needed),
-            "has_free": ways.gives and ways.free >= 1,
-            "is_open": asked.is_open,
-            "may_pay": may_pay,
-            "may_reject": asked.is_open and (may_pay or (gives and not is_money)),
-            "may_forward": gives
-            and not may_pay
-            and not is_money
-            and asked.state == LicenseRequest.State.WAITING,
-            "history": _history(asked, people),
-            "problem": str(problem) if problem else "",
-            "field": problem.field if isinstance(problem, Malformed) else "",
-            "message": request.POST.get("message", "") if problem else "",
-            "how": request.POST.get("how", ""),
-            "buy": _buying_address(asked.product, max(1, needed - ways.free))
-            if actor.may(Capability.BUY_CENTRALLY)
-            else "",
-            "zone": tenant_row(actor.tenant_id).time_zone,
-        }
-        status = problem.status if problem else HTTPStatus.OK
-        return render_page(request, "licensing/request.html", context, status=status)
-
-
-def _buying_address(product: Product, quantity: int) -> str:
-    """The page that buys so many licenses of a product for the organization."""
-    return f"{reverse('portal:buy-centrally')}?{urlencode({'product': product.slug, 'quantity': quantity})}"
-
-
-def _history(asked: LicenseRequest, people: list[queries.Person]) -> list[dict[str, Any]]:
-    """What happened, the latest first."""
-    entries = [{"at": asked.asked_at, "by": asked.requester.name, "what": _("Asked")}]
-    if asked.forwarded_at:
-        entries.append(
-            {
-                "at": asked.forwarded_at,
-                "by": asked.forwarded_by,
-                "what": _("Forwarded to the billing and global admins"),
-            }
-        )
-    entries += [
-        {
-            "at": each.row.decided_at,
-            "by": each.row.decided_by or "Seatkeeper",
-            "what": f"{each.row.user.name}: {each.row.get_state_display()}",
-        }
-        for each in people
-        if each.row.decided_at
-    ]
-    return sorted(entries, key=lambda entry: entry["at"], reverse=True)
 
 
 # --- Several at once ------------------------------------------------------------------------------------------------
@@ -248,7 +120,7 @@ def decide_several(request: HttpRequest) -> HttpResponse:
         return HttpResponseRedirect(reverse("portal:requests"), status=HTTPStatus.SEE_OTHER)
     context = {
         "title": _("Approve requests") if action == "approve" else _("Reject requests"),
-        "crumbs": _crumbs(),
+        "crumbs": crumbs(),
         "rows": rows,
         "action": action,
         "message": message,
@@ -317,7 +189,7 @@ def settings_page(request: HttpRequest) -> HttpResponse:
             return HttpResponseRedirect(reverse("portal:requests-settings"), status=HTTPStatus.SEE_OTHER)
     context = {
         "title": _("How people ask"),
-        "crumbs": _crumbs(),
+        "crumbs": crumbs(),
         "errors": errors,
         "problem": next(iter(errors.values()), ""),
         "may_change": actor.may(Capability.MANAGE_SETTINGS),

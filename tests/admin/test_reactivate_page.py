@@ -191,6 +191,7 @@ def test_what_is_no_longer_allowed_says_every_reason(
 
     assert "It cannot be brought back now" in text
     assert "Contoso" in text
+    assert "Request a license" in text
 
 
 def test_what_is_active_has_nothing_to_bring_back(pat: User, expired: Subscription) -> None:

@@ -62,7 +62,7 @@ def test_from_the_reasons_against_buying_to_a_license(
     queue = open_page(lisa, "/admin/requests/", look)
     queue.get_by_role("link", name="Mike Mulder").click()
     expect(queue.get_by_text("I report on the tenders.")).to_be_visible()
-    queue.get_by_role("button", name="Approve").click()
+    queue.get_by_role("button", name="Approve", exact=True).click()
 
     expect(queue.get_by_text("Assigned. Everybody who got a license gets a mail.")).to_be_visible()
     with tenant_atomic(mike.tenant_id):
@@ -102,6 +102,7 @@ def test_the_pages_stand_axe_and_a_phone(
         ("Ask", mike, "/my/requests/ask/power-bi-pro/"),
         ("My requests", mike, "/my/requests/"),
         ("Queue", lisa, "/admin/requests/"),
+        ("Queue, one open", gina, f"/admin/requests/?show=waiting&open={request.key}"),
         ("Request", gina, f"/admin/requests/{request.key}/"),
         ("Several", lisa, f"/admin/requests/decide/?request={request.key}&action=reject"),
         ("How people ask", gina, "/admin/requests/settings/"),

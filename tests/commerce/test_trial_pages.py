@@ -274,6 +274,23 @@ def test_keeps_it_with_a_card_and_says_what_is_charged_when(browser: Client, pat
     assert "It does not turn paid" in switch
 
 
+def test_who_may_not_keep_it_is_shown_the_way_to_ask(browser: Client, pat: User, contoso: Tenant) -> None:
+    trial = start_free(browser, pat)
+    gina = make_user(contoso, roles=("global_admin",))
+    set_product_policy(
+        actor=actor_of(gina),
+        product_keys=[product(VISIO).key],
+        value="OnlyTrialsWithoutPaymentMethod",
+        at=now(),
+    )
+
+    html = page(browser, reverse("portal:trial-keep", args=[trial.subscription.key]))
+
+    assert "You cannot keep it yourself" in html
+    ask = reverse("licensing:request", args=[VISIO])
+    assert f'href="{ask}">Request a license' in html
+
+
 def test_the_pages_of_a_trial_lead_back_where_there_is_none(browser: Client, pat: User) -> None:
     trial = start_free(browser, pat)
     with use_login("worker"):

@@ -277,6 +277,47 @@ def test_the_queue_shows_who_asked_what_it_costs_and_what_is_free(
     assert text_of(badge).split() == ["1", "waiting"]
 
 
+def test_a_request_opens_beside_the_queue_and_its_answer_leads_back_there(
+    contoso: Tenant, lisa: User, mike: User, erik: User, central: Subscription, at: datetime
+) -> None:
+    first, second = asked_by(mike, at), asked_by(erik, at)
+    client = client_of(lisa)
+
+    closed = client.get(QUEUE).content.decode()
+    opened = client.get(QUEUE, {"show": "waiting", "open": str(first.key)}).content.decode()
+    answer = post(
+        lisa, reverse("portal:request", args=[first.key]), action="answer", how="seats", person=mike.pk
+    )
+    back = post(
+        lisa,
+        reverse("portal:request", args=[second.key]),
+        **{"action": "reject", "message": "No", "person": erik.pk, "from": "waiting"},
+    )
+    gone = client.get(QUEUE, {"open": str(first.key)}).content.decode()
+
+    assert f'href="?show=waiting&amp;open={first.key}#panel"' in closed
+    assert 'id="panel"' not in closed
+    assert "I report on the tenders." in opened
+    assert f'action="{reverse("portal:request", args=[first.key])}"' in opened
+    assert opened.count('class="is-open"') == 1
+    assert answer["Location"] == reverse("portal:request", args=[first.key])
+    assert back["Location"] == f"{QUEUE}?show=waiting"
+    assert 'id="panel"' not in gone
+    assert holders(contoso) == ["Mike Mulder"]
+
+
+def test_a_reader_sees_the_request_beside_the_queue_without_buttons(
+    contoso: Tenant, lisa: User, mike: User, central: Subscription, at: datetime
+) -> None:
+    request = asked_by(mike, at)
+    rhea = client_of(make_user(contoso, roles=("global_reader",)))
+
+    page = rhea.get(QUEUE, {"open": str(request.key)}).content.decode()
+
+    assert "I report on the tenders." in page
+    assert 'name="action"' not in page
+
+
 def test_the_queue_is_filtered_by_state_and_product(lisa: User, mike: User, at: datetime) -> None:
     asked_by(mike, at)
 

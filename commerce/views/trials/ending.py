@@ -35,6 +35,7 @@ from config.kit.clock import now
 from config.kit.errors import Conflict, Malformed
 from config.kit.tenancy import tenant_atomic
 from directory.permissions import Capability
+from policies.queries.requests import request_door
 
 
 def _own_trial(actor: Actor, key: uuid.UUID) -> tuple[Subscription, Trial]:
@@ -205,6 +206,7 @@ def _keep_page(
             "problem": problem,
             "form": form,
             "reasons": eligibility.reasons,
+            "door": request_door(actor=actor) if eligibility.reasons else None,
             "plan_code": price.plan.code,
             "choices": choice_cards(offered, subscription.quantity, quote),
             "quote": quote,
