@@ -109,7 +109,7 @@ TEMPLATES = [
 def _database(url_name: str, *, statement_timeout: str) -> dict[str, Any]:
     """One login's connection settings from the URL in the environment variable `url_name`."""
     config: dict[str, Any] = env.db_url(url_name)
-    config["ENGINE"] = "django.db.backends.postgresql"
+    config["ENGINE"] = "config.kit.postgresql"
     config["ATOMIC_REQUESTS"] = False
     config["CONN_MAX_AGE"] = 300
     config["CONN_HEALTH_CHECKS"] = True
