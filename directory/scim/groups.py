@@ -112,8 +112,10 @@ class Groups:
 
     def _counted(self) -> ScopedQuerySet:
         """Groups with what tells two states of one apart."""
-        rows = Group.objects.visible_to(self.actor)
-        return rows.annotate(people=Count("memberships"), last=Coalesce(Max("memberships__id"), 0))
+        rows: ScopedQuerySet = Group.objects.visible_to(self.actor).annotate(
+            people=Count("memberships"), last=Coalesce(Max("memberships__id"), 0)
+        )
+        return rows
 
     def _members(
         self, groups: Collection[int], only: frozenset[uuid.UUID] | None

@@ -53,7 +53,8 @@ class Service(ScimService):
     ) -> "PatchOp[Any]":
         model = self.get_model(resource_type)
         payload = standard_patch(self.decode_body(body, content_type), model)
-        return _validated(parametrize(PatchOp, model), payload, Context.RESOURCE_PATCH_REQUEST)
+        patch: PatchOp[Any] = _validated(parametrize(PatchOp, model), payload, Context.RESOURCE_PATCH_REQUEST)
+        return patch
 
     def _read(
         self, resource_type: ResourceType, body: bytes, content_type: str | None, context: Context
@@ -61,7 +62,8 @@ class Service(ScimService):
         payload, self.absent = with_defaults(
             self.decode_body(body, content_type), _DEFAULTS[str(resource_type.name)]
         )
-        return _validated(self.get_model(resource_type), payload, context)
+        resource: Resource[Any] = _validated(self.get_model(resource_type), payload, context)
+        return resource
 
 
 class Handler(ScimHandler):

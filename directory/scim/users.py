@@ -76,13 +76,14 @@ class Users:
         delete_user(actor=self.actor, user_id=user, at=self.at, real_at=real_now())
 
     def _live(self) -> ScopedQuerySet:
-        return User.objects.visible_to(self.actor).exclude(status=User.Status.DELETED)
+        rows: ScopedQuerySet = User.objects.visible_to(self.actor).exclude(status=User.Status.DELETED)
+        return rows
 
 
 def resource_of(user: User) -> Any:
     """The resource of an account, without its address."""
     profile = profile_of(user)
-    return schemas.AnyUser(
+    return schemas.AnyUser(  # type: ignore[call-arg]
         id=str(user.key),
         external_id=profile.external_id or None,
         user_name=profile.user_name,
