@@ -161,8 +161,9 @@ def _identity(claims: Mapping[str, Any]) -> Identity:
 def _instant(claims: Mapping[str, Any], name: str) -> float | None:
     """A claim as seconds since 1970; None when it is anything else."""
     value = claims.get(name)
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if is_number and 0 < value < 2**40 else None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if 0 < value < 2**40 else None
 
 
 def _external_ids(claims: Mapping[str, Any]) -> tuple[str, ...]:
