@@ -231,6 +231,9 @@ PRIVATE_PEERS = env.bool("PRIVATE_PEERS", default=not IS_HTTPS)
 if env.bool("BEHIND_PROXY", default=False):
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 
+# Name servers that are asked for the records of domains, each as address:port; empty: those of the machine.
+DNS_SERVERS = env.list("DNS_SERVERS", default=[])
+
 _processor = STRIPE_JS_URL.split("/v3")[0]
 _processor_hosts = [_processor, "https://hooks.stripe.com"] if "stripe.com" in _processor else [_processor]
 SECURE_CSP = {

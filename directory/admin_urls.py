@@ -5,6 +5,7 @@ from django.urls import URLPattern, path
 from directory.views import (
     audit,
     customers,
+    domains,
     groups,
     jobs,
     people,
@@ -12,6 +13,7 @@ from directory.views import (
     relationship,
     relationships,
     roles,
+    sessions,
     tokens,
 )
 
@@ -29,7 +31,10 @@ urlpatterns: list[URLPattern] = [
     path("groups/", groups.groups, name="groups"),
     path("groups/<uuid:key>/", groups.group, name="group"),
     path("people/<uuid:key>/roles/", roles.person_roles, name="person-roles"),
+    path("people/<uuid:key>/sessions/", sessions.person_sessions, name="person-sessions"),
     path("roles/", roles.roles, name="roles"),
+    path("domains/", domains.domains, name="domains"),
+    path("domains/<int:domain_id>/", domains.domain, name="domain"),
     path("audit/", audit.audit, name="audit"),
     path("audit/export/", audit.audit_export, name="audit-export"),
     path("audit/<int:entry_id>/", audit.audit_entry, name="audit-entry"),

@@ -17,6 +17,7 @@ from urllib.parse import urlencode
 from django.conf import settings
 from django.contrib.auth.models import AnonymousUser
 from django.db import transaction
+from django.db.models import Exists
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.template.loader import render_to_string
 from django.urls import Resolver404, resolve, reverse
@@ -26,16 +27,18 @@ from django.utils.translation import gettext_lazy as _
 from config.errors import not_found, render_error
 from config.kit.access import Rule, rule_of
 from config.kit.actors import Actor
-from config.kit.clock import now
+from config.kit.clock import now, real_now
 from config.kit.errors import DomainError, NotAllowed, NotVisible
 from config.kit.http import clean_id, is_api
+from config.kit.rate import client_address
 from config.kit.tenancy import login_alias, tenant_atomic
 from directory import bearer
 from directory.actors import build_actor, tenant_row
-from directory.models import Tenant, User
+from directory.models import BrowserSession, Tenant, User
+from directory.operations.sessions import note_sign_of_life
 from directory.permissions import suspended
 from directory.queries import customers_of
-from directory.sessions import ACTING, HOME, SEEN, SINCE, STARTED, USER, SignInTooOld, confirm_url
+from directory.sessions import ACTING, HOME, ROW, SEEN, SINCE, STARTED, USER, SignInTooOld, confirm_url
 
 SHOWN_FOR = "shown_for_tenant"
 # The session's last sign of life is written at most this often.
@@ -111,7 +114,9 @@ class AccessMiddleware:
         correlation_id = clean_id(request.headers.get("X-Correlation-Id", ""))
         acting = session.get(ACTING, home)
         with tenant_atomic(home):
-            user = User.objects.active().filter(pk=user_id, tenant_id=home).first()
+            goes_on = BrowserSession.objects.open().filter(pk=session.get(ROW), user_id=user_id)
+            people = User.objects.active().filter(pk=user_id, tenant_id=home)
+            user = people.filter(Exists(goes_on)).first()
             if user is None or not _is_still_good(user, session.get(STARTED)):
                 session.flush()
                 return None
@@ -144,6 +149,12 @@ class AccessMiddleware:
             return True
         if real - seen > SEEN_EVERY_SECONDS:
             session[SEEN] = real
+            note_sign_of_life(
+                home_tenant_id=actor.home_tenant_id,
+                session_id=session[ROW],
+                address=client_address(request),
+                real_at=real_now(),
+            )
         return False
 
     def _check_shown_for(self, request: HttpRequest, actor: Actor) -> None:

@@ -15,13 +15,15 @@ from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 
 from config.kit.access import View
-from config.kit.clock import now
+from config.kit.clock import now, real_now
 from config.kit.errors import NotAllowed
+from config.kit.rate import client_address
 from config.kit.tenancy import tenant_atomic
 from directory.actors import build_actor
 from directory.id_token import LEEWAY_SECONDS, Identity
 from directory.models import User
 from directory.operations.people import record_sign_in
+from directory.operations.sessions import begin_session, sign_out
 from directory.queries import accounts_of
 
 HOME = "home_tenant_id"
@@ -32,6 +34,7 @@ SINCE = "session_since"  # seconds of real time: the absolute age
 SEEN = "session_seen"  # seconds of real time: the idle age
 PROVED = "proved_at"  # seconds of real time: when the provider last asked the person, as far as it says
 PROVIDER = "provider_key"
+ROW = "browser_session_id"  # the row that ends the session wherever its browser is
 ACCOUNTS = "other_accounts"
 PENDING = "sign_in_pending"
 
@@ -72,9 +75,16 @@ def start_session(
         actor = build_actor(user, acting_tenant_id=user.tenant_id, at=at)
         assert actor is not None  # at home there is always one
         record_sign_in(actor=actor, user=user, at=at)
-    request.session.flush()
+        row = begin_session(
+            user=user,
+            address=client_address(request),
+            agent=request.headers.get("User-Agent", ""),
+            real_at=real_now(),
+        )
+    end_session(request)
     request.session.update(
         {
+            ROW: row.pk,
             HOME: user.tenant_id,
             USER: user.pk,
             ACTING: user.tenant_id,
@@ -87,6 +97,14 @@ def start_session(
         }
     )
     rotate_token(request)
+
+
+def end_session(request: HttpRequest) -> None:
+    """Empty the browser's session; what it was is over, wherever it was copied to."""
+    home, row = request.session.get(HOME), request.session.get(ROW)
+    if home is not None and row is not None:
+        sign_out(home_tenant_id=home, session_id=row, real_at=real_now())
+    request.session.flush()
 
 
 def confirm_session(request: HttpRequest, identity: Identity) -> None:

@@ -4,7 +4,7 @@ from celery import shared_task
 
 from config.kit.clock import now
 from config.kit.doorbell import ring
-from directory.operations import digests, inbox, jobs, outbox, partner_sweeps
+from directory.operations import digests, domains, inbox, jobs, outbox, partner_sweeps
 
 
 @shared_task(name="directory.send_due_mails")
@@ -42,3 +42,9 @@ def forget_notices() -> None:
 def sweep_relationships() -> None:
     """Lapse invitations, announce ends, and end or extend relationships that are due."""
     partner_sweeps.sweep_relationships(at=now())
+
+
+@shared_task(name="directory.recheck_domains")
+def recheck_domains() -> None:
+    """Look again at the records by which organizations proved their domains."""
+    domains.recheck_domains(at=now())

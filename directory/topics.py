@@ -73,6 +73,7 @@ _TOPIC_OF: Final[Mapping[str, str]] = {
     "policy_changed": "policy",
     "new_product": "policy",
     "role_changed": "security",
+    "sign_in_changed": "security",
 }
 
 

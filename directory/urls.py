@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, path
 
-from directory.views import accounts, inbox, notifications, sign_in, tokens
+from directory.views import accounts, inbox, notifications, sessions, sign_in, tokens
 
 app_name = "directory"
 urlpatterns: list[URLPattern] = [
@@ -14,6 +14,7 @@ urlpatterns: list[URLPattern] = [
     path("my/notices/<int:notice_id>/", inbox.notice, name="notice"),
     path("my/notifications/", notifications.notifications, name="notifications"),
     path("my/notifications/off/<str:token>/", notifications.switch_off_by_link, name="switch-off"),
+    path("my/sessions/", sessions.my_sessions, name="sessions"),
     path("my/tokens/", tokens.personal_tokens, name="tokens"),
     path("accounts/oidc/<str:key>/login/", sign_in.provider_login, name="provider-login"),
     path("accounts/oidc/<str:key>/login/callback/", sign_in.provider_callback, name="provider-callback"),

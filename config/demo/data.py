@@ -43,12 +43,13 @@ from config.kit.tenancy import tenant_atomic, use_login
 from directory.actors import build_actor
 from directory.models import Domain, Invitation, OutgoingMail, Relationship, Tenant, User
 from directory.operations.delegations import assign_to_person
+from directory.operations.domains import add_domain
 from directory.operations.inbox import mark_all_read
 from directory.operations.invitations import ask_for_relationship
 from directory.operations.partners import create_relationship
 from directory.operations.people import create_guest, create_user, disable_user
 from directory.operations.roles import grant_role
-from directory.operations.tenants import add_domain, configure_identity_provider, create_tenant
+from directory.operations.tenants import configure_identity_provider, create_tenant
 from directory.permissions import Role
 from licensing.models import LicenseRequest
 from licensing.operations.assignments import assign_licenses

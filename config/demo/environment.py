@@ -19,7 +19,7 @@ DATABASE_VARIABLES = {
     "DATABASE_WORKER_URL": "seatkeeper_worker",
 }
 # Kept from run to run where possible; those of the identity provider always (an issuer is part of account keys).
-SERVER_PORTS = ("postgresql", "valkey", "processor")
+SERVER_PORTS = ("postgresql", "valkey", "processor", "names")
 IDENTITY_PORTS = tuple(f"identity-{tenant.key}" for tenant in TENANTS)
 
 
@@ -92,6 +92,7 @@ def key_settings(kept: Kept) -> dict[str, str]:
         ),
         "STRIPE_API_BASE": processor,
         "STRIPE_JS_URL": f"{processor}/v3/",
+        "DNS_SERVERS": f"127.0.0.1:{kept.port('names')}",
         "DEMO_CLIENT_SECRET": kept.get("identity-client-secret", lambda: secrets.token_hex(24)),
         "DEMO_ISSUERS": issuers_setting(
             (tenant.key, kept.port(f"identity-{tenant.key}")) for tenant in TENANTS
@@ -129,6 +130,19 @@ def processor_command(settings: Mapping[str, str], state: Path) -> list[str]:
         *("--secret-key", settings["STRIPE_SECRET_KEY"]),
         *("--publishable-key", settings["STRIPE_PUBLISHABLE_KEY"]),
     ]
+
+
+def names_command(settings: Mapping[str, str]) -> list[str]:
+    """The command that serves the name server which `settings` name."""
+    return [
+        *(sys.executable, "-m", "config.demo.names"),
+        *("--address", settings["DNS_SERVERS"], "--file", str(names_file(settings))),
+    ]
+
+
+def names_file(settings: Mapping[str, str]) -> Path:
+    """Where the demo's name server finds what was published; beside the clock."""
+    return Path(settings["CLOCK_FILE"]).with_suffix(".names")
 
 
 def new_encryption_key() -> str:

@@ -31,6 +31,7 @@ from config.demo.environment import (
     LiveKey,
     database_passwords,
     key_settings,
+    names_command,
     processor_command,
     refuse_live_keys,
     write_private,
@@ -189,7 +190,7 @@ class Supervisor:
         if not collected.exists() or collected.read_text() != static_files:
             collecting = self._manage("collectstatic", "--no-input", "--verbosity", "0")
         self._finish(self._manage("migrate", "--database", "owner", "--verbosity", "1"), "migrate")
-        self._say("Card processor, identity providers")
+        self._say("Card processor, identity providers, name server")
         self._start_peers(settings)
         self._say("Demo data")
         self._finish(self._manage("load_demo"), "load_demo")
@@ -206,6 +207,7 @@ class Supervisor:
         identity += ["--state-dir", str(self.var / "identity"), "--public-url", self.public_url]
         self._run_on("processor", processor_command(settings, self.var / "processor"))
         self._run_on("identity", identity)
+        self._run_on("names", names_command(settings))
         for name, address in (
             ("processor", settings["STRIPE_API_BASE"]),
             ("identity", settings["DEMO_ISSUERS"].rsplit("=", 1)[1]),  # the last to be served
@@ -302,7 +304,7 @@ class Supervisor:
         print("Stopping", flush=True)
         for command in self._commands.values():
             stop(command)
-        for name in ("web", "beat", "worker", "identity", "processor"):
+        for name in ("web", "beat", "worker", "identity", "processor", "names"):
             if name in self._children:
                 stop(self._children.pop(name))
         valkey.stop()

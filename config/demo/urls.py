@@ -13,4 +13,5 @@ urlpatterns: list[URLPattern] = [
     path("mail/<slug:key>/", views.mail, name="mail"),
     path("mail/<slug:key>/html/", views.mail_html, name="mail-html"),
     path("cards/", views.cards, name="cards"),
+    path("names/", views.names, name="names"),
 ]

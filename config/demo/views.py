@@ -19,15 +19,18 @@ from commerce.views.wording import EVENTS
 from config.demo import accounts as cast
 from config.demo import cards as test_cards
 from config.demo import mailbox, people, walk
+from config.demo import names as name_server
+from config.demo.environment import names_file
 from config.kit import access
 from config.kit import clock as kit_clock
 from config.kit.errors import Malformed, NotVisible
 from directory.queries import door_of_address
-from directory.sessions import PENDING
+from directory.sessions import PENDING, end_session
 
 # The home of most of the demo's people.
 ZONE = people.tenant("contoso").time_zone
 
+LONGEST_RECORD = 1000
 _MAIL_PAGE_CSP: dict[str, Any] = {**settings.SECURE_CSP, "frame-src": [CSP.SELF]}
 _MAIL_CSP: dict[str, Any] = {
     "default-src": [CSP.NONE],
@@ -63,7 +66,7 @@ def sign_in(request: HttpRequest) -> HttpResponse:
     home, person = found
     mail = home.mail(person)
     door = door_of_address(mail)
-    request.session.flush()
+    end_session(request)
     request.user, request.actor = AnonymousUser(), None  # type: ignore[attr-defined]
     if door is None:
         return redirect(f"{reverse('directory:sign-in')}?{urlencode({'email': mail})}")
@@ -134,6 +137,24 @@ def mail_html(request: HttpRequest, key: str) -> HttpResponse:
 def cards(request: HttpRequest) -> HttpResponse:
     """The card numbers that the processor knows and what each does."""
     return _page(request, "cards", {"groups": test_cards.groups()})
+
+
+@access.public
+@never_cache
+@require_http_methods(["GET", "HEAD", "POST"])
+def names(request: HttpRequest) -> HttpResponse:
+    """The records that the demo's name server answers with. POST: publish one, or withdraw those of a name."""
+    file = names_file({"CLOCK_FILE": str(settings.CLOCK_FILE)})
+    if request.method == "POST":
+        name, text = (request.POST.get(field, "").strip()[:LONGEST_RECORD] for field in ("name", "text"))
+        if request.POST.get("action") == "withdraw":
+            name_server.withdraw(file, name)
+        elif not text or not text.isascii() or not text.isprintable() or "." not in name:
+            raise Malformed(_("Enter the name and the value of the record."), field="name")
+        else:
+            name_server.publish(file, name, text)
+        return redirect("demo:names")
+    return _page(request, "names", {"records": sorted(name_server.published(file).items())})
 
 
 def _page(request: HttpRequest, name: str, context: dict[str, Any]) -> HttpResponse:

@@ -5,12 +5,14 @@ from directory.models.jobs import Job, JobPart, JobRow
 from directory.models.mail import MailPreference, OutgoingMail
 from directory.models.partners import Invitation, Relationship, RelationshipAssignment
 from directory.models.people import Group, GroupMembership, RoleAssignment, User
+from directory.models.sessions import BrowserSession
 from directory.models.tenants import Domain, IdentityProvider, Tenant
 from directory.models.tokens import ApiToken, IdempotentCall
 
 __all__ = [
     "ApiToken",
     "AuditEntry",
+    "BrowserSession",
     "Domain",
     "Group",
     "GroupMembership",

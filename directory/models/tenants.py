@@ -33,6 +33,7 @@ class Tenant(models.Model):
     standing = models.CharField(max_length=10, choices=Standing.choices, default=Standing.GOOD)
     is_managed = models.BooleanField(default=True)
     creates_members = models.BooleanField(default=True)
+    admins_need_second_factor = models.BooleanField(default=False, db_default=False)
     country = models.CharField(max_length=2)
     time_zone = models.CharField(max_length=64, default="UTC")
     currency = models.CharField(max_length=3)
@@ -58,20 +59,40 @@ class Tenant(models.Model):
 
 
 class Domain(TenantModel):
-    """An e-mail domain that a tenant has proved to own; it leads sign-in to the tenant (product §3.2)."""
+    """An e-mail domain of a tenant; one that is proved leads sign-in to the tenant (product §3.2).
 
-    name = models.CharField(max_length=253, unique=True)
+    Proved by a TXT record with `token`, looked at again each day; `missing_since` says since when it is gone. One
+    without a token was set up by the installation and needs no record. Any tenant may add a name, one can prove it.
+    """
+
+    name = models.CharField(max_length=253)
+    token = models.CharField(max_length=64, blank=True, default="", db_default="")
     verified_at = models.DateTimeField(null=True, blank=True)
+    checked_at = models.DateTimeField(null=True, blank=True)
+    missing_since = models.DateTimeField(null=True, blank=True)
 
     class Meta(TenantModel.Meta):
-        constraints = [*TenantModel.Meta.constraints]
+        constraints = [
+            *TenantModel.Meta.constraints,
+            models.UniqueConstraint(fields=["tenant", "name"], name="directory_domain_once"),
+            models.UniqueConstraint(
+                fields=["name"],
+                condition=models.Q(verified_at__isnull=False),
+                name="directory_domain_verified_once",
+            ),
+        ]
 
     def __str__(self) -> str:
         return self.name
 
 
 class IdentityProvider(TenantModel):
-    """One OpenID Connect configuration of a tenant. One whose issuer changes is a new row (I-23)."""
+    """One OpenID Connect configuration of a tenant. One whose issuer changes is a new row (I-23).
+
+    Prepared by a global admin, tested by signing in there, planned where the issuer changes, active, and ended when
+    another one takes its place; an ended one can become active again in the same way. `tests` has what came of each
+    admin's test, by the id of the admin; `carried` the accounts whose key it changed as it became active, as they were.
+    """
 
     key = models.CharField(max_length=40, unique=True)
     issuer = models.URLField(max_length=500)
@@ -79,6 +100,15 @@ class IdentityProvider(TenantModel):
     client_secret_encrypted = models.TextField(blank=True)
     is_active = models.BooleanField(default=True)
     created_at = models.DateTimeField()
+    tests = models.JSONField(default=dict, db_default=models.Value({}, models.JSONField()))
+    carried = models.JSONField(default=list, db_default=models.Value([], models.JSONField()))
+    planned_at = models.DateTimeField(null=True)
+    planned_by_id = models.BigIntegerField(null=True)
+    planned_by = models.CharField(max_length=200, blank=True, default="", db_default="")
+    confirmed_by_id = models.BigIntegerField(null=True)
+    confirmed_by = models.CharField(max_length=200, blank=True, default="", db_default="")
+    switch_at = models.DateTimeField(null=True)
+    ended_at = models.DateTimeField(null=True)
 
     class Meta(TenantModel.Meta):
         constraints = [
@@ -87,6 +117,11 @@ class IdentityProvider(TenantModel):
                 fields=["tenant"],
                 condition=models.Q(is_active=True),
                 name="directory_identityprovider_one_active",
+            ),
+            models.UniqueConstraint(
+                fields=["tenant"],
+                condition=models.Q(switch_at__isnull=False),
+                name="directory_identityprovider_one_planned",
             ),
         ]
 

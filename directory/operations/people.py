@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from django.db import IntegrityError
+from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
 from config.kit.actors import Actor
@@ -19,7 +20,7 @@ from directory.hooks import (
     person_leaving,
     person_left,
 )
-from directory.models import ApiToken, Group, GroupMembership, RoleAssignment, Tenant, User
+from directory.models import ApiToken, BrowserSession, Group, GroupMembership, RoleAssignment, Tenant, User
 from directory.operations.audit import record
 from directory.permissions import Capability
 
@@ -273,6 +274,7 @@ def end_access(actor: Actor, user: User, at: datetime) -> Departure:
     User.objects.filter(pk=user.pk).update(
         status=User.Status.DISABLED, disabled_at=at, sessions_valid_from=at, changed_at=at
     )
+    BrowserSession.objects.open().filter(tenant_id=actor.tenant_id, user=user).update(ended_at=Now())
     record(
         actor,
         "directory.user.disabled",

@@ -2,26 +2,17 @@
 
 import secrets
 from datetime import datetime
-from typing import Any
 
-from django.db import IntegrityError
+from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
 from config.kit.actors import Actor
-from config.kit.errors import Conflict, Malformed
+from config.kit.errors import Malformed
 from config.kit.secrets import encrypt
-from config.kit.tenancy import atomic, connection, tenant_atomic
-from directory.domains import fold_domain
-from directory.models import Domain, IdentityProvider, Tenant, User
+from config.kit.tenancy import connection, tenant_atomic
+from directory.models import BrowserSession, IdentityProvider, Tenant, User
 from directory.operations.audit import record
 from directory.permissions import Capability
-
-
-class DomainTaken(Conflict):
-    """Another organization, or this one, already has the domain."""
-
-    code = "domain_taken"
-    message = _("This domain is already in use.")
 
 
 def create_tenant(
@@ -68,38 +59,6 @@ def create_tenant(
     return tenant
 
 
-def add_domain(*, actor: Actor, name: str, at: datetime, is_verified: bool = False) -> Domain:
-    """Add an e-mail domain to the acting tenant. Only the installation may say that it is verified.
-
-    :raises NotAllowed: the actor may not manage the organization's settings.
-    :raises Malformed: not a domain name.
-    :raises DomainTaken: in use.
-    """
-    with tenant_atomic(actor):
-        _require_settings(actor)
-        folded = fold_domain(name)
-        verified_at = at if is_verified and actor.is_system else None
-        try:
-            with atomic():
-                domain = Domain.objects.create(
-                    tenant_id=actor.tenant_id, name=folded, verified_at=verified_at
-                )
-        except IntegrityError as error:
-            if _constraint_of(error) == "directory_domain_name_key":
-                raise DomainTaken(domain=folded) from error
-            raise
-        record(
-            actor,
-            "directory.domain.added",
-            at=at,
-            target_type="domain",
-            target_id=domain.pk,
-            target_label=folded,
-            after={"name": folded, "is_verified": verified_at is not None},
-        )
-    return domain
-
-
 def configure_identity_provider(
     *, actor: Actor, issuer: str, client_id: str, client_secret: str, at: datetime
 ) -> IdentityProvider:
@@ -124,8 +83,9 @@ def configure_identity_provider(
             provider: IdentityProvider = current
         else:
             if current:
-                IdentityProvider.objects.filter(pk=current.pk).update(is_active=False)
+                IdentityProvider.objects.filter(pk=current.pk).update(is_active=False, ended_at=at)
                 User.objects.filter(tenant_id=actor.tenant_id).update(sessions_valid_from=at)
+                BrowserSession.objects.open().filter(tenant_id=actor.tenant_id).update(ended_at=Now())
             provider = IdentityProvider.objects.create(
                 tenant_id=actor.tenant_id,
                 key=secrets.token_hex(10),
@@ -178,9 +138,3 @@ def _check_issuer(issuer: str) -> None:
     is_address = issuer.startswith(("https://", "http://")) and not set("?#@\\ \t\r\n") & set(issuer)
     if not is_address or len(issuer) > 500:
         raise Malformed(_("Enter the issuer's address, beginning with https://."), field="issuer")
-
-
-def _constraint_of(error: IntegrityError) -> str | None:
-    cause: Any = error.__cause__
-    name: str | None = cause.diag.constraint_name
-    return name

@@ -82,6 +82,7 @@ def _candidates(query: str) -> list[User]:
 
 
 @access.requires(sees=Capability.SEE_SETTINGS, may=Capability.MANAGE_SETTINGS)
+@fresh_to_post
 @require_http_methods(["GET", "HEAD", "POST"])
 @fresh_to_post
 def person_roles(request: HttpRequest, key: uuid.UUID) -> HttpResponse:

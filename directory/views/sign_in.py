@@ -21,7 +21,7 @@ from config.kit.errors import NotVisible
 from config.kit.rate import Limit, client_address
 from directory.operations.people import AccountDisabled, AccountUnknown
 from directory.queries import door_of_address
-from directory.sessions import PENDING, PROVIDER
+from directory.sessions import PENDING, PROVIDER, end_session
 from directory.sign_in import (
     CallbackView,
     TenantOAuth2Adapter,
@@ -106,7 +106,7 @@ def confirm(request: HttpRequest) -> HttpResponse:
         return way_to_provider(request, provider, next_path=next_path, hint=hint, confirms=True)
     except SocialApp.DoesNotExist:
         # The provider was replaced since: by the one that there is now, a new session.
-        request.session.flush()
+        end_session(request)
         return redirect(f"{reverse('directory:sign-in')}?{urlencode({'next': next_path})}")
     except ProviderException:
         return render(request, "directory/provider_away.html", status=HTTPStatus.SERVICE_UNAVAILABLE)
@@ -140,5 +140,5 @@ def provider_callback(request: HttpRequest, key: str) -> HttpResponse:
 @require_POST
 def sign_out(request: HttpRequest) -> HttpResponse:
     """End the session; the one at the identity provider goes on."""
-    request.session.flush()
+    end_session(request)
     return redirect("/")

@@ -9,6 +9,7 @@ from commerce.models import Bill, CancelRequest, Card, Checkout, HandOver, Subsc
 from directory.models import (
     ApiToken,
     AuditEntry,
+    BrowserSession,
     GroupMembership,
     MailPreference,
     OutgoingMail,
@@ -180,6 +181,14 @@ def sections(user: User) -> Iterator[tuple[str, Iterator[dict[str, Any]]]]:
         _rows(
             ApiToken.objects.filter(**own).values(
                 "key", "name", "scopes", "created_at", "expires_at", "last_used_at", "revoked_at"
+            )
+        ),
+    )
+    yield (
+        "sessions",
+        _rows(
+            BrowserSession.objects.filter(**own).values(
+                "address", "agent", "started_at", "seen_at", "ended_at"
             )
         ),
     )

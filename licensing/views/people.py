@@ -53,6 +53,7 @@ def person(request: HttpRequest, key: uuid.UUID) -> HttpResponse:
         "owned": _owned_lines(actor, user, purchases_of(actor, user)),
         "purchases": _purchases_address(actor, user),
         "may_manage": may_manage(actor, user),
+        "may_end_sessions": may_manage(actor, user) and user.is_active,
         "may_change_roles": actor.may(Capability.MANAGE_SETTINGS) and user.status != User.Status.DELETED,
         "is_oneself": user.pk == actor.user_id,
     }

@@ -24,7 +24,7 @@ from config.kit.access import rule_of
 from config.kit.actors import Actor
 from config.kit.clock import now
 from config.kit.tenancy import tenant_atomic
-from directory.models import Group, OutgoingMail, Tenant, User
+from directory.models import Domain, Group, OutgoingMail, Tenant, User
 from directory.operations import audit
 from directory.operations.mail import queue_mail
 from directory.operations.people import create_group
@@ -97,6 +97,7 @@ class World:
     group_licenses: dict[str, uuid.UUID]
     entries: dict[str, int]
     relationships: dict[str, uuid.UUID]
+    domains: dict[str, int]
 
     def client(self, who: str) -> Client:
         if who == "anonymous":
@@ -236,11 +237,19 @@ def world(request: pytest.FixtureRequest) -> World:
     }
     group_licenses = {kind: make_group_license(each, at) for kind, each in bought.items()}
     entries = {kind: make_entry(each, at) for kind, each in bought.items()} | {MISSING: 2**40}
+    domains = {ORG: domain_of(a), FOREIGN: domain_of(b), MISSING: 2**40}
     return World(
         *(a, b, people, purchases, checkouts, changes, offers, cards, setups, trial_cards, bills, jobs),
         *(policy_changes, views, purchasers, requests, groups, notices, runs, group_licenses, entries),
         relationships,
+        domains,
     )
+
+
+def domain_of(tenant: Tenant) -> int:
+    with tenant_atomic(tenant.pk):
+        found: Domain = Domain.objects.get(tenant=tenant)
+    return found.pk
 
 
 def make_entry(subscription: Subscription, at: datetime) -> int:
@@ -448,6 +457,11 @@ def audit_entry(world: World) -> dict[str, dict[str, Any]]:
     return {kind: {"entry_id": pk} for kind, pk in world.entries.items()}
 
 
+def domain(world: World) -> dict[str, dict[str, Any]]:
+    """A domain is the organization's."""
+    return {kind: {"domain_id": pk} for kind, pk in world.domains.items()}
+
+
 def run(world: World) -> dict[str, dict[str, Any]]:
     """A run that centralizes is the organization's."""
     return {kind: {"key": key} for kind, key in world.runs.items()}
@@ -494,6 +508,7 @@ EXAMPLES = {
     "portal:policy-stop": product,
     "directory:notice": notice,
     "portal:audit-entry": audit_entry,
+    "portal:domain": domain,
     "portal:policy-undo": policy_change,
     "portal:subscription": purchase,
     "portal:recurring-billing": purchase,
@@ -540,6 +555,7 @@ EXAMPLES = {
     "portal:person-enable": purchaser_person,
     "portal:person-delete": purchaser_person,
     "portal:person-roles": purchaser_person,
+    "portal:person-sessions": purchaser_person,
     "portal:group": group,
     "portal:relationship": relationship,
     "portal:job": job,
@@ -686,6 +702,7 @@ EXPLICIT = {
     "portal:person-enable": sees_person,
     "portal:person-delete": sees_person,
     "portal:person-roles": sees_person,
+    "portal:person-sessions": sees_person,
     "portal:group": manages_group,
     "portal:audit": lambda actor, kind: sees_any(actor),
     "portal:audit-export": lambda actor, kind: sees_any(actor),
@@ -695,6 +712,10 @@ EXPLICIT = {
     ),
     # Readers and other admins see them, and make none.
     "portal:groups": lambda actor, kind: True if actor.may(Capability.MANAGE_MEMBERS) else None,
+    "portal:domains": lambda actor, kind: True if actor.may(Capability.MANAGE_SETTINGS) else None,
+    "portal:domain": lambda actor, kind: (
+        kind == ORG and (True if actor.may(Capability.MANAGE_SETTINGS) else None)
+    ),
     "portal:people-settings": lambda actor, kind: True if actor.may(Capability.MANAGE_SETTINGS) else None,
     "portal:purchaser-users": lambda actor, kind: kind in (OWN, COLLEAGUES),
     # The full view's alone; nobody of this world keeps a view but people whose it is.

@@ -73,6 +73,7 @@ KINDS = {
     "relationship_decided": "relationship asked or ended",
     "relationship_ending": "relationship asked or ended",
     "relationship_ended": "relationship asked or ended",
+    "sign_in_changed": "identity provider or domain changed",
 }
 
 
@@ -195,6 +196,9 @@ def sample(kind: str, link: str) -> dict[str, object]:
             "people_more": 4,
             "free": 19,
             "granted": ["Dirk"],
+            "what": "provider_planned",
+            "subject": "contoso.example",
+            "switch_at": AT.isoformat(),
             "given": ["Global admin"],
             "taken": ["User admin"],
             "why": "Pat covers for Dirk.",

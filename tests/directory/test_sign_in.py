@@ -16,8 +16,9 @@ from config.kit import clock
 from config.kit.actors import Actor
 from config.kit.tenancy import tenant_atomic
 from directory.models import AuditEntry, User
+from directory.operations.domains import add_domain
 from directory.operations.people import create_guest, create_user, disable_user
-from directory.operations.tenants import add_domain, configure_identity_provider, create_tenant
+from directory.operations.tenants import configure_identity_provider, create_tenant
 from directory.sessions import ACTING, HOME, USER
 from directory.sign_in import safe_next
 from tests.factories import AT

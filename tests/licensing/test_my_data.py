@@ -67,6 +67,7 @@ def test_it_holds_the_own_rows_of_every_kind(contoso: Tenant, pat: User, at: dat
     assert [row["last4"] for row in data["cards"]] == ["4242"]
     assert [row["reason"] for row in data["license_requests"]] == ["I draw"]
     assert [row["name"] for row in data["tokens"]] == ["Test"]
+    assert [row["ended_at"] for row in data["sessions"]] == [None]
     assert "directory.token.issued" in {row["code"] for row in data["audit"]}
     assert secret not in json.dumps(data)
 

@@ -17,8 +17,7 @@ from config.kit.tenancy import (
 )
 from directory.models import AuditEntry, Group, GroupMembership, Tenant, User
 from directory.operations.audit import record
-from directory.sessions import ACTING, HOME, SEEN, SINCE, STARTED, USER
-from tests.factories import AT, actor_of, make_relationship, make_tenant, make_user
+from tests.factories import AT, actor_of, client_of, make_relationship, make_tenant, make_user
 
 pytestmark = pytest.mark.django_db(databases=["default", "owner", "worker"])
 
@@ -474,20 +473,8 @@ def test_a_relationship_is_assigned_to_people_of_its_partner_only():
 @pytest.mark.django_db(transaction=True, databases=["default", "owner", "worker"])
 def test_2000_alternating_requests_on_one_connection_do_not_bleed(settings):
     """I-22: two people of two tenants and nobody, in turn, through the whole middleware."""
-    import time
-
     people = [make_user(make_tenant(name=f"ZQ-{letter}"), name=f"ZQ-{letter}-person") for letter in "AB"]
-    clients = []
-    for user in people:
-        client = Client()
-        session = client.session
-        session.update(
-            {HOME: user.tenant_id, USER: user.pk, ACTING: user.tenant_id, STARTED: AT.isoformat()}
-            | {SINCE: time.time(), SEEN: time.time()}
-        )
-        session.save()
-        client.cookies[settings.SESSION_COOKIE_NAME] = session.session_key
-        clients.append(client)
+    clients = [client_of(user) for user in people]
     bled = []
     for number in range(2000):
         which = number % 3

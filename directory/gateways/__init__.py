@@ -1,0 +1,1 @@
+"""Other people's servers, and how each is asked."""
