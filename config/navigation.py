@@ -132,6 +132,7 @@ ITEMS = (
     Item(_("Control"), _("Work"), _("People"), "group", "portal:people", _sees_people),
     Item(_("Control"), _("Work"), _("Groups"), "groups", "portal:groups", _sees_people),
     Item(_("Settings"), _("Settings"), _("Roles"), "admin_panel_settings", "portal:roles", _sees_settings),
+    Item(_("Settings"), _("Settings"), _("Sign-in"), "login", "portal:sign-in-settings", _sees_settings),
     Item(_("Settings"), _("Settings"), _("Domains"), "language", "portal:domains", _sees_settings),
     Item(_("Settings"), _("Settings"), _("Service tokens"), "vpn_key", "portal:tokens", _sees_service_tokens),
     Item(

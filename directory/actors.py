@@ -1,6 +1,7 @@
 """Building the `Actor` of a request from the session or a token, re-read from the database each time (I-24)."""
 
 import uuid
+from dataclasses import replace
 from datetime import datetime
 
 from django.db.models import Exists, Q, QuerySet, Value
@@ -56,6 +57,14 @@ def build_actor(
         door=door,
         correlation_id=correlation_id or uuid.uuid4().hex,
     )
+
+
+def without_roles(actor: Actor) -> Actor:
+    """Somebody at home whose roles do not count now: what is left is the own purchases and licenses."""
+    grants = grants_for(
+        frozenset(), is_purchaser=actor.is_purchaser, is_guest=actor.is_guest, is_partner=False
+    )
+    return replace(actor, roles=frozenset(), grants=grants)
 
 
 def service_actor(token: ApiToken, *, correlation_id: str = "", door: Door = "api") -> Actor:

@@ -14,6 +14,7 @@ from directory.views import (
     relationships,
     roles,
     sessions,
+    sign_in_settings,
     tokens,
 )
 
@@ -33,6 +34,7 @@ urlpatterns: list[URLPattern] = [
     path("people/<uuid:key>/roles/", roles.person_roles, name="person-roles"),
     path("people/<uuid:key>/sessions/", sessions.person_sessions, name="person-sessions"),
     path("roles/", roles.roles, name="roles"),
+    path("sign-in/", sign_in_settings.sign_in_settings, name="sign-in-settings"),
     path("domains/", domains.domains, name="domains"),
     path("domains/<int:domain_id>/", domains.domain, name="domain"),
     path("audit/", audit.audit, name="audit"),

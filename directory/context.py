@@ -9,7 +9,7 @@ from config.kit.actors import Actor
 from config.kit.tenancy import connection, tenant_atomic
 from directory.models import RoleAssignment
 from directory.operations.inbox import MOST_COUNTED, unread_count
-from directory.sessions import ACCOUNTS
+from directory.sessions import ACCOUNTS, confirm_url
 
 _ROLE_NAMES = dict(RoleAssignment.Name.choices)
 
@@ -23,6 +23,8 @@ def actor(request: HttpRequest) -> dict[str, Any]:
     return {
         "actor": person,
         "has_stopped_acting": getattr(request, "has_stopped_acting", False),
+        "lacks_second_factor": getattr(request, "lacks_second_factor", ""),
+        "sign_in_again": confirm_url("/"),
         "acting_tenant": getattr(request, "tenant", None),
         "acting_roles": [str(_ROLE_NAMES[role]).lower() for role in sorted(person.roles)],
         "other_accounts": [

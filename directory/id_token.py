@@ -21,6 +21,8 @@ SMALLEST_RSA_BITS: Final = 2048
 # A header that names or carries a key asks to be verified by what the sender chose.
 _KEY_HEADERS: Final = frozenset({"jku", "jwk", "x5u", "x5c", "crit"})
 _DIRECTORY_ID: Final = re.compile(r"/([0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12})(?:/|$)")
+_KNOWN: Final = frozenset({"pwd", "pin", "kba"})
+_HAD: Final = frozenset({"otp", "hwk", "swk", "sc", "sms", "tel", "face", "fpt", "iris", "retina", "vbm"})
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f\u200b-\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
@@ -46,6 +48,7 @@ class Identity:
     email: str
     is_guest: bool
     proved: float | None = None
+    has_second_factor: bool = False
     external_ids: tuple[str, ...] = ()
 
 
@@ -154,8 +157,18 @@ def _identity(claims: Mapping[str, Any]) -> Identity:
         email=email.lower(),
         is_guest=json.dumps(claims.get("acct")) in ("1", '"1"'),
         proved=_instant(claims, "auth_time"),
+        has_second_factor=_has_second_factor(claims.get("amr")),
         external_ids=_external_ids(claims),
     )
+
+
+def _has_second_factor(methods: object) -> bool:
+    """Whether the claim `amr` says that more was asked than a password (RFC 8176): `mfa` itself, or something that the
+    person knows together with something that they have or are."""
+    if not isinstance(methods, list) or not all(isinstance(method, str) for method in methods):
+        return False
+    said = set(methods)
+    return "mfa" in said or bool(said & _KNOWN and said & _HAD)
 
 
 def _instant(claims: Mapping[str, Any], name: str) -> float | None:

@@ -33,12 +33,23 @@ from config.kit.http import clean_id, is_api
 from config.kit.rate import client_address
 from config.kit.tenancy import login_alias, tenant_atomic
 from directory import bearer
-from directory.actors import build_actor, tenant_row
+from directory.actors import build_actor, tenant_row, without_roles
 from directory.models import BrowserSession, Tenant, User
 from directory.operations.sessions import note_sign_of_life
 from directory.permissions import suspended
 from directory.queries import customers_of
-from directory.sessions import ACTING, HOME, ROW, SEEN, SINCE, STARTED, USER, SignInTooOld, confirm_url
+from directory.sessions import (
+    ACTING,
+    HOME,
+    ROW,
+    SECOND_FACTOR,
+    SEEN,
+    SINCE,
+    STARTED,
+    USER,
+    SignInTooOld,
+    confirm_url,
+)
 
 SHOWN_FOR = "shown_for_tenant"
 # The session's last sign of life is written at most this often.
@@ -133,6 +144,13 @@ class AccessMiddleware:
         if tenant is None:
             with tenant_atomic(actor):
                 tenant = tenant_row(actor.tenant_id)
+        if tenant.admins_need_second_factor and actor.roles and not session.get(SECOND_FACTOR):
+            request.lacks_second_factor = tenant.name  # type: ignore[attr-defined]
+            if actor.is_partner:
+                # Nothing is left to act with: at home, unless that asks for the same.
+                session[ACTING] = home
+                return self._sign_in_again(request)
+            actor = without_roles(actor)
         if tenant.standing == Tenant.Standing.SUSPENDED:
             actor = replace(actor, grants=suspended(actor.grants))
         request.user = user

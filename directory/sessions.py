@@ -33,6 +33,7 @@ STARTED = "signed_in_at"  # by the clock of the domain: compared with `User.sess
 SINCE = "session_since"  # seconds of real time: the absolute age
 SEEN = "session_seen"  # seconds of real time: the idle age
 PROVED = "proved_at"  # seconds of real time: when the provider last asked the person, as far as it says
+SECOND_FACTOR = "has_second_factor"  # whether the provider says that it asked for one
 PROVIDER = "provider_key"
 ROW = "browser_session_id"  # the row that ends the session wherever its browser is
 ACCOUNTS = "other_accounts"
@@ -59,6 +60,7 @@ def start_session(
     since: float | None = None,
     proved: float | None = None,
     provider: str = "",
+    has_second_factor: bool = False,
 ) -> None:
     """Begin a session of `user` at home, with a new key, in place of whatever the browser had.
 
@@ -92,6 +94,7 @@ def start_session(
             SINCE: since or real,
             SEEN: real,
             PROVED: min(proved or 0, real),
+            SECOND_FACTOR: has_second_factor,
             PROVIDER: provider,
             ACCOUNTS: others,
         }
@@ -121,6 +124,7 @@ def confirm_session(request: HttpRequest, identity: Identity) -> None:
         raise NotConfirmed(_("Your organization's sign-in page did not ask you again who you are."))
     request.session.cycle_key()
     request.session[PROVED] = min(identity.proved, time.time())
+    request.session[SECOND_FACTOR] = identity.has_second_factor
 
 
 def is_fresh(request: HttpRequest) -> bool:

@@ -235,7 +235,13 @@ def _sign_in(request: HttpRequest, configured: Provider, identity: id_token.Iden
         external_ids=identity.external_ids,
         at=now(),
     )
-    start_session(request, user, proved=identity.proved, provider=configured.key)
+    start_session(
+        request,
+        user,
+        proved=identity.proved,
+        provider=configured.key,
+        has_second_factor=identity.has_second_factor,
+    )
 
 
 def way_to_provider(

@@ -101,6 +101,7 @@ _WORDS: dict[str, Text] = {
     "directory.tenant.created": _("Organization set up"),
     "directory.tenant.member_creation_set": _("Who becomes a member at the first sign-in changed"),
     "directory.tenant.seats_kept_changed": _("How long licenses of disabled people are kept changed"),
+    "directory.tenant.second_factor_set": _("Demand of a second factor changed"),
     "directory.token.issued": _("Token made"),
     "directory.token.revoked": _("Token revoked"),
     "directory.mail_preference.changed": _("Choice of mails changed"),

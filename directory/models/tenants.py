@@ -89,9 +89,8 @@ class Domain(TenantModel):
 class IdentityProvider(TenantModel):
     """One OpenID Connect configuration of a tenant. One whose issuer changes is a new row (I-23).
 
-    Prepared by a global admin, tested by signing in there, planned where the issuer changes, active, and ended when
-    another one takes its place; an ended one can become active again in the same way. `tests` has what came of each
-    admin's test, by the id of the admin; `carried` the accounts whose key it changed as it became active, as they were.
+    Active until another one takes its place, which `ended_at` says. The installation sets it up; the columns for planning,
+    confirming and testing a change are there for a page of the organization's own, and nothing writes them.
     """
 
     key = models.CharField(max_length=40, unique=True)

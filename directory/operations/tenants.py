@@ -7,12 +7,20 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
 from config.kit.actors import Actor
-from config.kit.errors import Malformed
+from config.kit.errors import Conflict, Malformed
 from config.kit.secrets import encrypt
 from config.kit.tenancy import connection, tenant_atomic
 from directory.models import BrowserSession, IdentityProvider, Tenant, User
 from directory.operations.audit import record
+from directory.operations.sign_in_notices import tell_sign_in_changed
 from directory.permissions import Capability
+
+
+class NoSecondFactor(Conflict):
+    """The admin who demands a second factor has signed in without one."""
+
+    code = "no_second_factor"
+    message = _("You signed in without a second factor, and would lock yourself out. Sign in with one first.")
 
 
 def create_tenant(
@@ -127,6 +135,42 @@ def set_member_creation(*, actor: Actor, is_on: bool, at: datetime) -> None:
             before={"creates_members": before},
             after={"creates_members": is_on},
         )
+
+
+def set_second_factor(*, actor: Actor, is_on: bool, has_one: bool, at: datetime) -> bool:
+    """Say whether roles count only for who signed in with a second factor; whether that changed anything.
+
+    `has_one`: the actor did, in this session.
+
+    :raises NotAllowed: the actor may not manage the organization's settings.
+    :raises NoSecondFactor: the actor would lock themselves out.
+    """
+    with tenant_atomic(actor):
+        tenant = Tenant.objects.select_for_update(no_key=True).get(pk=actor.tenant_id)
+        _require_settings(actor)
+        if tenant.admins_need_second_factor == is_on:
+            return False
+        if is_on and not has_one:
+            raise NoSecondFactor
+        Tenant.objects.filter(pk=tenant.pk).update(admins_need_second_factor=is_on)
+        record(
+            actor,
+            "directory.tenant.second_factor_set",
+            at=at,
+            target_type="tenant",
+            target_id=tenant.key,
+            target_label=tenant.name,
+            before={"admins_need_second_factor": not is_on},
+            after={"admins_need_second_factor": is_on},
+        )
+        tell_sign_in_changed(
+            actor=actor,
+            what="second_factor_on" if is_on else "second_factor_off",
+            subject=tenant.name,
+            at=at,
+            page="portal:sign-in-settings",
+        )
+    return True
 
 
 def _require_settings(actor: Actor) -> None:

@@ -9,7 +9,7 @@ from config.kit.errors import NotVisible
 from config.kit.tenancy import tenant_atomic
 from directory.models import User
 from directory.queries import accounts_of
-from directory.sessions import PROVED, PROVIDER, SINCE, start_session
+from directory.sessions import PROVED, PROVIDER, SECOND_FACTOR, SINCE, start_session
 
 
 @access.signed_in
@@ -35,6 +35,7 @@ def accounts(request: HttpRequest) -> HttpResponse:
         user,
         since=session.get(SINCE),
         proved=session.get(PROVED),
+        has_second_factor=session.get(SECOND_FACTOR, False),
         provider=session.get(PROVIDER, ""),
     )
     return HttpResponseRedirect("/")
