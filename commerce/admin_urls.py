@@ -24,12 +24,15 @@ from commerce.views import (
     reactivating,
     recurring,
     seats,
+    solutions,
     subscriptions,
     takeovers,
     trials,
 )
 
 urlpatterns = [
+    path("customers/solutions/", solutions.solutions, name="solutions"),
+    path("customers/solutions/<uuid:key>/withdraw/", solutions.withdraw, name="solution-withdraw"),
     path("billing/your-products/", subscriptions.your_products, name="your-products"),
     path("billing/your-products/totals/", subscriptions.your_products_totals, name="your-products-totals"),
     path("billing/your-products/views/", subscriptions.save_view, name="view-save"),

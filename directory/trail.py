@@ -46,7 +46,7 @@ BEGINNINGS: Final[Mapping[str, tuple[str, ...]]] = {
         *("directory.identity_provider.", "directory.scim."),
     ),
     "settings": ("directory.tenant.",),
-    "partners": ("directory.partner.", "directory.relationship."),
+    "partners": ("directory.partner.", "directory.relationship.", "commerce.solution."),
     "jobs": ("directory.job.",),
 }
 # What billing admins read of it (product §2).
@@ -68,6 +68,7 @@ TARGETS: Final[Mapping[str, Text]] = {
     "token": _("Token"),
     "job": _("Job"),
     "relationship": _("Partner relationship"),
+    "solution": _("Solution of a partner"),
     "subscription": _("Purchase"),
     "bill": _("Bill"),
     "card": _("Card"),

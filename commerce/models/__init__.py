@@ -28,6 +28,7 @@ from commerce.models.payments import (
     WebhookEvent,
 )
 from commerce.models.saved_views import SavedView
+from commerce.models.solutions import Solution
 from commerce.models.subscriptions import HandOver, Subscription, SubscriptionEvent, Trial
 
 __all__ = [
@@ -58,6 +59,7 @@ __all__ = [
     "Refund",
     "RefundAttempt",
     "SavedView",
+    "Solution",
     "Subscription",
     "SubscriptionEvent",
     "SupportCase",

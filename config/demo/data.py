@@ -25,6 +25,7 @@ from commerce.models import (
     Plan,
     Price,
     Product,
+    Solution,
     Subscription,
     Trial,
 )
@@ -34,6 +35,7 @@ from commerce.operations.payments import Paid, Saved, pay_checkout, save_card
 from commerce.operations.recurring import set_recurring_billing
 from commerce.operations.renewals.sweeps import run_sweeps
 from commerce.operations.reviews import keep_purchase
+from commerce.operations.solutions import decide_solution, send_in_solution
 from commerce.operations.trials import Choice, start_trial_with_card, start_trial_without_card
 from commerce.queries.quotes import quote_for
 from config.demo import people
@@ -149,6 +151,7 @@ def load(at: datetime) -> None:
     _guests(tenants, at - OPENED)
     _relationship(customer=contoso, partner=tenants["northwind"], at=at)
     _invitation(partner=tenants["northwind"], at=at - ASKED)
+    _solution(partner=tenants["northwind"], at=at - ASKED)
     _agreement(contoso, at - OPENED)
     _policies(contoso, at - OPENED)
     _walk(contoso, at)
@@ -257,6 +260,23 @@ def _invitation(*, partner: Tenant, at: datetime) -> None:
         extends=True,
         at=at,
     )
+
+
+def _solution(*, partner: Tenant, at: datetime) -> None:
+    """What Northwind offers beside Power BI Pro, approved by Olga."""
+    petra = _actor(partner, "petra", at, home="northwind")
+    with tenant_atomic(petra):
+        if Solution.objects.filter(tenant=partner).exists():
+            return
+    solution = send_in_solution(
+        actor=petra,
+        product="power-bi-pro",
+        title="Your first reports in a week",
+        description="We connect your data, build three reports with you, and show your people how to go on.",
+        url=f"https://{people.tenant('northwind').domain}/power-bi/",
+        at=at,
+    )
+    decide_solution(key=solution.key, is_approved=True, staff="olga", at=at)
 
 
 def _agreement(tenant: Tenant, at: datetime) -> None:

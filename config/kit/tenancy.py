@@ -30,6 +30,7 @@ CROSSINGS = frozenset(
         "search_users",  # trigram search inside the caller's own tenant (LIKE is not leakproof)
         "search_subscriptions",
         "tenant_of_bill_number",  # a bill's number, typed by a leaver -> its tenant and row
+        "solutions_of_product",  # a product -> what partners show beside it, approved by the vendor, to everybody
         "tenant_of_token",  # a token's hash -> its tenant and row, while it is neither revoked nor expired
     }
 )

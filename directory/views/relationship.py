@@ -32,6 +32,7 @@ from directory.queries.partners import (
     invitation_for,
     relationship_for,
 )
+from directory.sessions import require_fresh
 from directory.views.relationship_words import NAMES, is_told, line_of, names, role_lines
 
 
@@ -65,8 +66,12 @@ def _change(request: HttpRequest, actor: Actor, key: uuid.UUID, *, is_invitation
     """Do what was pressed; what to say about it.
 
     :raises NotAllowed: not for this person. :raises Malformed: that is no such button.
+    :raises SignInTooOld: roles are given, and the person signed in too long ago.
     """
     action, at = request.POST.get("action", ""), now()
+    if action in ("approve", "assign"):
+        # What gives somebody rights is not for a browser that was found open.
+        require_fresh(request)
     roles = [role for role in request.POST.getlist("roles") if role in ROLES]
     if is_invitation and action == "approve":
         made = invitations.approve_invitation(actor=actor, key=key, roles=roles, at=at)

@@ -18,7 +18,7 @@ from django.http import HttpResponse
 from django.test import Client
 from django.urls import reverse
 
-from commerce.models import CardSetup, Checkout, HandOver, SavedView, Subscription
+from commerce.models import CardSetup, Checkout, HandOver, SavedView, Solution, Subscription
 from commerce.operations.handovers import offer_hand_over
 from config.kit.access import rule_of
 from config.kit.actors import Actor
@@ -98,6 +98,7 @@ class World:
     entries: dict[str, int]
     relationships: dict[str, uuid.UUID]
     domains: dict[str, int]
+    solutions: dict[str, uuid.UUID]
 
     def client(self, who: str) -> Client:
         if who == "anonymous":
@@ -235,14 +236,18 @@ def world(request: pytest.FixtureRequest) -> World:
         FOREIGN: make_relationship(b, former, name=f"{CANARY}-relationship").key,
         MISSING: uuid.uuid4(),
     }
+    solutions = {
+        OWN: make_solution(partner),
+        FOREIGN: make_solution(b),
+        MISSING: uuid.uuid4(),
+    }
     group_licenses = {kind: make_group_license(each, at) for kind, each in bought.items()}
     entries = {kind: make_entry(each, at) for kind, each in bought.items()} | {MISSING: 2**40}
     domains = {ORG: domain_of(a), FOREIGN: domain_of(b), MISSING: 2**40}
     return World(
         *(a, b, people, purchases, checkouts, changes, offers, cards, setups, trial_cards, bills, jobs),
         *(policy_changes, views, purchasers, requests, groups, notices, runs, group_licenses, entries),
-        relationships,
-        domains,
+        *(relationships, domains, solutions),
     )
 
 
@@ -336,6 +341,21 @@ def make_request(user: User, at: datetime) -> uuid.UUID:
     return asked.request.key
 
 
+def make_solution(partner: Tenant) -> uuid.UUID:
+    """What a partner shows beside a product."""
+    with tenant_atomic(partner.pk):
+        made = Solution.objects.create(
+            tenant=partner,
+            product=product_row("visio-plan-2"),
+            partner_name=partner.name,
+            title=f"Of {partner.name}",
+            description="Drawings",
+            url="https://partner.example/",
+            sent_at=now(),
+        )
+    return made.key
+
+
 def make_setup(user: User, *, for_trial: bool = False) -> uuid.UUID:
     """A card that was not added after all, perhaps for a trial."""
     key = uuid.uuid4()
@@ -417,6 +437,11 @@ def group(world: World) -> dict[str, dict[str, Any]]:
 def relationship(world: World) -> dict[str, dict[str, Any]]:
     """A relationship is that of its two organizations."""
     return {kind: {"key": key} for kind, key in world.relationships.items()}
+
+
+def solution(world: World) -> dict[str, dict[str, Any]]:
+    """A solution is its partner's alone."""
+    return {kind: {"key": key} for kind, key in world.solutions.items()}
 
 
 def request_of(world: World) -> dict[str, dict[str, Any]]:
@@ -558,6 +583,7 @@ EXAMPLES = {
     "portal:person-sessions": purchaser_person,
     "portal:group": group,
     "portal:relationship": relationship,
+    "portal:solution-withdraw": solution,
     "portal:job": job,
     "portal:job-progress": job,
     "portal:job-rows": job,
@@ -676,6 +702,9 @@ EXPLICIT = {
         and (True if actor.reaches(Capability.ASSIGN, is_own=False, is_org=True) else None)
     ),
     "portal:customers": lambda actor, kind: actor.has_customers or asks_customers(actor),
+    # Of a partner alone, and of nobody who acts for a customer.
+    "portal:solutions": lambda actor, kind: asks_customers(actor) and actor.is_of_partner,
+    "portal:solution-withdraw": lambda actor, kind: None if actor.is_of_partner else False,
     "portal:relationship-ask": lambda actor, kind: asks_customers(actor),
     # One page for whoever it is not for, whether it is there or not: never the 404 of what is missing.
     "portal:relationship": lambda actor, kind: None,

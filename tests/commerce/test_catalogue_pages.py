@@ -150,7 +150,7 @@ def test_pages_carry_the_strict_policy_and_no_inline_style(client: Client) -> No
 def test_how_often_the_pages_ask_the_database(client: Client, django_assert_num_queries: Any) -> None:
     with django_assert_num_queries(4):  # markets, products, exclusions, prices
         client.get("/products/", **NL)
-    with django_assert_num_queries(4):
+    with django_assert_num_queries(5):  # and partners' solutions
         client.get("/products/power-bi-pro/", **NL)
 
 

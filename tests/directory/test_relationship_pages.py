@@ -154,6 +154,19 @@ def test_approving_without_a_role_says_so_and_leaves_it_open(petra, gina, contos
     assert made(contoso, Relationship) is None
 
 
+@pytest.mark.parametrize("action", ["approve", "assign"])
+def test_roles_are_given_only_soon_after_a_sign_in(petra, gina, contoso, northwind, action, settings):
+    settings.SIGN_IN_IS_FRESH = timedelta(0)
+    user, thing = (gina, ask(petra)) if action == "approve" else (petra, running(contoso, northwind))
+
+    answer = post(user, page_of(thing), action=action, person=petra.pk, roles=["license_admin"])
+
+    assert answer.status_code == 403
+    assert "you must have signed in within" in answer.text
+    assert made(northwind, RelationshipAssignment) is None
+    assert (made(contoso, Relationship) is None) == (action == "approve")
+
+
 def test_a_second_answer_is_409_and_changes_nothing(petra, gina, contoso):
     invitation = ask(petra)
     post(gina, page_of(invitation), action="decline")
