@@ -104,7 +104,7 @@ def _refuse_above_own(actor: Actor, role: str) -> None:
     if actor.is_system:
         return
     own = set(
-        RoleAssignment.objects.filter(tenant_id=actor.tenant_id, user_id=actor.user_id).values_list(
+        RoleAssignment.objects.filter(tenant_id=actor.tenant_id, user_id=actor.user_id or 0).values_list(
             "role", flat=True
         )
     )

@@ -49,7 +49,7 @@ def end_own_session(*, actor: Actor, key: uuid.UUID, at: datetime, real_at: date
     :raises NotVisible: none of the person's has this key.
     """
     with tenant_atomic(actor.home_tenant_id):
-        own = BrowserSession.objects.filter(tenant_id=actor.home_tenant_id, user_id=actor.user_id)
+        own = BrowserSession.objects.filter(tenant_id=actor.home_tenant_id, user_id=actor.user_id or 0)
         if not own.filter(key=key).exists():
             raise NotVisible
         _end_own(actor, own.filter(key=key), at, real_at)
@@ -58,7 +58,7 @@ def end_own_session(*, actor: Actor, key: uuid.UUID, at: datetime, real_at: date
 def end_other_sessions(*, actor: Actor, current: int | None, at: datetime, real_at: datetime) -> int:
     """End every session of the person but the current one; how many."""
     with tenant_atomic(actor.home_tenant_id):
-        own = BrowserSession.objects.filter(tenant_id=actor.home_tenant_id, user_id=actor.user_id)
+        own = BrowserSession.objects.filter(tenant_id=actor.home_tenant_id, user_id=actor.user_id or 0)
         return _end_own(actor, own.exclude(pk=current), at, real_at)
 
 
