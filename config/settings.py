@@ -164,6 +164,9 @@ EXPORTS_PER_HOUR = env.int("EXPORTS_PER_HOUR", default=5)
 # Calls of one token: in the long run and at once; entitlement checks, which a product makes at each sign-in, apart.
 API_PER_SECOND = env.int("API_PER_SECOND", default=10)
 API_BURST = env.int("API_BURST", default=50)
+# A directory's first run sends thousands of calls one after the other.
+SCIM_PER_SECOND = env.int("SCIM_PER_SECOND", default=25)
+SCIM_BURST = env.int("SCIM_BURST", default=200)
 ENTITLEMENTS_PER_SECOND = env.int("ENTITLEMENTS_PER_SECOND", default=1000)
 PDFS_PER_MINUTE = env.int("PDFS_PER_MINUTE", default=60)
 SESSION_COOKIE_NAME = "__Host-session" if IS_HTTPS else "session"

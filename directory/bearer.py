@@ -150,7 +150,5 @@ def _caller(request: HttpRequest) -> Caller:
 
 _BUCKETS: dict[Door, Callable[[], Bucket]] = {
     "api": lambda: Bucket("api", settings.API_PER_SECOND, settings.API_BURST),
-    "scim": lambda: Bucket(
-        "scim", getattr(settings, "SCIM_PER_SECOND", 25), getattr(settings, "SCIM_BURST", 200)
-    ),
+    "scim": lambda: Bucket("scim", settings.SCIM_PER_SECOND, settings.SCIM_BURST),
 }
