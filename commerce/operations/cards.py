@@ -236,6 +236,21 @@ def keep_card(*, actor: Actor, tenant_id: int, payer: User | None, facts: CardFa
         return _keep(actor, tenant_id, payer, facts, at)
 
 
+def discard_card(*, actor: Actor, tenant_id: int, payer: User | None, facts: CardFacts, at: datetime) -> None:
+    """Keep nothing of what the processor describes but that it is to forget it. Nothing where it is a known card."""
+    if Card.objects.filter(processor_id=facts.processor_id).exists():
+        return
+    card: Card = Card.objects.create(
+        tenant_id=tenant_id,
+        user=payer,
+        processor_id=facts.processor_id,
+        added_at=at,
+        removed_at=at,
+        **_described(facts),
+    )
+    _record(actor, "commerce.card.discarded", card, at)
+
+
 def forget_removed(*, actor: Actor, at: datetime) -> None:
     """Let the processor forget the tenant's removed cards now, as far as it answers; the sweep does the rest."""
     with tenant_atomic(actor):

@@ -1,6 +1,7 @@
 """Adding a card against the real processor peer: every outcome (product §6; architecture §8; F-09, F-12, F-18)."""
 
 import uuid
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -20,9 +21,11 @@ from commerce.operations.payments import (
     reconcile,
     save_card,
 )
+from config.invariants import violations
 from config.kit.errors import Malformed, NotVisible
 from config.kit.tenancy import tenant_atomic, use_login
 from directory.models import AuditEntry, Tenant, User
+from directory.operations.people import disable_user
 from directory.permissions import Role
 from tests.factories import (
     AT,
@@ -266,6 +269,37 @@ def test_who_does_not_answer_the_bank_within_a_day_has_no_card(pat: User) -> Non
 
     assert state_of(pat) == [("abandoned", "")]
     assert setup_intents()[0]["status"] == "canceled"
+
+
+def by_the_sweep(pat: User, key: uuid.UUID) -> None:
+    reconcile(SOON)
+
+
+def by_their_own_click(pat: User, key: uuid.UUID) -> None:
+    with pytest.raises(SetupEnded):
+        finish_setup(actor=actor_of(pat), key=key, at=SOON)
+
+
+@pytest.mark.parametrize("settle", [by_the_sweep, by_their_own_click])
+def test_the_card_of_who_was_disabled_while_the_bank_asked_is_not_kept(
+    tenant: Tenant, pat: User, settle: Callable[[User, uuid.UUID], None]
+) -> None:
+    """Product §11, F-22: nothing begins for somebody who left; the cards that they had pay on."""
+    save(pat)
+    key = uuid.uuid4()
+    save(pat, WITH_BANK, key=key)
+    authenticate(setup_intents()[0]["id"])
+    gina = make_user(tenant, roles=(Role.GLOBAL_ADMIN,))
+    disable_user(actor=actor_of(gina), user_id=pat.pk, at=AT)
+
+    settle(pat, key)
+
+    assert state_of(pat) == [("done", ""), ("abandoned", "payer_left")]
+    assert cards_of(pat) == [("4242", True)]
+    assert len(attached(pat)) == 1
+    with tenant_atomic(tenant.pk):
+        assert AuditEntry.objects.filter(code="commerce.card.discarded").count() == 1
+    assert violations(at=SOON) == []
 
 
 def test_a_webhook_settles_at_once(pat: User) -> None:

@@ -30,6 +30,7 @@ from config.kit.tenancy import atomic, tenant_atomic
 from directory.actors import build_actor
 from directory.models import User
 from directory.operations.audit import record
+from directory.operations.people import AccountDisabled, require_active
 from directory.permissions import Capability
 
 log = logging.getLogger(__name__)
@@ -338,13 +339,17 @@ def _record(actor: Actor, setup_id: int, intent: Setup, at: datetime) -> None:
             _kind, code = facts_of(intent.decline)
             _finish(actor, setup, State.FAILED, code, at)
     reached("C6:after")
-    if setup.state == State.DONE:
+    if setup.state in CardSetup.FINAL:
         cards.forget_removed(actor=actor, at=at)
 
 
 def _keep(actor: Actor, setup: CardSetup, intent: Setup, at: datetime) -> None:
     if intent.card is None:
         _finish(actor, setup, State.FAILED, "no_card", at)
+        return
+    if setup.user_id is not None and not _is_still_here(setup.user_id):
+        cards.discard_card(actor=actor, tenant_id=setup.tenant_id, payer=setup.user, facts=intent.card, at=at)
+        _finish(actor, setup, State.ABANDONED, "payer_left", at)
         return
     paid = cards.lock_paid(setup.replaces, also=setup.subscription_id)
     is_of_use = setup.user is None or setup.checkout_id is not None or has_use_for_a_card(setup.user)
@@ -361,6 +366,15 @@ def _keep(actor: Actor, setup: CardSetup, intent: Setup, at: datetime) -> None:
     if setup.user is not None and not is_of_use:
         # What it was entered for was declined, withdrawn or has lapsed meanwhile.
         cards.remove_all_cards(actor=actor, user=setup.user, at=at)
+
+
+def _is_still_here(user_id: int) -> bool:
+    """Whether the payer is active, and stays so until this transaction ends (product §11, F-22)."""
+    try:
+        require_active(user_id)
+    except AccountDisabled:
+        return False
+    return True
 
 
 def _is_as_asked(setup: CardSetup, intent: Setup) -> bool:
