@@ -16,6 +16,7 @@ from directory.models import (
     Tenant,
     User,
 )
+from directory.models.partners import AssignmentQuerySet
 from directory.permissions import grants_for
 
 _HAS_CUSTOMERS = "+customers"
@@ -116,7 +117,9 @@ def _partner(user: User, customer_id: int, *, at: datetime, door: Door, correlat
 
 def _running(user: User, at: datetime) -> QuerySet[RelationshipAssignment]:
     """The person's assignments in relationships that run at `at`."""
-    held = RelationshipAssignment.objects.held_by(user_id=user.pk, partner_tenant_id=user.tenant_id)
+    held = AssignmentQuerySet(RelationshipAssignment).held_by(
+        user_id=user.pk, partner_tenant_id=user.tenant_id
+    )
     rows: QuerySet[RelationshipAssignment] = held.running(at)
     return rows
 

@@ -50,8 +50,8 @@ class Relationship(TenantModel):
     status = models.CharField(max_length=9, choices=Status.choices, default=Status.ACTIVE)
     extends = models.BooleanField(default=False)
     requested_at = models.DateTimeField()
-    starts_at = models.DateTimeField(null=True, blank=True)
-    ends_at = models.DateTimeField(null=True, blank=True)
+    starts_at = models.DateTimeField()
+    ends_at = models.DateTimeField()
 
     objects = RelationshipQuerySet.as_manager()
 

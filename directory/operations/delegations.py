@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Collection
 from datetime import datetime
+from typing import Any
 
 from django.utils.translation import gettext_lazy as _
 
@@ -107,7 +108,7 @@ def _give(
     user_id: int | None = None,
     group_id: int | None = None,
 ) -> None:
-    holder = {"user_id": user_id, "group_id": group_id}
+    holder: dict[str, Any] = {"user_id": user_id, "group_id": group_id}
     before = RelationshipAssignment.objects.filter(relationship=relationship, **holder).first()
     if before is not None and before.roles == roles:
         return

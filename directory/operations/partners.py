@@ -142,7 +142,7 @@ def record_acting(*, user: User, customer_id: int, at: datetime) -> None:
     """
     with tenant_atomic(user.tenant_id):
         actor = build_actor(user, acting_tenant_id=customer_id, at=at)
-        if actor is None or not actor.is_partner:
+        if actor is None or actor.relationship_id is None:
             raise NotVisible
         relationship = Relationship.objects.get(pk=actor.relationship_id)
         record_for(

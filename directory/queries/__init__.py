@@ -16,6 +16,7 @@ from config.kit.secrets import decrypt
 from config.kit.tenancy import connection, tenant_atomic, use_login
 from directory.domains import fold_domain
 from directory.models import Group, GroupMembership, IdentityProvider, RelationshipAssignment, User
+from directory.models.partners import AssignmentQuerySet
 from directory.models.people import fold
 
 # Which people a list shows; everybody but the deleted, unless it is they who are asked for.
@@ -127,7 +128,8 @@ def customers_of(*, home_tenant_id: int, user_id: int, at: datetime) -> Sequence
     """
     with tenant_atomic(home_tenant_id):
         assignments = (
-            RelationshipAssignment.objects.held_by(user_id=user_id, partner_tenant_id=home_tenant_id)
+            AssignmentQuerySet(RelationshipAssignment)
+            .held_by(user_id=user_id, partner_tenant_id=home_tenant_id)
             .running(at)
             .select_related("relationship")
             .order_by("relationship__customer_name", "tenant_id", "relationship__ends_at", "pk")

@@ -147,8 +147,8 @@ def _of_invitation(request: HttpRequest, actor: Actor, invitation: Invitation | 
         "may_withdraw": is_open and not is_customer and actor.may(Capability.ASK_RELATIONSHIP),
         "organizations": {
             invitation.tenant_id: invitation.partner_name,
-            actor.tenant_id: request.tenant.name,
-        },  # type: ignore[attr-defined]
+            actor.tenant_id: request.tenant.name,  # type: ignore[attr-defined]
+        },
     }
 
 
