@@ -26,7 +26,10 @@ def bills_seen(actor: Actor, numbers: Collection[str]) -> set[str]:
 def own_purchase_keys(actor: Actor) -> QuerySet[Subscription, str]:
     """The keys, as texts, of what the person owns now: a subquery. What the organization took over is not among them."""
     own = Subscription.objects.filter(tenant_id=actor.tenant_id, owner_user_id=actor.user_id)
-    return own.annotate(text=Cast("key", TextField())).values_list("text", flat=True)
+    keys: QuerySet[Subscription, str] = own.annotate(text=Cast("key", TextField())).values_list(
+        "text", flat=True
+    )
+    return keys
 
 
 def own_bill_numbers(actor: Actor) -> QuerySet[Bill, str]:
