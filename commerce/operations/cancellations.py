@@ -238,7 +238,9 @@ def _end_now(
 
     `as_of`: the instant of the quote, where that is an earlier one.
     """
-    order = _order(actor, subscription, -quote.subtotal_minor, at)
+    order = write_cancellation(
+        actor=actor, subscription=subscription, amount_minor=-quote.subtotal_minor, at=at
+    )
     days = subscription.product.disabled_days
     subscription.state = State.DISABLED
     subscription.disabled_reason = Subscription.DisabledReason.CANCELED
@@ -283,7 +285,7 @@ def _credit_whole(actor: Actor, subscription: Subscription, bill_id: int, order:
 
 def _never_start(actor: Actor, subscription: Subscription, at: datetime) -> None:
     """A Scheduled one that never starts was never billed or used: it is Deleted."""
-    _order(actor, subscription, 0, at)
+    write_cancellation(actor=actor, subscription=subscription, amount_minor=0, at=at)
     subscription.state = State.DELETED
     subscription.deleted_at = at
     subscription.due_at = None
@@ -294,7 +296,11 @@ def _never_start(actor: Actor, subscription: Subscription, at: datetime) -> None
     subscriptions_deleted(Deletion(subscription_ids=[subscription.pk], at=at))
 
 
-def _order(actor: Actor, subscription: Subscription, amount_minor: int, at: datetime) -> Order:
+def write_cancellation(*, actor: Actor, subscription: Subscription, amount_minor: int, at: datetime) -> Order:
+    """The order by which all seats go, without which bringing it back would count them twice.
+
+    `amount_minor`, zero or negative: what is given back, tax not included.
+    """
     order = write_order(actor, Order.Type.CANCEL, checkout=None, at=at)
     OrderLine.objects.create(
         tenant_id=order.tenant_id,

@@ -12,7 +12,7 @@ from typing import Any
 from commerce.models import Bill, Card, Order, OrderLine, PaymentAttempt, Subscription
 from commerce.operations import notices
 from commerce.operations.bills import issue_bill, line_of
-from commerce.operations.cancellations import cancel_as_of
+from commerce.operations.cancellations import cancel_as_of, write_cancellation
 from commerce.operations.corrections import BeingPaid
 from commerce.operations.credits import issue_credit_note
 from commerce.operations.orders import write_order
@@ -99,6 +99,7 @@ def end_retired(
     if canceled is not None:
         return Ended.REFUNDED, canceled.quote.refund_minor
     if ends_now and not details.still_to_be_charged(subscription):
+        write_cancellation(actor=actor, subscription=subscription, amount_minor=0, at=at)
         disable(subscription, actor=actor, reason=Subscription.DisabledReason.CANCELED, at=at)
         return Ended.AT_ONCE, 0
     return Ended.RUNS_OUT, 0

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from commerce.models import Bill, CancelRequest, RefundAttempt, Subscription
+from commerce.models import Bill, CancelRequest, OrderLine, RefundAttempt, Subscription
 from commerce.operations import billing_control
 from commerce.operations.cancellations import cancel_subscription, quote_cancellation
 from commerce.operations.recurring import set_recurring_billing
@@ -203,6 +203,8 @@ def test_past_the_window_it_ends_now_without_refund_if_the_admin_chose_that(
     row = fresh(bought)
     assert (row.state, row.disabled_at, row.disabled_reason) == ("disabled", LATE + DAY, "canceled")
     with tenant_atomic(contoso.pk):
+        # Brought back it has its seats once, as after any cancellation.
+        assert sum(OrderLine.objects.filter(subscription=row).values_list("quantity", flat=True)) == 0
         assert not RefundAttempt.objects.exists()
     assert violations(at=LATE + DAY) == []
 

@@ -434,9 +434,16 @@ SELECT b.id, b.subscription_id, b.number, b.type, b.replaces_id, b.issued_at, b.
     ON l.bill_id = b.id
  WHERE b.id > %(after)s AND b.credits_id IS NULL ORDER BY b.id
 """
-# Of paid bills only: what is still owed on account is issued anew instead.
+# Of paid bills only: what is still owed on account is issued anew instead. Centralizing gives back as of the day on which
+# it was decided, however late the money moves.
 _NOTES = """
-SELECT n.id, n.number, n.issued_at, -n.subtotal_minor, -l.quantity::bigint, o.quantity::bigint, o.unit,
+SELECT n.id, n.number, coalesce((
+           SELECT c.refund_at FROM licensing_centralizedpurchase p
+             JOIN licensing_centralization c ON c.id = p.centralization_id
+            WHERE p.subscription_id = b.subscription_id AND p.state = 'ended' AND n.type = 'cancel'
+              AND EXISTS (SELECT FROM commerce_subscriptionevent e WHERE e.subscription_id = b.subscription_id
+                             AND e.code = 'centralized_ended' AND e.at = n.issued_at)
+            ORDER BY p.id DESC LIMIT 1), n.issued_at), -n.subtotal_minor, -l.quantity::bigint, o.quantity::bigint, o.unit,
        b.period_start, b.period_end, b.subscription_id,
        NOT EXISTS (SELECT FROM commerce_bill e WHERE e.credits_id = b.id AND e.id < n.id)
   FROM commerce_bill n JOIN commerce_bill b ON b.id = n.credits_id
