@@ -66,6 +66,7 @@ _OTHERS: Final[Mapping[str, Text]] = {
     "commerce.card.added": _("Card added"),
     "commerce.card.made_default": _("Card made the usual one"),
     "commerce.card.removed": _("Card removed"),
+    "commerce.card.discarded": _("Card of somebody who was disabled meanwhile not kept"),
     "commerce.card.renewed": _("Card renewed"),
     "commerce.card_setup.done": _("Card accepted"),
     "commerce.card_setup.failed": _("Card refused"),

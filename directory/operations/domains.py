@@ -62,6 +62,13 @@ class NamesUnavailable(DomainError):
     message = _("The domain's name servers do not answer. Nothing was changed. Try again in a few minutes.")
 
 
+class NeedsNoRecord(Conflict):
+    """The installation's staff said that the domain is the organization's."""
+
+    code = "needs_no_record"
+    message = _("The vendor's staff confirmed this domain. It needs no record.")
+
+
 class LastDomain(Conflict):
     code = "last_domain"
     message = _("Without this domain nobody could sign in. Verify another one first.")
@@ -114,7 +121,7 @@ def verify_domain(*, actor: Actor, domain_id: int, at: datetime) -> Domain:
 
     Twice is once; of a verified one it is looked at again.
 
-    :raises NotVisible: the acting tenant has no such domain, or it needs no record.
+    :raises NotVisible: the acting tenant has no such domain. :raises NeedsNoRecord: staff confirmed it.
     :raises NotAllowed: the actor may not manage the organization's settings.
     :raises NamesUnavailable: nobody answers. :raises RecordMissing: it is not there.
     :raises DomainTaken: another organization proved it first.
@@ -199,10 +206,12 @@ def _others_verified(domain: Domain) -> bool:
 
 
 def _found(actor: Actor, domain_id: int, *, lock: bool = False) -> Domain:
-    rows = Domain.objects.filter(tenant_id=actor.tenant_id, pk=domain_id).exclude(token="")
+    rows = Domain.objects.filter(tenant_id=actor.tenant_id, pk=domain_id)
     domain: Domain | None = (rows.select_for_update() if lock else rows).first()
     if domain is None:
         raise NotVisible
+    if not domain.token:
+        raise NeedsNoRecord
     return domain
 
 

@@ -200,7 +200,7 @@ def test_a_partner_with_the_role_may_keep_it_and_is_named(contoso: Tenant, bough
         contoso, partner, roles=("billing_admin",), users=(petra,), ends_at=NOW + timedelta(days=30)
     )
 
-    done = client_of(petra, contoso).post(f"{purchase(bought)}keep/")
+    done = client_of(petra, contoso).post(f"{purchase(bought)}keep/", {"shown_for_tenant": contoso.pk})
 
     assert done.status_code == 303
     assert [code for code, _label in events(bought)] == ["kept"]

@@ -20,6 +20,7 @@ from directory.operations.domains import (
     DomainTaken,
     LastDomain,
     NamesUnavailable,
+    NeedsNoRecord,
     RecordMissing,
     add_domain,
     proof_of,
@@ -455,7 +456,7 @@ def test_the_installation_adds_a_domain_that_needs_no_record(at):
     tenant = make_tenant(domain=None)
     domain = add_domain(actor=Actor.system(tenant.pk), name="b.example", is_verified=True, at=at)
 
-    with pytest.raises(NotVisible):
+    with pytest.raises(NeedsNoRecord):
         verify_domain(actor=Actor.system(tenant.pk), domain_id=domain.pk, at=at)
 
     assert again(domain).verified_at == at
