@@ -98,7 +98,7 @@ def add_domain(*, actor: Actor, name: str, at: datetime, is_verified: bool = Fal
     with tenant_atomic(actor):
         _require(actor)
         folded = fold_domain(name)
-        Tenant.objects.select_for_update(no_key=True).get(pk=actor.tenant_id)
+        _lock_tenant(actor)
         if Domain.objects.filter(tenant_id=actor.tenant_id).count() >= MOST:
             raise TooManyDomains
         verified_at = at if is_verified and actor.is_system else None
@@ -135,7 +135,8 @@ def verify_domain(*, actor: Actor, domain_id: int, at: datetime) -> Domain:
         raise NamesUnavailable from error
     with tenant_atomic(actor):
         _require(actor)
-        domain = _found(actor, domain_id, lock=True)
+        _lock_tenant(actor)
+        domain = _found(actor, domain_id)
         if not is_there:
             _note_missing(actor, domain, at)
         else:
@@ -154,11 +155,11 @@ def remove_domain(*, actor: Actor, domain_id: int, at: datetime) -> None:
     """
     with tenant_atomic(actor):
         _require(actor)
-        Tenant.objects.select_for_update(no_key=True).get(pk=actor.tenant_id)
+        _lock_tenant(actor)
         domain: Domain | None = Domain.objects.filter(tenant_id=actor.tenant_id, pk=domain_id).first()
         if domain is None:
             raise NotVisible
-        if domain.verified_at and not _others_verified(domain):
+        if is_last(domain):
             raise LastDomain
         Domain.objects.filter(pk=domain.pk).delete()
         _record(actor, "removed", domain, at, before={"name": domain.name})
@@ -188,7 +189,7 @@ def _note_missing(actor: Actor, domain: Domain, at: datetime) -> None:
         return
     is_news = domain.missing_since is None
     domain.missing_since = domain.missing_since or at
-    is_over = at - domain.missing_since >= GRACE and _others_verified(domain)
+    is_over = at - domain.missing_since >= GRACE and not is_last(domain)
     if is_over:
         domain.verified_at, domain.missing_since = None, None
     domain.save(update_fields=["checked_at", "missing_since", "verified_at"])
@@ -200,14 +201,19 @@ def _note_missing(actor: Actor, domain: Domain, at: datetime) -> None:
         tell_sign_in_changed(actor=actor, what="domain_missing", subject=domain.name, at=at)
 
 
-def _others_verified(domain: Domain) -> bool:
+def is_last(domain: Domain) -> bool:
+    """Whether it is the only one that leads to its organization: nobody could sign in without it."""
     others = Domain.objects.filter(tenant_id=domain.tenant_id, verified_at__isnull=False)
-    return others.exclude(pk=domain.pk).exists()
+    return domain.verified_at is not None and not others.exclude(pk=domain.pk).exists()
 
 
-def _found(actor: Actor, domain_id: int, *, lock: bool = False) -> Domain:
-    rows = Domain.objects.filter(tenant_id=actor.tenant_id, pk=domain_id)
-    domain: Domain | None = (rows.select_for_update() if lock else rows).first()
+def _lock_tenant(actor: Actor) -> None:
+    """Changes of an organization's domains come one after the other: of two that end at once one is the last."""
+    Tenant.objects.select_for_update(no_key=True).get(pk=actor.tenant_id)
+
+
+def _found(actor: Actor, domain_id: int) -> Domain:
+    domain: Domain | None = Domain.objects.filter(tenant_id=actor.tenant_id, pk=domain_id).first()
     if domain is None:
         raise NotVisible
     if not domain.token:

@@ -22,6 +22,7 @@ from directory.operations.domains import (
     GRACE,
     NamesUnavailable,
     add_domain,
+    is_last,
     proof_of,
     remove_domain,
     verify_domain,
@@ -85,6 +86,7 @@ def domain(request: HttpRequest, domain_id: int) -> HttpResponse:
             "proof": proof_of(found) if found.token else None,
             "people": people.filter(email__iendswith=f"@{found.name}").count(),
             "gone_by": found.missing_since + GRACE if found.missing_since else None,
+            "is_last": is_last(found),
             "may_change": actor.may(Capability.MANAGE_SETTINGS),
             "problem": str(problem) if problem else "",
         }

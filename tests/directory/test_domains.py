@@ -2,6 +2,7 @@
 
 import socket
 import threading
+from contextlib import suppress
 from datetime import timedelta
 
 import pytest
@@ -29,6 +30,7 @@ from directory.operations.domains import (
     verify_domain,
 )
 from directory.queries import door_of_address
+from tests.concurrency.threads import all_at_once
 from tests.factories import actor_of, client_of, make_relationship, make_tenant, make_user
 
 pytestmark = pytest.mark.django_db
@@ -401,6 +403,21 @@ class TestLookingAgain:
 
         assert sorted(outcomes) == ["proved", "taken"]
 
+    def test_of_two_whose_week_is_over_at_once_one_keeps_leading_here(self, published, at):
+        actor = actor_of(make_user(make_tenant(domain=None), roles=("global_admin",)))
+        both = [proved(actor, name, published, at) for name in ("b.example", "c.example")]
+        for domain in both:
+            name_server.withdraw(published, proof_of(domain).name)
+        recheck_domains(at=at + timedelta(days=1))
+
+        def look(number):
+            with suppress(RecordMissing):
+                verify_domain(actor=actor, domain_id=both[number].pk, at=at + GRACE + timedelta(days=2))
+
+        all_at_once(look, count=2)
+
+        assert sum(again(domain).verified_at is not None for domain in both) == 1
+
 
 # --- Pages ---------------------------------------------------------------------------------------------------
 
@@ -424,6 +441,19 @@ def test_a_global_admin_adds_proves_and_removes_a_domain_on_the_pages(gina, publ
     states = {row["domain"].name: str(row["state"]["label"]) for row in listed.context["rows"]}
     assert states["labs.example"] == "In use"
     assert browser.get(added["Location"]).status_code == 404
+
+
+def test_the_only_domain_is_not_offered_for_removal(gina, at):
+    with tenant_atomic(gina.tenant_id):
+        only = Domain.objects.get()
+    browser, address = client_of(gina), reverse("portal:domain", args=[only.pk])
+
+    page = browser.get(address)
+    refused = browser.post(address, {"action": "remove"})
+
+    assert f"Remove {only.name}" not in page.text
+    assert "Without this domain nobody could sign in." in page.text
+    assert refused.status_code == 409
 
 
 def test_a_domain_that_is_none_is_said_on_the_page(gina):
