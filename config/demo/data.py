@@ -48,6 +48,7 @@ from directory.operations.delegations import assign_to_person
 from directory.operations.domains import add_domain
 from directory.operations.inbox import mark_all_read
 from directory.operations.invitations import ask_for_relationship
+from directory.operations.partner_sweeps import TOLD_BEFORE
 from directory.operations.partners import create_relationship
 from directory.operations.people import create_guest, create_user, disable_user
 from directory.operations.roles import grant_role
@@ -380,6 +381,10 @@ def has_work(at: datetime) -> bool:
                 Q(due_at__lte=at) | Q(due_at__lte=at + BILL_DUE_TOLD, dunning_step__lt=2),
                 collection=Bill.Collection.ON_ACCOUNT,
                 status=Bill.Status.OPEN,
+            ).exists()
+            or Invitation.objects.filter(state=Invitation.State.WAITING, expires_at__lte=at).exists()
+            or Relationship.objects.filter(
+                status=Relationship.Status.ACTIVE, ends_at__lte=at + timedelta(days=max(TOLD_BEFORE))
             ).exists()
         )
 

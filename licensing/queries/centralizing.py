@@ -308,8 +308,17 @@ def runs_seen(actor: Actor, keys: Collection[str]) -> set[str]:
     return {str(key) for key in rows.values_list("key", flat=True)}
 
 
-def is_undoable(run: Centralization, at: datetime) -> bool:
-    """Whether it can be undone: its users were moved, and neither money nor anything that runs out has."""
-    return bool(
-        run.state == Centralization.State.WAITING and run.undo_until is not None and at < run.undo_until
+def is_undoable(run: Centralization, at: datetime, *, is_job_over: bool) -> bool:
+    """Whether it can be undone: moved, or left in the middle, and neither money nor anything that runs out has gone."""
+    match run.state:
+        case Centralization.State.WAITING:
+            is_in_time = run.undo_until is not None and at < run.undo_until
+        case Centralization.State.RUNNING:
+            is_in_time = is_job_over
+        case _:
+            return False
+    # By the rows and not the clock alone: two machines may differ about the moment.
+    ended = CentralizedPurchase.objects.filter(
+        centralization_id=run.pk, state=CentralizedPurchase.State.ENDED
     )
+    return is_in_time and not ended.exists()

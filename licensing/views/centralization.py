@@ -26,6 +26,7 @@ from directory.permissions import Capability
 from directory.views.jobs import progress_of
 from licensing.models import Centralization, CentralizedPerson, CentralizedPurchase
 from licensing.operations.centralizing import go_on, undo_centralizing
+from licensing.operations.centralizing.starting import is_job_live
 from licensing.queries.centralizing import centralization_for, is_undoable, purchases_of
 from licensing.views.wording import CENTRALIZED, ENDINGS, RUN_STATES
 
@@ -74,7 +75,7 @@ def centralization(request: HttpRequest, key: uuid.UUID) -> HttpResponse:
         "next": f"?page={page.next}" if page.next else "",
         "back": f"?page={page.back}" if page.back else "",
         "tally": _tally(counts),
-        "can_undo": is_undoable(run, at) or (run.state == State.RUNNING and job_is_over),
+        "can_undo": is_undoable(run, at, is_job_over=job_is_over),
         "undo_goes_on": run.state == State.UNDOING and job_is_over,
         "undo_until": moment(run.undo_until, run.target.time_zone),
         "can_go_on": job_is_over
@@ -170,7 +171,7 @@ def undo(request: HttpRequest, key: uuid.UUID) -> HttpResponse:
         "run": run,
         "purchases": [_purchase_line(each) for each in purchases],
         "given": given,
-        "can_undo": is_undoable(run, at) or run.state == State.RUNNING,
+        "can_undo": is_undoable(run, at, is_job_over=not is_job_live(run)),
         "undo_until": moment(run.undo_until, run.target.time_zone),
         "address": reverse("portal:centralization", args=[run.key]),
     }

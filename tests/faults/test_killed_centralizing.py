@@ -20,7 +20,7 @@ from config.invariants import violations
 from config.kit.tenancy import tenant_atomic
 from directory.models import Job, Tenant, User
 from directory.operations.jobs import run_jobs
-from licensing.operations.centralizing import moving, settle_due, undo_centralizing, undoing
+from licensing.operations.centralizing import NotUndoable, moving, settle_due, undo_centralizing, undoing
 from licensing.queries.entitlements import entitlement_of
 from tests.factories import AT, actor_of, make_tenant, make_user
 from tests.faults.dying import die_at
@@ -220,4 +220,21 @@ def test_killed_while_the_money_moves_each_purchase_is_refunded_once(
         notes = Bill.objects.filter(type="cancel").count()
         attempts = RefundAttempt.objects.count()
     assert (fresh(run).state, endings(run), notes, attempts) == ("done", ["ended", "ended"], 2, 2)
+    assert violations(at=NOW + DAY) == []
+
+
+def test_between_the_money_and_the_end_of_its_run_a_clock_that_is_behind_undoes_nothing(
+    contoso: Tenant, bill: User, pat: User
+) -> None:
+    bought = buy_for(pat, [])
+    run = start(bill, [bought], central_of(bill), at=NOW)
+    work()
+
+    die_at("Z1:after", lambda: settle_due(at=NOW + DAY))
+    assert (fresh(run).state, endings(run)) == ("waiting", ["ended"])
+    with pytest.raises(NotUndoable):
+        undo_centralizing(actor=actor_of(bill), key=run.key, at=NOW + DAY / 2)
+    settle_due(at=NOW + DAY)
+
+    assert (fresh(run).state, fresh(bought).state) == ("done", "disabled")
     assert violations(at=NOW + DAY) == []

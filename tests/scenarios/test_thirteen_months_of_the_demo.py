@@ -117,6 +117,10 @@ def test_thirteen_months_of_the_demo_are_these_events_and_leave_every_book_in_or
         "bill_issued": 42,
         "bill_due": 42,
         "bill_overdue": 168,
+        # Nobody at Fabrikam answered Northwind for ninety days, and what Contoso has with it ended after eleven months.
+        "relationship_decided": 1,
+        "relationship_ending": 6,
+        "relationship_ended": 3,
     }
     assert violations(at=at) == []
 

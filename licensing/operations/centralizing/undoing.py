@@ -51,8 +51,9 @@ def undo_centralizing(*, actor: Actor, key: uuid.UUID, at: datetime) -> Centrali
     """
     with tenant_atomic(actor):
         run = lock_run(actor, key)
-        may_go_on = run.state in (Centralization.State.RUNNING, Centralization.State.UNDOING)
-        if not is_undoable(run, at) and not (may_go_on and not is_job_live(run)):
+        is_job_over = not is_job_live(run)
+        goes_on = run.state == Centralization.State.UNDOING and is_job_over
+        if not goes_on and not is_undoable(run, at, is_job_over=is_job_over):
             raise NotUndoable
         job = start_job(
             actor=actor,
