@@ -311,7 +311,9 @@ class Books:
                     now=row.state,
                     told=sorted(told),
                 )
-            if row.state == "expired" and (before.recurring_billing or self.world.at < row.term_end):
+            # A night's job may stop the renewal of a purchase whose term is over, just before what expires is swept.
+            was_to_renew = before.recurring_billing and "recurring_billing_off" not in told
+            if row.state == "expired" and (was_to_renew or self.world.at < row.term_end):
                 self._say("what expires was to end, and its time had come", subscription=row.id)
             if row.state == "disabled" and row.disabled_reason == "unpaid":
                 self._judge_cut(row)
