@@ -10,7 +10,7 @@ WRITES = {
     "create", "bulk_create", "get_or_create", "update_or_create", "update", "bulk_update", "save", "delete",
     "acreate", "abulk_create", "aupdate", "adelete",
 }  # fmt: skip
-DOOR = Path("licensing/operations/assignments.py")
+DOOR = Path("licensing/operations/assignments")
 SQL = re.compile(
     r"(insert\s+into|update|delete\s+from|merge\s+into)\s+\"?licensing_assignment", re.IGNORECASE
 )
@@ -19,7 +19,7 @@ FUNCTIONS = {Path("licensing/migrations/0002_assigning.py"), Path("licensing/mig
 MARK = Path("licensing/migrations/0004_entitlement.py")
 # Takes a freed seat to the first in line, called by the functions and the operation alone.
 LINE = Path("licensing/migrations/0010_groups_and_waiting.py")
-ALLOWED_SQL = {DOOR, MARK, LINE, *FUNCTIONS}
+ALLOWED_SQL = {DOOR / "ending.py", MARK, LINE, *FUNCTIONS}
 
 
 def sources() -> list[Path]:
@@ -47,7 +47,7 @@ def test_no_module_writes_an_assignment_but_the_operation() -> None:
     found = {
         str(path): lines
         for path in sources()
-        if path != DOOR
+        if DOOR not in path.parents
         and "licensing" in (text := (Path(settings.BASE_DIR) / path).read_text())
         and (lines := writes(ast.parse(text)))
     }
