@@ -5,7 +5,6 @@ exactly what that page shows, or nothing where somebody changed it meanwhile.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime
 from http import HTTPStatus
 from typing import Any
@@ -17,8 +16,9 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
 from commerce.models import Product
-from commerce.queries.eligibility import eligibility_for
-from commerce.queries.policy import Affected, Row, Table, affected_by, table_of, undecided
+from commerce.queries.policy import Affected, Table, affected_by, table_of, undecided
+from commerce.views.policy_check import check_of
+from commerce.views.policy_form import Chosen, change_of, chosen_of, fields_of, rules_with
 from commerce.views.policy_wording import (
     LABELS,
     ORIGINS,
@@ -34,53 +34,18 @@ from config.kit import access
 from config.kit.actors import Actor
 from config.kit.admin import render_page
 from config.kit.clock import now
-from config.kit.errors import Conflict, Malformed, NotAllowed, NotVisible, Text
-from directory.actors import build_actor
-from directory.models import User
+from config.kit.errors import Conflict, Malformed, NotAllowed, NotVisible
 from directory.permissions import Capability
 from policies import rule
-from policies.models import NewProducts, OfferType, PolicyChange, PolicyValue
+from policies.models import OfferType, PolicyChange
 from policies.operations import policies as operations
-from policies.operations.policies import Change
-from policies.queries.policies import contact_text, offer_type_values, policy_of
-from policies.queries.requests import request_door
-from policies.rule import Rules
+from policies.queries.policies import contact_text
 
 SEE_OTHER = HTTPStatus.SEE_OTHER
 
 
 # How many of the latest changes the page shows.
 LATEST = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Field:
-    """One value of the form: its name there, what is stored, and what can be chosen in its place."""
-
-    name: str
-    label: str
-    value: str
-    options: Sequence[tuple[str, Text]]
-
-    @property
-    def id(self) -> str:
-        return self.name.replace(":", "-").replace(" ", "-")
-
-    @property
-    def shown(self) -> str:
-        return str(dict(self.options).get(self.value, ""))
-
-
-@dataclass(frozen=True, slots=True)
-class Chosen:
-    """One field with another value than is stored."""
-
-    field: Field
-    value: str
-
-    @property
-    def shown(self) -> str:
-        return str(dict(self.field.options)[self.value])
 
 
 @access.requires(sees=Capability.READ_POLICY)
@@ -105,7 +70,7 @@ def _page(
     request: HttpRequest, actor: Actor, at: datetime, *, problem: str = "", status: int = HTTPStatus.OK
 ) -> HttpResponse:
     table = table_of(actor)
-    fields = _fields(actor, table)
+    fields = fields_of(actor, table)
     tenant = request.tenant  # type: ignore[attr-defined]
     limits = table.policy.limits
     typed, origin = request.GET.get("q", "")[:100].strip(), request.GET.get("origin", "")
@@ -144,55 +109,11 @@ def _page(
         ],
         "history": lines_of(actor, PolicyChange.objects.visible_to(actor).order_by("-id")[:LATEST], tenant),
         "contact": contact_text(actor=actor),
-        "check": _check(request, actor, table, at),
+        "check": check_of(request, actor, table, at),
         "products": [row.product for row in table.rows],
         "zone": tenant.time_zone,
     }
     return render_page(request, "commerce/policy.html", context, status=status)
-
-
-def _fields(actor: Actor, table: Table) -> dict[str, Field]:
-    """Every value of the form by its name."""
-    rules = table.policy.rules
-    values = list(PolicyValue.choices)
-    fields = [
-        Field("default", _("Every product"), rules.default, values),
-        Field(
-            "new_products",
-            _("Products that are new in the catalogue"),
-            rules.new_products,
-            [("", _("As every product")), *NewProducts.choices],
-        ),
-        *(
-            Field(
-                f"category:{name}", name, rules.categories.get(name, ""), [("", _("As inherited")), *values]
-            )
-            for name in table.categories
-        ),
-        *(
-            Field(f"product:{row.product.key}", row.product.name, row.own, _options_of(row))
-            for row in table.rows
-        ),
-        *(
-            Field(
-                f"offer:{kind}",
-                str(kind.label),
-                value,
-                [each for each in values if each[0] != rule.TRIALS_ONLY],
-            )
-            for kind, value in offer_type_values(actor=actor).items()
-        ),
-    ]
-    return {field.name: field for field in fields}
-
-
-def _options_of(row: Row) -> list[tuple[str, Text]]:
-    """As inherited, or one of the three; trials only where the product has such a trial, or it is set already."""
-    has_trial = row.product.trial_without_card or row.own == rule.TRIALS_ONLY
-    return [
-        ("", _("As inherited: %(value)s") % {"value": label_of(row.inherited)}),
-        *(each for each in PolicyValue.choices if has_trial or each[0] != rule.TRIALS_ONLY),
-    ]
 
 
 @access.requires(sees=Capability.READ_POLICY, may=Capability.CHANGE_POLICY)
@@ -204,7 +125,7 @@ def policy_stop(request: HttpRequest, slug: str) -> HttpResponse:
     if product is None or is_without_self_service(request):
         raise NotVisible
     table = table_of(actor)
-    field = _fields(actor, table)[f"product:{product.key}"]
+    field = fields_of(actor, table)[f"product:{product.key}"]
     if field.value == rule.DISABLED:
         messages.info(request, _("%(product)s is not allowed already.") % {"product": product.name})
         return HttpResponseRedirect(reverse("portal:policy-product", args=[slug]))
@@ -214,25 +135,10 @@ def policy_stop(request: HttpRequest, slug: str) -> HttpResponse:
 # --- Saving ---------------------------------------------------------------------------------------------------------
 
 
-def _chosen(request: HttpRequest, fields: dict[str, Field]) -> list[Chosen]:
-    """What was posted and differs from what is stored.
-
-    :raises Malformed: a value that cannot be chosen.
-    """
-    chosen = []
-    for name, field in fields.items():
-        value = request.POST.get(name, field.value)
-        if value not in dict(field.options):
-            raise Malformed(_("That is no value of this policy."), field=name)
-        if value != field.value:
-            chosen.append(Chosen(field, value))
-    return chosen
-
-
 def _review(request: HttpRequest, actor: Actor, at: datetime) -> HttpResponse:
     table = table_of(actor)
     try:
-        chosen = _chosen(request, _fields(actor, table))
+        chosen = chosen_of(request, fields_of(actor, table))
     except Malformed as wrong:
         return _page(request, actor, at, problem=str(wrong), status=HTTPStatus.UNPROCESSABLE_ENTITY)
     if not chosen:
@@ -277,33 +183,12 @@ def _affected_line(each: Affected) -> dict[str, Any]:
     }
 
 
-def rules_with(table: Table, chosen: Sequence[Chosen], at: datetime) -> Rules:
-    """The rules as they would be."""
-    rules = table.policy.rules
-    categories, products = dict(rules.categories), dict(rules.products)
-    keys = {row.product.key: row.subject.keys for row in table.rows}
-    for each in chosen:
-        kind, _colon, key = each.field.name.partition(":")
-        if kind == "default":
-            rules = replace(rules, default=each.value)
-        elif kind == "new_products":
-            rules = replace(rules, new_products=each.value, new_since=rules.new_since or at)
-        elif kind == "category":
-            categories.pop(key, None)
-            categories |= {key: each.value} if each.value else {}
-        elif kind == "product":
-            for former in keys[key]:
-                products.pop(former, None)
-            products |= {key: each.value} if each.value else {}
-    return replace(rules, categories=categories, products=products)
-
-
 def _save(request: HttpRequest, actor: Actor, at: datetime) -> HttpResponse:
     """Save what the confirmation showed; where something moved, the page again with what holds now."""
     table = table_of(actor)
-    fields = _fields(actor, table)
+    fields = fields_of(actor, table)
     try:
-        chosen = _chosen(request, fields)
+        chosen = chosen_of(request, fields)
         changes = [change_of(each, table, request.POST.get(f"was:{each.field.name}")) for each in chosen]
         made = operations.change_policies(
             actor=actor, changes=changes, why=request.POST.get("why", ""), at=at
@@ -321,64 +206,3 @@ def _save(request: HttpRequest, actor: Actor, at: datetime) -> HttpResponse:
         return _page(request, actor, at, problem=told, status=HTTPStatus.UNPROCESSABLE_ENTITY)
     messages.success(request, saved_text(len(made)))
     return HttpResponseRedirect(reverse("portal:policy"), status=SEE_OTHER)
-
-
-def change_of(chosen: Chosen, table: Table, was: str | None) -> Change:
-    """The change of one field; `was`: the value that the page showed.
-
-    :raises Malformed: the page did not say it.
-    """
-    if was is None:
-        raise Malformed(_("Look at the changes again before saving."), field=chosen.field.name)
-    kind, _colon, key = chosen.field.name.partition(":")
-    value, seen = chosen.value or None, {"value": was or None}
-    match kind:
-        case "default":
-            return operations.default_for_all(chosen.value, seen=seen)
-        case "new_products":
-            return operations.new_products(chosen.value, seen={"value": was})
-        case "category":
-            return operations.of_category(key, value, seen=seen)
-        case "offer":
-            return operations.of_offer_type(key, chosen.value, seen=seen)
-    row = next(row for row in table.rows if row.product.key == key)
-    return operations.of_product(row.subject.keys, value, name=row.product.name, seen=seen)
-
-
-# --- Check a person -------------------------------------------------------------------------------------------------
-
-
-def _check(request: HttpRequest, actor: Actor, table: Table, at: datetime) -> dict[str, Any]:
-    """Who was asked about: Buy, or refused with all reasons; the decision that the person's own page makes."""
-    typed = request.GET.get("person", "")[:254].strip()
-    slug = request.GET.get("product", "")
-    check: dict[str, Any] = {"person": typed, "slug": slug, "is_asked": bool(typed and slug)}
-    if not check["is_asked"]:
-        return check
-    user = (
-        User.objects.visible_to(actor)
-        .filter(email__iexact=typed.replace("\0", ""))
-        .exclude(status="deleted")
-        .first()
-    )
-    row = next((row for row in table.rows if row.product.slug == slug), None)
-    if user is None or row is None:
-        return check | {
-            "problem": _("Nobody here has this address.") if user is None else _("Choose a product.")
-        }
-    buyer = build_actor(user, acting_tenant_id=user.tenant_id, at=at)
-    assert buyer is not None, "everybody may act at home"
-    rules = policy_of(actor=actor, user_id=user.pk, product_keys=row.subject.keys).rules
-    found = rule.effective(rules, row.subject)
-    return check | {
-        "user": user,
-        "product": row.product,
-        "decision": eligibility_for(actor=buyer, product=row.product, at=at),
-        "requests": user.is_active and request_door(actor=buyer).is_open,
-        "trial": eligibility_for(actor=buyer, product=row.product, at=at, wanted="free_trial")
-        if row.product.trial_without_card
-        else None,
-        "value": label_of(found),
-        "origin": str(ORIGINS[found.origin]),
-        "group": found.group,
-    }
