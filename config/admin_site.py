@@ -4,13 +4,13 @@ Who may see which page is declared on each view and enforced by `directory.middl
 signing in and out is `directory`'s, so Django's own pages for that are not routed.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cached_property, wraps
 from importlib.util import find_spec
 from typing import Any, override
 
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.urls import URLPattern, URLResolver, path
+from django.urls import URLPattern, URLResolver, path, reverse
 from django.urls.conf import include
 from unfold.sites import UnfoldAdminSite
 
@@ -38,22 +38,58 @@ SHARED = frozenset({"autocomplete", "jsi18n"})
 PAGES = ("directory.admin_urls", "commerce.admin_urls", "licensing.admin_urls")
 
 
-class PortalSite(UnfoldAdminSite):  # type: ignore[misc]
-    """One site for purchasers, admins and partners; each page checks its own capability."""
+def pages_of(modules: Iterable[str]) -> list[URLPattern | URLResolver]:
+    """The addresses that apps declare in these modules, of those that there are."""
+    return [path("", include(name)) for name in modules if find_spec(name)]
+
+
+class FramedSite(UnfoldAdminSite):  # type: ignore[misc]
+    """unfold's frame around own pages: only menu, names and permission depend on the request."""
 
     final_catch_all_view = False
+
+    def surroundings(self, request: HttpRequest) -> dict[str, Any]:
+        """The menu, and the name under the brand."""
+        raise NotImplementedError
+
+    @override
+    def each_context(self, request: HttpRequest) -> dict[str, Any]:
+        """What unfold's templates read."""
+        request.current_app = self.name
+        return self._constants | self.surroundings(request)
+
+    @override
+    def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
+        """Nothing: the menu is ours."""
+        return []
+
+    @override
+    def get_log_entries(self, request: HttpRequest) -> Any:
+        """Nothing: the audit trail is `directory`'s."""
+        return []
+
+    @cached_property
+    def _constants(self) -> dict[str, Any]:
+        """unfold's settings as its templates want them, computed once: it costs more than a list's queries."""
+        nobody = HttpRequest()
+        nobody.META["SCRIPT_NAME"] = ""
+        constants: dict[str, Any] = super().each_context(nobody)
+        return constants | {"templates": {"navigation": "admin_center/_navigation.html"}}
+
+
+class PortalSite(FramedSite):
+    """One site for purchasers, admins and partners; each page checks its own capability."""
 
     @override
     def get_urls(self) -> list[URLPattern | URLResolver]:
         """Own pages first: what comes after the models' patterns is swallowed by `<path:object_id>/`."""
-        pages = [path("", include(name)) for name in PAGES if find_spec(name)]
         models = super().get_urls() if self._registry else []
         for url in models:
             if getattr(url, "name", None) in SHARED:
                 access.signed_in(url.callback)
         return [
             path("", index, name="index"),
-            *pages,
+            *pages_of(PAGES),
             *(url for url in models if getattr(url, "name", None) not in UNROUTED),
         ]
 
@@ -75,32 +111,13 @@ class PortalSite(UnfoldAdminSite):  # type: ignore[misc]
         return only_if_open
 
     @override
-    def each_context(self, request: HttpRequest) -> dict[str, Any]:
-        """What unfold's templates read; only menu, names and permission depend on the request."""
-        request.current_app = self.name
-        return self._constants | {
+    def surroundings(self, request: HttpRequest) -> dict[str, Any]:
+        return {
+            "site_address": reverse("portal:index"),
             "site_subheader": navigation.subheader(request),
             "sidebar_navigation": navigation.sidebar(request),
             "has_permission": self.has_permission(request),
         }
-
-    @override
-    def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
-        """Nothing: the menu is ours."""
-        return []
-
-    @override
-    def get_log_entries(self, request: HttpRequest) -> Any:
-        """Nothing: the audit trail is `directory`'s."""
-        return []
-
-    @cached_property
-    def _constants(self) -> dict[str, Any]:
-        """unfold's settings as its templates want them, computed once: it costs more than a list's queries."""
-        nobody = HttpRequest()
-        nobody.META["SCRIPT_NAME"] = ""
-        constants: dict[str, Any] = super().each_context(nobody)
-        return constants | {"templates": {"navigation": "admin_center/_navigation.html"}}
 
 
 @access.signed_in

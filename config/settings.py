@@ -50,6 +50,7 @@ INSTALLED_APPS = [
     "allauth.account",
     "allauth.socialaccount",
     "allauth.socialaccount.providers.openid_connect",
+    "allauth.mfa",
     "config.apps.ConfigConfig",
     "config.kit.apps.KitConfig",
     "directory.apps.DirectoryConfig",
@@ -187,6 +188,9 @@ SOCIALACCOUNT_AUTO_SIGNUP = False
 SOCIALACCOUNT_STORE_TOKENS = False
 SOCIALACCOUNT_LOGIN_ON_GET = True
 SOCIALACCOUNT_REQUESTS_TIMEOUT = 10
+# The second factor of the vendor's staff (docs/adr/0033).
+MFA_ADAPTER = "directory.factors.FactorAdapter"
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 
 # --- Card processor ------------------------------------------------------------------------------------
 

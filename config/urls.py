@@ -5,11 +5,13 @@ from django.urls import URLPattern, URLResolver, include, path
 
 from config import health
 from config.admin_site import portal
+from config.operator_site import operator
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),
     path("admin/", portal.urls),
+    path("operator/", operator.urls),
     path("", include("config.api")),
     path("scim/v2/", include("directory.scim.urls")),
     path("", include("directory.urls")),

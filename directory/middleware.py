@@ -33,7 +33,7 @@ from config.kit.http import clean_id, is_api
 from config.kit.rate import client_address
 from config.kit.tenancy import login_alias, tenant_atomic
 from directory import bearer
-from directory.actors import build_actor, tenant_row, without_roles
+from directory.actors import as_staff, build_actor, staff_roles_of, tenant_row, without_roles
 from directory.models import BrowserSession, Tenant, User
 from directory.operations.sessions import note_sign_of_life
 from directory.permissions import suspended
@@ -45,11 +45,13 @@ from directory.sessions import (
     SECOND_FACTOR,
     SEEN,
     SINCE,
+    STAFF_FACTOR,
     STARTED,
     USER,
     SignInTooOld,
     confirm_url,
 )
+from directory.staff import staff_grants
 
 SHOWN_FOR = "shown_for_tenant"
 # The session's last sign of life is written at most this often.
@@ -100,6 +102,8 @@ class AccessMiddleware:
             self._check(rule, actor)
         except _SignInFirst:
             return self._to_sign_in(request)
+        except _SecondFactorFirst:
+            return self._to_second_factor(request)
         except ActingElsewhere as error:
             return acting_elsewhere(request, error)
         except DomainError as error:
@@ -138,7 +142,9 @@ class AccessMiddleware:
                 request.has_stopped_acting = True  # type: ignore[attr-defined]
                 actor = build_actor(user, acting_tenant_id=home, at=at, correlation_id=correlation_id)
             tenant = tenant_row(home) if actor and not actor.is_partner else None
-        if actor is None or self._is_too_old(request, actor):
+            is_of_vendor = tenant is not None and tenant.kind == Tenant.Kind.VENDOR
+            staff_roles = staff_roles_of(user) if is_of_vendor else frozenset()
+        if actor is None or self._is_too_old(request, actor, is_admin=bool(actor.roles or staff_roles)):
             session.flush()
             return None
         if tenant is None:
@@ -151,6 +157,8 @@ class AccessMiddleware:
                 session[ACTING] = home
                 return self._sign_in_again(request)
             actor = without_roles(actor)
+        if staff_roles:
+            actor = as_staff(actor, staff_roles, has_second_factor=bool(session.get(STAFF_FACTOR)))
         if tenant.standing == Tenant.Standing.SUSPENDED:
             actor = replace(actor, grants=suspended(actor.grants))
         request.user = user
@@ -158,11 +166,11 @@ class AccessMiddleware:
         request.tenant = tenant  # type: ignore[attr-defined]
         return actor
 
-    def _is_too_old(self, request: HttpRequest, actor: Actor) -> bool:
+    def _is_too_old(self, request: HttpRequest, actor: Actor, *, is_admin: bool) -> bool:
         """Whether the session is past its absolute or its idle age; else its last sign of life is noted."""
         session, real = request.session, time.time()
         since, seen = session.get(SINCE, 0), session.get(SEEN, 0)
-        idle = settings.SESSION_IDLE_ADMIN.total_seconds() if actor.roles else settings.SESSION_COOKIE_AGE
+        idle = settings.SESSION_IDLE_ADMIN.total_seconds() if is_admin else settings.SESSION_COOKIE_AGE
         if real - since > settings.SESSION_ABSOLUTE_AGE.total_seconds() or real - seen > idle:
             return True
         if real - seen > SEEN_EVERY_SECONDS:
@@ -193,9 +201,15 @@ class AccessMiddleware:
         if actor is None:
             raise _SignInFirst
         if rule.sees and not actor.may(rule.sees):
+            if rule.sees in staff_grants(actor.staff_roles):
+                raise _SecondFactorFirst
             raise NotVisible
         if rule.may and not actor.may(rule.may):
             raise NotAllowed
+
+    def _to_second_factor(self, request: HttpRequest) -> HttpResponseRedirect:
+        target = request.get_full_path() if request.method in ("GET", "HEAD") else reverse("operator:index")
+        return HttpResponseRedirect(f"{reverse('operator:second-factor')}?{urlencode({'next': target})}")
 
     def _to_sign_in(self, request: HttpRequest) -> HttpResponseRedirect:
         target = request.get_full_path() if request.method in ("GET", "HEAD") else "/"
@@ -204,6 +218,10 @@ class AccessMiddleware:
 
 class _SignInFirst(Exception):
     pass
+
+
+class _SecondFactorFirst(Exception):
+    """It is theirs to see, once they have shown it."""
 
 
 class ActingElsewhere(DomainError):

@@ -34,6 +34,9 @@ SINCE = "session_since"  # seconds of real time: the absolute age
 SEEN = "session_seen"  # seconds of real time: the idle age
 PROVED = "proved_at"  # seconds of real time: when the provider last asked the person, as far as it says
 SECOND_FACTOR = "has_second_factor"  # whether the provider says that it asked for one
+STAFF_FACTOR = (
+    "staff_factor_at"  # seconds of real time: when the second factor of the vendor's site was shown
+)
 PROVIDER = "provider_key"
 ROW = "browser_session_id"  # the row that ends the session wherever its browser is
 ACCOUNTS = "other_accounts"
@@ -125,6 +128,13 @@ def confirm_session(request: HttpRequest, identity: Identity) -> None:
     request.session.cycle_key()
     request.session[PROVED] = min(identity.proved, time.time())
     request.session[SECOND_FACTOR] = identity.has_second_factor
+
+
+def note_second_factor(request: HttpRequest) -> None:
+    """The person showed the second factor of the vendor's site: the session goes on under a new key."""
+    request.session.cycle_key()
+    request.session[STAFF_FACTOR] = time.time()
+    rotate_token(request)
 
 
 def is_fresh(request: HttpRequest) -> bool:

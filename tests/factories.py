@@ -39,7 +39,7 @@ from config.kit.actors import Actor
 from config.kit.clock import real_now
 from config.kit.money import tax_on
 from config.kit.tenancy import connection, tenant_atomic, use_login
-from directory.actors import build_actor
+from directory.actors import as_staff, build_actor
 from directory.models import (
     Domain,
     IdentityProvider,
@@ -47,13 +47,14 @@ from directory.models import (
     Relationship,
     RelationshipAssignment,
     RoleAssignment,
+    StaffAssignment,
     Tenant,
     User,
 )
 from directory.models.people import fold
 from directory.operations.tokens import issue_for_person, issue_service_token
 from directory.permissions import Capability
-from directory.sessions import ACTING, start_session
+from directory.sessions import ACTING, STAFF_FACTOR, start_session
 
 AT = datetime(2026, 3, 10, 9, 30, tzinfo=UTC)
 
@@ -124,6 +125,24 @@ def make_user(tenant: Tenant, *, roles: tuple[str, ...] = (), **fields: Any) -> 
             for role in roles
         )
     return user
+
+
+def make_staff(vendor: Tenant, *roles: str, **fields: Any) -> User:
+    """Somebody of the vendor who works at `roles`."""
+    user = make_user(vendor, **fields)
+    with tenant_atomic(vendor.pk):
+        StaffAssignment.objects.bulk_create(
+            StaffAssignment(tenant=vendor, user=user, role=role, granted_at=AT, granted_by="test")
+            for role in roles
+        )
+    return user
+
+
+def staff_actor_of(user: User, *, at: datetime = AT, with_factor: bool = True) -> Actor:
+    """The actor of somebody of the vendor's staff who has shown the second factor, or not yet."""
+    with tenant_atomic(user.tenant_id):
+        held = frozenset(StaffAssignment.objects.filter(user=user).values_list("role", flat=True))
+    return as_staff(actor_of(user, at=at), held, has_second_factor=with_factor)
 
 
 def make_relationship(
@@ -604,8 +623,11 @@ def make_job(user: User, *, capability: str = Capability.SEE_PURCHASES, **fields
         )
 
 
-def client_of(user: User, acting_for: Tenant | None = None) -> Client:
-    """A browser whose session is that person's, signed in without the identity provider."""
+def client_of(user: User, acting_for: Tenant | None = None, *, with_factor: bool = False) -> Client:
+    """A browser whose session is that person's, signed in without the identity provider.
+
+    `with_factor`: the second factor of the vendor's site was shown in it.
+    """
     client = Client()
     request = HttpRequest()
     request.session = client.session
@@ -613,6 +635,8 @@ def client_of(user: User, acting_for: Tenant | None = None) -> Client:
         start_session(request, user, proved=time.time())
     if acting_for:
         request.session[ACTING] = acting_for.pk
+    if with_factor:
+        request.session[STAFF_FACTOR] = time.time()
     request.session.save()
     client.cookies[settings.SESSION_COOKIE_NAME] = str(request.session.session_key)
     return client

@@ -52,6 +52,7 @@ from directory.operations.partner_sweeps import TOLD_BEFORE
 from directory.operations.partners import create_relationship
 from directory.operations.people import create_guest, create_user, disable_user
 from directory.operations.roles import grant_role
+from directory.operations.staff import set_staff_roles
 from directory.operations.tenants import configure_identity_provider, create_tenant
 from directory.permissions import Role
 from licensing.models import LicenseRequest
@@ -197,6 +198,8 @@ def _tenant(source: people.Tenant, at: datetime) -> Tenant:
         )
         for role in person.roles:
             grant_role(actor=actor, user_id=user.pk, role=role, at=at)
+        if person.staff_roles:
+            set_staff_roles(actor=actor, user_id=user.pk, roles=person.staff_roles, at=at)
     return tenant
 
 

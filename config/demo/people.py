@@ -205,8 +205,8 @@ TENANTS = (
         currency="EUR",
         language="en",
         people=(
-            Person("olga", "Olga", "Kuiper", "vendor staff, catalogue", staff_roles=("catalogue",)),
-            Person("sven", "Sven", "Larsen", "vendor staff, support", staff_roles=("support",)),
+            Person("olga", "Olga", "Kuiper", "vendor staff, catalogue", staff_roles=("staff_catalogue",)),
+            Person("sven", "Sven", "Larsen", "vendor staff, support", staff_roles=("staff_support",)),
         ),
     ),
 )

@@ -20,7 +20,8 @@ class Actor:
     `home_tenant_id` is where the person's account lives; it differs from `tenant_id` only for partners,
     who then act through `relationship_id`; with several relationships `relationship_ends_at` is the earliest
     end. `has_customers`: at home, there are customers that the person may act for; `is_of_partner`: at home, the
-    organization is or was a partner of some customer, or asked to be.
+    organization is or was a partner of some customer, or asked to be. `staff_roles`: what a person of the vendor
+    works at; their capabilities are among `grants` only once the second factor was shown.
     """
 
     user_id: int | None
@@ -36,6 +37,7 @@ class Actor:
     relationship_ends_at: datetime | None = None
     has_customers: bool = False
     is_of_partner: bool = False
+    staff_roles: frozenset[str] = frozenset()
     is_guest: bool = False
     is_purchaser: bool = False
     door: Door = "web"

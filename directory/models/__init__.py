@@ -6,6 +6,7 @@ from directory.models.mail import MailPreference, OutgoingMail
 from directory.models.partners import Invitation, Relationship, RelationshipAssignment
 from directory.models.people import Group, GroupMembership, RoleAssignment, User
 from directory.models.sessions import BrowserSession
+from directory.models.staff import StaffAssignment
 from directory.models.tenants import Domain, IdentityProvider, Tenant
 from directory.models.tokens import ApiToken, IdempotentCall
 
@@ -27,6 +28,7 @@ __all__ = [
     "Relationship",
     "RelationshipAssignment",
     "RoleAssignment",
+    "StaffAssignment",
     "Tenant",
     "User",
 ]

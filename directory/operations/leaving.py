@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import datetime
 
+from allauth.mfa.models import Authenticator
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, override
 
@@ -18,6 +19,7 @@ from directory.models import (
     MailPreference,
     RelationshipAssignment,
     RoleAssignment,
+    StaffAssignment,
     Tenant,
     User,
 )
@@ -67,6 +69,8 @@ def delete_user(*, actor: Actor, user_id: int, at: datetime, real_at: datetime) 
         own = {"tenant_id": actor.tenant_id, "user_id": user.pk}
         roles = sorted(RoleAssignment.objects.filter(**own).values_list("role", flat=True))
         RoleAssignment.objects.filter(**own).delete()
+        StaffAssignment.objects.filter(**own).delete()
+        Authenticator.objects.filter(user=user).delete()
         groups, _rows = GroupMembership.objects.filter(**own).delete()
         MailPreference.objects.filter(**own).delete()
         BrowserSession.objects.filter(**own).delete()

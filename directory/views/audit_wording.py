@@ -7,9 +7,11 @@ from typing import Any, NamedTuple
 from django.utils.translation import gettext as _
 
 from config.kit.templatetags.kit import moment
-from directory.models import AuditEntry, RoleAssignment, Tenant
+from directory.models import AuditEntry, RoleAssignment, StaffAssignment, Tenant
 
-_ROLES = {str(value): str(label) for value, label in RoleAssignment.Name.choices}
+_ROLES = {
+    str(value): str(label) for value, label in (*RoleAssignment.Name.choices, *StaffAssignment.Role.choices)
+}
 _LONGEST = 500
 
 

@@ -30,6 +30,7 @@ from directory.operations.mail import queue_mail
 from directory.operations.people import create_group
 from directory.permissions import ROLES, Capability
 from directory.queries.audit import sees_any
+from directory.staff import staff_grants
 from licensing.models import Centralization, GroupLicense
 from licensing.operations.requests import ask_for_licenses
 from policies.operations import policies as operations
@@ -43,10 +44,12 @@ from tests.factories import (
     make_checkout,
     make_job,
     make_relationship,
+    make_staff,
     make_subscription,
     make_tenant,
     make_user,
     plan,
+    staff_actor_of,
 )
 from tests.factories import product as product_row
 
@@ -54,6 +57,13 @@ pytestmark = pytest.mark.django_db
 
 CANARY = "ZQ-B"
 OWN, COLLEAGUES, ORG, FOREIGN, MISSING = "own", "colleague's", "organization's", "other tenant's", "missing"
+STAFF = {
+    "vendor catalogue": ("staff_catalogue",),
+    "vendor support": ("staff_support",),
+    "vendor superuser": ("staff_superuser",),
+}
+# Somebody of the vendor's staff who has signed in and not shown the second factor.
+NOT_SHOWN = "vendor superuser without second factor"
 HOME_ROLES = ("member", "guest", "purchaser", *ROLES)
 PEOPLE = (
     "anonymous",
@@ -62,6 +72,8 @@ PEOPLE = (
     "partner whose relationship ended",
     "partner not assigned",
     "other tenant's global admin",
+    *STAFF,
+    NOT_SHOWN,
 )
 # Whose session acts for a customer without a right to.
 LOST = ("partner whose relationship ended", "partner not assigned")
@@ -104,13 +116,15 @@ class World:
         if who == "anonymous":
             return Client()
         user, acting_for = self.people[who]
-        return client_of(user, acting_for)
+        return client_of(user, acting_for, with_factor=who in STAFF)
 
     def actor(self, who: str) -> Actor | None:
         """Whom the gate makes of the session: a partner without a right is at home again."""
         if who == "anonymous":
             return None
         user, acting_for = self.people[who]
+        if who in STAFF or who == NOT_SHOWN:
+            return staff_actor_of(user, at=now(), with_factor=who in STAFF)
         if who in LOST:
             acting_for = None
         return actor_of(user, acting_for, at=now())
@@ -128,6 +142,10 @@ def world(request: pytest.FixtureRequest) -> World:
         "purchaser": (make_user(a, purchaser_since=at), None),
         "other tenant's global admin": (make_user(b, name=f"{CANARY}-admin", roles=("global_admin",)), None),
     }
+    vendor = make_tenant(name="Vendor", kind="vendor")
+    for staff, works_at in STAFF.items():
+        people[staff] = (make_staff(vendor, *works_at), None)
+    people[NOT_SHOWN] = (make_staff(vendor, "staff_superuser"), None)
     for role in ROLES:
         people[role] = (make_user(a, roles=(role,)), None)
         delegate = make_user(partner)
@@ -680,6 +698,11 @@ def manages_group(actor: Actor, kind: str) -> bool | None:
 
 # Pages whose answer hangs on more than a capability: address -> whether it is there for the person.
 EXPLICIT = {
+    "operator:second-factor": lambda actor, kind: bool(actor.staff_roles),
+    "operator:factor-app": lambda actor, kind: bool(actor.staff_roles),
+    "operator:factor-passkey": lambda actor, kind: (
+        False
+    ),  # no browser makes one at an address that is a number
     "portal:card-setup": lambda actor, kind: kind == OWN and actor.is_purchaser,
     # Readers see the pages, and change nothing.
     "portal:policy": lambda actor, kind: True if actor.may(Capability.CHANGE_POLICY) else None,
@@ -790,7 +813,8 @@ def expected(name: str, rule: Any, actor: Actor | None, kind: str, method: str) 
     if actor is None:
         return {302}
     if rule.sees and not actor.may(rule.sees):
-        return {404}
+        # Staff are led to their second factor, by every address that they may see with it.
+        return {302} if rule.sees in staff_grants(actor.staff_roles) else {404}
     if rule.may and not actor.may(rule.may):
         return {403}
     if name in EXPLICIT:
@@ -975,11 +999,12 @@ def without_tokens(response: Any) -> str:
 
 
 def test_without_a_csrf_token_nothing_is_posted(world):
-    user, _acting = world.people["global_admin"]
-    client = client_of(user)
-    client.handler.enforce_csrf_checks = True
+    admin, staff = world.client("global_admin"), world.client("vendor superuser")
+    for client in (admin, staff):
+        client.handler.enforce_csrf_checks = True
     exempt = {"commerce:stripe-webhook", "directory:switch-off"}
     for name, route, _callback in ADDRESSES:
         if name not in exempt:
             kwargs = next(iter(EXAMPLES[name](world).values())) if "<" in route else {}
+            client = staff if name.startswith("operator:") else admin
             assert visit(client, "POST", reverse(name, kwargs=kwargs)).status_code == 403, name

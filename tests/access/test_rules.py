@@ -6,7 +6,12 @@ from django.urls import URLPattern, URLResolver, get_resolver
 
 from config.kit.access import rules_of
 from directory.permissions import ROLES, TABLE, Capability, Row, grants_for
+from directory.staff import STAFF_ROLES, STAFF_TABLE, StaffCapability, StaffRole, StaffRow, staff_grants
 from directory.tokens import SCOPES
+
+
+def named_in(capabilities):
+    return {value for key, value in vars(capabilities).items() if key.isupper()}
 
 
 def walk(resolver=None, namespace="", path=""):
@@ -27,7 +32,7 @@ def test_every_address_has_a_rule_and_a_name(name, route, callback):
 
     assert rules, f"{route} declares no rule"
     assert not name.endswith("None"), f"{route} has no name"
-    known = {value for key, value in vars(Capability).items() if key.isupper()}
+    known = named_in(Capability) | named_in(StaffCapability)
     for rule in rules.values():
         assert {rule.sees, rule.may} - {""} <= known
         assert (rule.audience == "token") == bool(rule.scope)
@@ -42,12 +47,33 @@ def test_names_are_unique():
 
 
 def test_the_capability_table_is_complete():
-    named = {value for key, value in vars(Capability).items() if key.isupper()}
-
-    assert set(TABLE) == named
+    assert set(TABLE) == named_in(Capability)
     for row in TABLE.values():
         assert isinstance(row, Row)
         assert all(scopes <= {"own", "org", "all"} for scopes in row[:-1])
+
+
+def test_the_table_of_the_vendors_staff_is_complete():
+    assert set(STAFF_TABLE) == named_in(StaffCapability)
+    for row in STAFF_TABLE.values():
+        assert isinstance(row, StaffRow)
+        assert all(cell in (True, False) for cell in row)
+
+
+def test_no_capability_of_the_staff_is_one_of_a_tenants_roles():
+    assert named_in(StaffCapability).isdisjoint(TABLE)
+    assert set(STAFF_ROLES).isdisjoint(ROLES)
+
+
+def test_the_staff_may_do_what_their_work_needs_and_no_more():
+    shared = {"operate", "operate_solutions"}
+    support = shared | {"see_tenants", "open_staff_session", "operate_work", "operate_cases"}
+
+    assert set(staff_grants({StaffRole.CATALOGUE})) == shared | {"operate_catalogue"}
+    assert set(staff_grants({StaffRole.SUPPORT})) == support
+    assert set(staff_grants({StaffRole.SUPERUSER})) == set(STAFF_TABLE)
+    assert set(staff_grants({StaffRole.CATALOGUE, StaffRole.SUPPORT})) == support | {"operate_catalogue"}
+    assert staff_grants(frozenset()) == {}
 
 
 @pytest.mark.parametrize("role", ROLES)

@@ -1,0 +1,67 @@
+"""The frame of the vendor's site at /operator/, and what apps put on its first page (product §2, §16).
+
+Pages are own templates that extend `operator/page.html`; `render_operator_page` draws them without its callers
+knowing the site. Lower apps do not import the site: it registers its frame, apps register what needs a look.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+
+from config.kit.actors import Actor
+from config.kit.errors import Text
+
+type Frame = Callable[[HttpRequest], dict[str, Any]]
+
+_frames: list[Frame] = []
+
+
+def use_operator_frame(frame: Frame) -> None:
+    """Register what gives every page its surroundings: titles, menu, colors. The site calls this once."""
+    _frames[:] = [frame]
+
+
+def render_operator_page(
+    request: HttpRequest, template: str, context: dict[str, Any] | None = None, *, status: int = 200
+) -> HttpResponse:
+    """A page inside the frame of the vendor's site. `template` extends `operator/page.html`.
+
+    Renders at once, so that every query runs inside the caller's transaction.
+    """
+    surroundings: dict[str, Any] = {}
+    for frame in _frames:
+        surroundings |= frame(request)
+    return render(request, template, surroundings | (context or {}), status=status)
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Something on the first page that a member of the staff should look at; `address` is where, empty for nowhere."""
+
+    title: Text
+    says: Text
+    address: str = ""
+    is_urgent: bool = False
+
+
+type Finder = Callable[[Actor, datetime], Iterable[Look]]
+
+_finders: list[tuple[str, Finder]] = []
+
+
+def add_looks(capability: str, finder: Finder) -> None:
+    """Have `finder` asked whenever somebody with the capability opens the first page. For apps, when they start.
+
+    It runs inside the vendor's own `tenant_atomic`, and finds nothing where all is well.
+    """
+    _finders.append((capability, finder))
+
+
+def looks_for(actor: Actor, at: datetime) -> list[Look]:
+    """What needs a look by this person, what is urgent first."""
+    found = [look for capability, finder in _finders if actor.may(capability) for look in finder(actor, at)]
+    return sorted(found, key=lambda look: not look.is_urgent)

@@ -1,0 +1,61 @@
+"""The menu of the vendor's staff, by capability: what a person may not see is not there (design §1.6)."""
+
+from typing import Any, NamedTuple
+
+from django.http import HttpRequest
+from django.urls import NoReverseMatch, reverse
+from django.utils.translation import gettext_lazy as _
+
+from config.kit.actors import Actor
+from config.kit.errors import Text
+from directory.staff import StaffCapability as May
+
+
+class Item(NamedTuple):
+    """One page of the menu: its group, and the capability that shows it."""
+
+    group: Text
+    title: Text
+    icon: str
+    url_name: str
+    sees: str
+
+
+ITEMS = (Item(_("Today"), _("What needs a look"), "visibility", "operator:index", May.OPERATE),)
+
+
+def is_open_to(actor: Actor | None) -> bool:
+    """Whether the vendor's site is there for the person."""
+    return actor is not None and actor.may(May.OPERATE)
+
+
+def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
+    """Groups of links for the side bar."""
+    actor: Actor | None = getattr(request, "actor", None)
+    if actor is None:
+        return []
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for item in ITEMS:
+        address = _address(item.url_name)
+        if address and actor.may(item.sees):
+            groups.setdefault(str(item.group), []).append(
+                {
+                    "title": item.title,
+                    "icon": item.icon,
+                    "link": address,
+                    "active": _is_active(request.path, address),
+                }
+            )
+    return [{"title": title, "items": items} for title, items in groups.items()]
+
+
+def _is_active(path: str, address: str) -> bool:
+    """The first page's address begins all others."""
+    return path == address or (address != reverse("operator:index") and path.startswith(address))
+
+
+def _address(name: str) -> str:
+    try:
+        return reverse(name)
+    except NoReverseMatch:
+        return ""

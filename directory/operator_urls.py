@@ -1,0 +1,13 @@
+"""Pages of the vendor's site that are the directory's."""
+
+from django.urls import URLPattern, path
+
+from directory.views import operator_start, second_factor
+
+urlpatterns: list[URLPattern] = [
+    path("", operator_start.start, name="index"),
+    path("second-factor/", second_factor.show, name="second-factor"),
+    path("second-factor/app/", second_factor.set_up_app, name="factor-app"),
+    path("second-factor/passkey/", second_factor.set_up_passkey, name="factor-passkey"),
+    path("second-factor/own/", second_factor.manage, name="factors"),
+]
