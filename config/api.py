@@ -21,6 +21,7 @@ from config.errors import PROBLEM, BadRequest, problem
 from config.kit import access
 from config.kit.api import Bearer
 from config.kit.errors import DomainError, Malformed, NotVisible
+from directory import api as directory_api
 from directory.operations.tokens import NotAuthenticated
 from licensing.api import entitlements, licenses, requests
 
@@ -53,7 +54,7 @@ def _api(title: str) -> Api:
     api = Api(
         title=title,
         version="1.0",
-        description="Purchases, licenses, requests, bills and purchase policies. See docs/api.md.",
+        description="Purchases, licenses, requests, bills, purchase policies and the audit trail. See docs/api.md.",
         docs_url=None,
         openapi_url=None,
         auth=Bearer(),
@@ -100,6 +101,7 @@ api.add_router("purchases", licenses.router)
 api.add_router("purchases", takeovers.router)
 api.add_router("requests", requests.router)
 api.add_router("bills", bills.router)
+api.add_router("audit", directory_api.router)
 
 
 def _addresses(router_of: tuple[str, ...] = ()) -> Iterator[URLPattern]:

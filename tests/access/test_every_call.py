@@ -20,8 +20,10 @@ from config.kit.actors import Actor
 from config.kit.clock import now
 from config.kit.tenancy import tenant_atomic
 from directory.models import ApiToken, Tenant, User
+from directory.operations import audit
 from directory.operations.tokens import use_token
 from directory.permissions import ROLES, Capability
+from directory.queries.audit import sees_any
 from directory.tokens import includes, new_secret
 from licensing.operations.requests import ask_for_licenses
 from tests.access.test_rules import walk
@@ -166,6 +168,24 @@ def bill(world: World) -> dict[str, dict[str, Any]]:
     return {kind: {"number": number} for kind, number in world.bills.items()}
 
 
+def audit_entry(world: World) -> dict[str, dict[str, Any]]:
+    """An entry about the purchase policy, which whoever reads more than their own purchases reads."""
+    examples = {MISSING: {"entry_id": 2**62}}
+    for kind, tenant in ((ORG, world.a), (FOREIGN, world.b)):
+        with tenant_atomic(tenant.pk):
+            entry = audit.entry(
+                Actor.system(tenant.pk),
+                "policies.default.changed",
+                at=now(),
+                target_type="policy",
+                target_id=1,
+                target_label=f"{CANARY}-policy" if kind == FOREIGN else "Policy",
+            )
+            entry.save(force_insert=True)
+        examples[kind] = {"entry_id": entry.pk}
+    return examples
+
+
 def license_request(world: World) -> dict[str, dict[str, Any]]:
     return {kind: {"request_id": str(key)} for kind, key in world.requests.items()}
 
@@ -187,6 +207,7 @@ EXAMPLES = {
     "purchase-licenses-assign": purchase,
     "purchase-licenses-unassign": purchase,
     "bill": bill,
+    "audit-entry": audit_entry,
     "entitlements": entitlement,
     "policy": policy,
     "policy-products": policy,
@@ -241,7 +262,11 @@ def expected(name: str, rule: Rule, actor: Actor, scopes: frozenset[str], kind: 
         return {403}
     if (rule.sees and not actor.may(rule.sees)) or (rule.may and not actor.may(rule.may)):
         return {403}
+    if name.startswith("audit") and not sees_any(actor):
+        return {403}
     if kind in (FOREIGN, MISSING):
+        return {404}
+    if name == "audit-entry" and not actor.may(Capability.SEE_AUDIT_BILLING):
         return {404}
     if kind and name.startswith("license-request"):
         return over_a_request(name, actor, is_own=kind == OWN and actor.is_purchaser)
