@@ -43,6 +43,7 @@ from config.kit.errors import Conflict, DomainError, Malformed, Text
 from config.kit.templatetags.kit import moment
 from config.kit.tenancy import tenant_atomic
 from directory.permissions import Capability
+from directory.sessions import require_fresh
 
 SALT = "commerce.cancel"
 
@@ -51,7 +52,7 @@ SALT = "commerce.cancel"
 def cancel(request: HttpRequest, key: uuid.UUID) -> HttpResponse:
     """GET: what canceling would do now. POST: do it, or keep what one was asked to cancel.
 
-    A refund is asked for after the commit.
+    A refund is asked for after the commit, of who signed in within five minutes.
     """
     at = now()
     actor: Actor = request.actor  # type: ignore[attr-defined]
@@ -73,6 +74,8 @@ def cancel(request: HttpRequest, key: uuid.UUID) -> HttpResponse:
 def _cancel(request: HttpRequest, actor: Actor, subscription: Subscription, at: datetime) -> HttpResponse:
     try:
         version, seen = _signed(request.POST.get("quote", ""), subscription)
+        if seen.refund_minor:
+            require_fresh(request)
         canceled = cancel_subscription(
             actor=actor,
             key=subscription.key,

@@ -38,6 +38,7 @@ from config.kit.money import tax_on
 from config.kit.templatetags.kit import moment
 from config.kit.tenancy import tenant_atomic
 from directory.permissions import Capability
+from directory.sessions import require_fresh
 
 SALT = "commerce.seats"
 NOW, RENEWAL = "now", "renewal"
@@ -108,6 +109,8 @@ def _confirm(request: HttpRequest, subscription: Subscription, at: datetime) -> 
     if not quote:
         problem = _("Nothing was changed. Choose again.")
         return _page(request, subscription, at, problem=problem, status=HTTPStatus.UNPROCESSABLE_ENTITY)
+    if quote["when"] != RENEWAL and quote["quantity"] < subscription.quantity:
+        require_fresh(request)  # money goes back
     try:
         return _make(request, subscription, quote, at)
     except DomainError as refused:

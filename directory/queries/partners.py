@@ -93,6 +93,12 @@ def assignments_of(relationship: Relationship) -> Sequence[RelationshipAssignmen
     return list(rows.order_by("holder_name", "pk")[:MOST_SHOWN])
 
 
+def gives_roles(group: Group) -> bool:
+    """Whether who is put into the group may act for a customer by that. One query, under the partner's wall."""
+    held = RelationshipAssignment.objects.filter(partner_tenant_id=group.tenant_id, group_id=group.pk)
+    return bool(held.exists())
+
+
 def groups_named(actor: Actor, query: str) -> Sequence[Group]:
     """Groups of the acting organization whose name holds `query`, by name; up to twenty. One query."""
     return list(Group.objects.visible_to(actor).filter(name__icontains=query).order_by("name", "pk")[:20])

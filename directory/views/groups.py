@@ -15,10 +15,13 @@ from config.kit.actors import Actor
 from config.kit.admin import render_page
 from config.kit.clock import now
 from config.kit.errors import Conflict, DomainError, Malformed, NotAllowed
+from directory.models import Group
 from directory.operations.groups import remove_member
 from directory.operations.people import add_member, create_group
 from directory.permissions import Capability
 from directory.queries import group_for, groups_page, members_page, outsiders
+from directory.queries.partners import gives_roles
+from directory.sessions import require_fresh
 
 LONGEST_NAME = 200
 
@@ -76,7 +79,7 @@ def group(request: HttpRequest, key: uuid.UUID) -> HttpResponse:
     problem: DomainError | None = None
     if request.method == "POST":
         try:
-            said = _change(request, actor, key)
+            said = _change(request, actor, found)
         except Malformed as refused:
             problem = refused
         else:
@@ -101,13 +104,18 @@ def group(request: HttpRequest, key: uuid.UUID) -> HttpResponse:
     return render_page(request, "directory/group.html", context, status=status)
 
 
-def _change(request: HttpRequest, actor: Actor, key: uuid.UUID) -> str:
-    """Do what was pressed; what to say about it. :raises Malformed: nobody is named."""
+def _change(request: HttpRequest, actor: Actor, group: Group) -> str:
+    """Do what was pressed; what to say about it.
+
+    :raises Malformed: nobody is named. :raises SignInTooOld: the group has roles for a customer.
+    """
     if not actor.may(Capability.MANAGE_MEMBERS):
         raise NotAllowed
     person, action = request.POST.get("person", ""), request.POST.get("action", "")
     if not (person.isascii() and person.isdigit() and len(person) <= 18) or action not in ("add", "remove"):
         raise Malformed(_("Choose somebody from the list."), field="person")
+    if action == "add" and gives_roles(group):
+        require_fresh(request)
     change = add_member if action == "add" else remove_member
-    change(actor=actor, group_key=key, user_id=int(person), at=now())
+    change(actor=actor, group_key=group.key, user_id=int(person), at=now())
     return _("Added.") if action == "add" else _("Taken out of the group.")

@@ -32,6 +32,7 @@ from config.kit.templatetags.kit import moment
 from config.kit.tenancy import tenant_atomic
 from directory.models import Tenant, User
 from directory.permissions import Capability
+from directory.sessions import require_fresh
 from licensing.models import Centralization
 from licensing.operations.centralizing import Seen, seen_of, start_centralizing
 from licensing.operations.centralizing.starting import choice_of
@@ -53,13 +54,16 @@ def check(request: HttpRequest) -> HttpResponse:
         return _check_page(request, actor, _choice(request.GET), at)
     choice = _choice(request.POST)
     try:
+        seen = _signed(request.POST.get("quote", ""))
+        if seen.gives_back:
+            require_fresh(request)
         run = start_centralizing(
             actor=actor,
             purchase_keys=choice["keys"],
             target_key=choice["target"],
             ending=choice["ending"],
             ends_now=choice["ends_now"],
-            seen=_signed(request.POST.get("quote", "")),
+            seen=seen,
             at=at,
         )
     except (Conflict, Malformed) as refused:

@@ -1,5 +1,6 @@
 """The cancel page: what it says before the click, and what it answers (product §5.5, F-19)."""
 
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,6 +12,7 @@ from commerce.models import Subscription
 from config.kit.tenancy import tenant_atomic
 from directory.models import OutgoingMail, Tenant, User
 from directory.operations.outbox import message_of
+from directory.sessions import PROVED
 from tests.admin.conftest import SignIn
 from tests.factories import (
     make_agreement,
@@ -57,6 +59,9 @@ def shown(client: Client, subscription: Subscription) -> str:
 
 def post(client: Client, subscription: Subscription, page: str, **fields: str) -> Any:
     quote = page.split('name="quote" value="')[1].split('"')[0]
+    session = client.session
+    session[PROVED] = time.time()  # signed in within the last minutes of the day that is played
+    session.save()
     return client.post(address(subscription), {"quote": quote, **fields}, follow=True)
 
 
@@ -184,6 +189,7 @@ def test_the_mails_say_what_happened(sign_in: SignIn, pat: User, bought: Subscri
     with time_machine.travel(datetime(2026, 3, 4, 12, tzinfo=UTC), tick=False):
         post(client, bought, shown(client, bought))
     with time_machine.travel(BOUGHT + timedelta(days=8), tick=False):
+        client = sign_in(pat)
         post(client, yearly, shown(client, yearly))
 
     with tenant_atomic(pat.tenant_id):

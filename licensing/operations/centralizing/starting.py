@@ -74,6 +74,11 @@ class Seen:
     ends_now: bool
     purchases: tuple[tuple[Any, ...], ...]
 
+    @property
+    def gives_back(self) -> bool:
+        """Whether money goes back to a card."""
+        return any(refund for _key, _version, _people, refund, *_rest in self.purchases)
+
 
 def seen_of(plan: Plan, *, ends_now: bool) -> Seen:
     """What a page of this plan shows."""
