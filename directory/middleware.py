@@ -41,6 +41,7 @@ from directory.queries import customers_of
 from directory.sessions import (
     ACTING,
     HOME,
+    RIGHTS,
     ROW,
     SECOND_FACTOR,
     SEEN,
@@ -50,6 +51,7 @@ from directory.sessions import (
     USER,
     SignInTooOld,
     confirm_url,
+    follow_rights,
 )
 from directory.staff import staff_grants
 
@@ -129,7 +131,10 @@ class AccessMiddleware:
         correlation_id = clean_id(request.headers.get("X-Correlation-Id", ""))
         acting = session.get(ACTING, home)
         with tenant_atomic(home):
-            goes_on = BrowserSession.objects.open().filter(pk=session.get(ROW), user_id=user_id)
+            youngest = real_now() - settings.SESSION_ABSOLUTE_AGE
+            goes_on = BrowserSession.objects.open().filter(
+                pk=session.get(ROW), user_id=user_id, started_at__gt=youngest
+            )
             people = User.objects.active().filter(pk=user_id, tenant_id=home)
             user = people.filter(Exists(goes_on)).first()
             if user is None or not _is_still_good(user, session.get(STARTED)):
@@ -138,7 +143,9 @@ class AccessMiddleware:
             actor = build_actor(user, acting_tenant_id=acting, at=at, correlation_id=correlation_id)
             if actor is None:
                 # The relationship is over: from this request on the person is at home again.
+                session.cycle_key()
                 session[ACTING] = home
+                session.pop(RIGHTS, None)
                 request.has_stopped_acting = True  # type: ignore[attr-defined]
                 actor = build_actor(user, acting_tenant_id=home, at=at, correlation_id=correlation_id)
             tenant = tenant_row(home) if actor and not actor.is_partner else None
@@ -147,6 +154,7 @@ class AccessMiddleware:
         if actor is None or self._is_too_old(request, actor, is_admin=bool(actor.roles or staff_roles)):
             session.flush()
             return None
+        follow_rights(request, actor)
         if tenant is None:
             with tenant_atomic(actor):
                 tenant = tenant_row(actor.tenant_id)

@@ -4,6 +4,8 @@ Instants of the session itself are real time, as those of tokens and leases are.
 """
 
 import time
+from collections.abc import Collection
+from datetime import UTC, datetime
 from functools import wraps
 from typing import Any
 from urllib.parse import urlencode
@@ -15,6 +17,7 @@ from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 
 from config.kit.access import View
+from config.kit.actors import Actor
 from config.kit.clock import now, real_now
 from config.kit.errors import NotAllowed
 from config.kit.rate import client_address
@@ -38,6 +41,7 @@ STAFF_FACTOR = (
     "staff_factor_at"  # seconds of real time: when the second factor of the vendor's site was shown
 )
 PROVIDER = "provider_key"
+RIGHTS = "rights"  # tenant and roles under which the key was given; with others the session gets a new one
 ROW = "browser_session_id"  # the row that ends the session wherever its browser is
 ACCOUNTS = "other_accounts"
 PENDING = "sign_in_pending"
@@ -84,7 +88,7 @@ def start_session(
             user=user,
             address=client_address(request),
             agent=request.headers.get("User-Agent", ""),
-            real_at=real_now(),
+            real_at=datetime.fromtimestamp(since or real, UTC),
         )
     end_session(request)
     request.session.update(
@@ -99,10 +103,32 @@ def start_session(
             PROVED: min(proved or 0, real),
             SECOND_FACTOR: has_second_factor,
             PROVIDER: provider,
+            RIGHTS: rights_of(actor.tenant_id, actor.roles),
             ACCOUNTS: others,
         }
     )
     rotate_token(request)
+
+
+def rights_of(tenant_id: int, roles: Collection[str]) -> list[object]:
+    """Under which rights a session's key is given, as the session keeps it."""
+    return [tenant_id, sorted(roles)]
+
+
+def follow_rights(request: HttpRequest, actor: Actor) -> None:
+    """Give the session a new key when the person's roles are others than those under which it has the present one.
+
+    Only for a page that the browser goes to: what such a page asks for beside it would lose its way.
+    """
+    session, held = request.session, rights_of(actor.tenant_id, actor.roles)
+    known = session.get(RIGHTS)
+    if known is None:
+        session[RIGHTS] = held
+        return
+    is_change = known[0] == actor.tenant_id and known != held
+    if is_change and request.headers.get("Sec-Fetch-Dest", "document") == "document":
+        session.cycle_key()
+        session[RIGHTS] = held
 
 
 def end_session(request: HttpRequest) -> None:

@@ -19,7 +19,7 @@ from directory.operations.partners import record_acting
 from directory.permissions import Capability
 from directory.queries import customers_of
 from directory.queries.partners import invitations_made, relationships_page
-from directory.sessions import ACTING
+from directory.sessions import ACTING, RIGHTS, rights_of
 from directory.views.relationship_words import names
 
 CHIPS: dict[str, Text] = {
@@ -120,6 +120,7 @@ def act_for(request: HttpRequest) -> HttpResponse:
     record_acting(user=request.user, customer_id=chosen.tenant_id, at=at)  # type: ignore[arg-type]
     request.session.cycle_key()
     request.session[ACTING] = chosen.tenant_id
+    request.session[RIGHTS] = rights_of(chosen.tenant_id, chosen.roles)
     return redirect("portal:index")
 
 
@@ -132,4 +133,5 @@ def stop_acting(request: HttpRequest) -> HttpResponse:
         raise NotVisible
     request.session.cycle_key()
     request.session[ACTING] = actor.home_tenant_id
+    request.session.pop(RIGHTS, None)
     return redirect("portal:customers")

@@ -14,7 +14,7 @@ from directory.agents import browser_of, system_of
 from directory.models import AuditEntry, BrowserSession, User
 from directory.operations.leaving import delete_user
 from directory.operations.people import disable_user, enable_user
-from directory.operations.roles import revoke_role
+from directory.operations.roles import grant_role, revoke_role
 from directory.operations.sessions import KEPT, end_own_session, end_sessions_of
 from directory.queries.sessions import sessions_of
 from tests.factories import actor_of, client_of, make_relationship, make_tenant, make_user
@@ -169,6 +169,70 @@ def test_a_demoted_admin_sees_nothing_of_it_at_the_next_request(at):
     revoke_role(actor=gina, user_id=bill.pk, role="billing_admin", reason="Moves on.", at=at)
 
     assert (before, browser.get(reverse("portal:your-products")).status_code) == (200, 404)
+
+
+def test_the_key_changes_with_the_roles_and_the_session_goes_on(at):
+    tenant = make_tenant()
+    gina = actor_of(make_user(tenant, roles=("global_admin",)))
+    pat = make_user(tenant)
+    browser = client_of(pat)
+    browser.get(PAGE)
+    keys = [browser.session.session_key]
+
+    for change in (grant_role, revoke_role):
+        change(actor=gina, user_id=pat.pk, role="billing_admin", reason="For a day.", at=at)
+        beside = browser.get(PAGE, headers={"Sec-Fetch-Dest": "empty"}).status_code
+        still = browser.session.session_key
+        page = browser.get(PAGE).status_code
+        keys.append(browser.session.session_key)
+        assert (beside, page, still) == (200, 200, keys[-2])
+    browser.get(PAGE)
+
+    assert len(set(keys)) == 3
+    assert browser.session.session_key == keys[-1]
+    assert len(sessions(pat)) == 1
+    old = Client()
+    old.cookies[settings.SESSION_COOKIE_NAME] = keys[0]
+    assert not is_signed_in(old)
+
+
+def test_the_key_changes_when_a_partner_acts_stops_and_is_stopped(at):
+    contoso, northwind = make_tenant(), make_tenant()
+    petra = make_user(northwind, roles=("global_admin",))
+    end = real_now() + timedelta(days=30)
+    relationship = make_relationship(contoso, northwind, users=(petra,), ends_at=end)
+    browser = client_of(petra)
+    keys = [browser.session.session_key]
+
+    browser.post(reverse("portal:act-for"), {"customer": contoso.pk, "shown_for_tenant": northwind.pk})
+    keys.append(browser.session.session_key)
+    browser.get(PAGE)
+    same = browser.session.session_key
+    with tenant_atomic(contoso.pk):
+        type(relationship).objects.filter(pk=relationship.pk).update(roles=["license_admin"])
+    browser.get(PAGE)
+    keys.append(browser.session.session_key)
+    with tenant_atomic(contoso.pk):
+        type(relationship).objects.filter(pk=relationship.pk).update(ends_at=real_now())
+    page = browser.get(PAGE)
+    keys.append(browser.session.session_key)
+
+    assert same == keys[1]
+    assert len(set(keys)) == 4
+    assert page.context["actor"].tenant_id == northwind.pk
+
+
+def test_a_session_is_over_24_hours_after_the_sign_in_whatever_the_browser_holds():
+    pat = make_user(make_tenant())
+    browser = client_of(pat)
+
+    def after(age):
+        with tenant_atomic(pat.tenant_id):
+            BrowserSession.objects.filter(user=pat).update(started_at=real_now() - age)
+        return is_signed_in(browser)
+
+    day = settings.SESSION_ABSOLUTE_AGE
+    assert (after(day - timedelta(minutes=1)), after(day)) == (True, False)
 
 
 @pytest.mark.parametrize(("seconds", "goes_on"), [(-1, True), (1, False)])

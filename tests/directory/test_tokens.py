@@ -14,6 +14,7 @@ from config.kit.errors import Malformed, NotAllowed, NotVisible
 from config.kit.tenancy import tenant_atomic
 from directory import tokens
 from directory.models import ApiToken, AuditEntry, RoleAssignment, Tenant, User
+from directory.operations.roles import revoke_role
 from directory.operations.tokens import (
     MOST_LIVE,
     Issued,
@@ -247,6 +248,21 @@ def test_a_role_that_is_taken_away_is_gone_at_the_next_request(
 
     assert Capability.CHANGE_POLICY in before
     assert grants(secret) == {}
+
+
+@pytest.mark.parametrize("scope", sorted(set(tokens.SCOPES) - {"scim"}))
+def test_a_token_of_an_admin_who_was_demoted_gives_nothing_of_it(
+    contoso: Tenant, gina: User, scope: str
+) -> None:
+    greg = make_user(contoso, roles=("global_admin",))
+    secret = personal(greg, scope).secret
+    before = grants(secret)
+
+    revoke_role(actor=actor_of(gina), user_id=greg.pk, role="global_admin", reason="Moves on.", at=AT)
+
+    member = actor_of(make_user(contoso)).grants
+    assert set(before) - set(member)
+    assert grants(secret) == {name: member[name] for name in before if name in member}
 
 
 @pytest.mark.parametrize("status", ["disabled", "deleted"])
