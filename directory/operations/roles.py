@@ -12,7 +12,7 @@ from config.kit.errors import Malformed, NotAllowed, NotVisible
 from config.kit.tenancy import tenant_atomic
 from directory.models import RoleAssignment, Tenant, User
 from directory.operations.audit import record
-from directory.operations.mail import queue_mail
+from directory.operations.mail import mails, queue_mails
 from directory.operations.people import (
     last_admin_refused,
     lock_managed,
@@ -133,28 +133,32 @@ def _tell(actor: Actor, user: User, given: list[str], taken: list[str], reason: 
     if actor.is_system:
         return
     admins = User.objects.active().filter(tenant_id=actor.tenant_id, role_assignments__role=Role.GLOBAL_ADMIN)
-    readers = {admin.pk: admin for admin in admins.exclude(pk=actor.user_id)} | {user.pk: user}
+    others = admins.exclude(pk__in=[actor.user_id, user.pk])
     names = {str(value): str(label) for value, label in RoleAssignment.Name.choices}
     tenant = Tenant.objects.get(pk=actor.tenant_id)
-    for reader in readers.values():
-        is_own = reader.pk == user.pk
-        address = reverse("licensing:home") if is_own else reverse("portal:person", args=[user.key])
-        queue_mail(
+    facts = {
+        "name": user.name,
+        "by": actor.label,
+        "given": [names[role] for role in given],
+        "taken": [names[role] for role in taken],
+        "why": reason,
+        "organization": tenant.name,
+        "at": at.isoformat(),
+        "time_zone": tenant.time_zone,
+    }
+    told = [
+        mail
+        for readers, is_own, address in (
+            ([user], True, reverse("licensing:home")),
+            (others, False, reverse("portal:person", args=[user.key])),
+        )
+        for mail in mails(
             "role_changed",
             event_key=f"{user.pk}:{at.isoformat()}",
-            to=[reader],
+            to=readers,
             tenant_id=actor.tenant_id,
-            context={
-                "is_own": is_own,
-                "name": user.name,
-                "by": actor.label,
-                "given": [names[role] for role in given],
-                "taken": [names[role] for role in taken],
-                "why": reason,
-                "organization": tenant.name,
-                "at": at.isoformat(),
-                "time_zone": tenant.time_zone,
-                "link": f"{settings.PUBLIC_URL}{address}",
-            },
+            context=facts | {"is_own": is_own, "link": f"{settings.PUBLIC_URL}{address}"},
             at=at,
         )
+    ]
+    queue_mails(told)
