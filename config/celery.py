@@ -34,6 +34,7 @@ BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "old notices": {"task": "directory.forget_notices", "schedule": 3600.0},
     "relationships": {"task": "directory.sweep_relationships", "schedule": 300.0},
     "domains": {"task": "directory.recheck_domains", "schedule": 3600.0},
+    "identity providers": {"task": "directory.change_providers", "schedule": 60.0},
     "centralizations": {"task": "licensing.settle_centralizations", "schedule": 300.0},
     "groups": {"task": "licensing.follow_groups", "schedule": 30.0},
     "lines": {"task": "licensing.even_out", "schedule": 60.0},

@@ -67,6 +67,16 @@ def metadata_of(provider_key: str, issuer: str) -> Metadata:
     )
 
 
+def ask_anew(provider_key: str, issuer: str) -> None:
+    """Find out whether a provider answers now, whatever is kept of it. For one that is not in force.
+
+    :raises ProviderUnusable: it does not, or says nothing that can be used, or has no keys.
+    """
+    cache.delete_many([f"oidc:{provider_key}:metadata", f"oidc:{provider_key}:keys"])
+    if not keys_of(provider_key, metadata_of(provider_key, issuer)):
+        raise ProviderUnusable(f"{issuer} has no keys")
+
+
 def keys_of(provider_key: str, metadata: Metadata, *, again: bool = False) -> Sequence[dict[str, Any]]:
     """The provider's signing keys. `again`: one is missing, so read them anew unless that was just done.
 

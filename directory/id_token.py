@@ -40,6 +40,7 @@ class Identity:
 
     `proved`: when it last asked the person, in seconds of real time; None where it does not say.
     `external_ids`: what the organization's directory may know the person by: the subject, and Entra's object id.
+    `methods`: how it says that they proved who they are (`amr`), to be shown.
     """
 
     issuer: str
@@ -50,6 +51,7 @@ class Identity:
     proved: float | None = None
     has_second_factor: bool = False
     external_ids: tuple[str, ...] = ()
+    methods: tuple[str, ...] = ()
 
 
 def verify(
@@ -159,6 +161,7 @@ def _identity(claims: Mapping[str, Any]) -> Identity:
         proved=_instant(claims, "auth_time"),
         has_second_factor=_has_second_factor(claims.get("amr")),
         external_ids=_external_ids(claims),
+        methods=_methods(claims.get("amr")),
     )
 
 
@@ -169,6 +172,14 @@ def _has_second_factor(methods: object) -> bool:
         return False
     said = set(methods)
     return "mfa" in said or bool(said & _KNOWN and said & _HAD)
+
+
+def _methods(said: object) -> tuple[str, ...]:
+    """The claim `amr` as a few short words; nothing where it is anything else."""
+    words = said if isinstance(said, list) else []
+    return tuple(
+        word for word in words[:10] if isinstance(word, str) and re.fullmatch(r"[\w.:-]{1,20}", word)
+    )
 
 
 def _instant(claims: Mapping[str, Any], name: str) -> float | None:

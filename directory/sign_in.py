@@ -28,7 +28,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 
 from config.kit.clock import now
 from config.kit.fetch import FetchFailed, fetch_json
-from directory import discovery, id_token
+from directory import discovery, id_token, tryout
 from directory.models import User
 from directory.operations.people import create_member_at_sign_in
 from directory.queries import Provider, provider_of_key
@@ -80,7 +80,7 @@ class TenantOAuth2Adapter(OpenIDConnectOAuth2Adapter):  # type: ignore[misc]
     @override
     def get_callback_url(self, request: HttpRequest, app: SocialApp) -> str:
         """Our own public address, whatever Host the request came with."""
-        return f"{settings.PUBLIC_URL}{reverse('directory:provider-callback', args=[self.provider_id])}"
+        return f"{settings.PUBLIC_URL}{reverse('directory:provider-callback', args=[self.configured.callback_key])}"
 
     @override
     def get_access_token_data(
@@ -172,8 +172,8 @@ class TenantSocialAccountAdapter(DefaultSocialAccountAdapter):  # type: ignore[m
     def get_provider(
         self, request: HttpRequest, provider: str, client_id: str | None = None
     ) -> TenantProvider:
-        """:raises SocialApp.DoesNotExist: no active provider of a managed tenant has this key."""
-        configured = provider_of_key(provider)
+        """:raises SocialApp.DoesNotExist: no active provider of a managed tenant has this key, nor one that is tried out."""
+        configured = provider_of_key(provider) or tryout.provider_of(request, provider)
         if configured is None:
             raise SocialApp.DoesNotExist
         return TenantProvider(request, configured=configured)
@@ -187,6 +187,9 @@ class TenantSocialAccountAdapter(DefaultSocialAccountAdapter):  # type: ignore[m
         """Start or confirm our session; allauth's own way on from here, to its sign-up, is never taken."""
         identity: id_token.Identity = sociallogin.identity
         next_path = safe_next(sociallogin.state.get("next"))
+        if sociallogin.state.get("tries"):
+            configured = sociallogin.provider.configured
+            raise ImmediateHttpResponse(tryout.note(request, identity, configured))
         if not sociallogin.state.get("confirms"):
             _sign_in(request, sociallogin.provider.configured, identity)
             raise ImmediateHttpResponse(HttpResponseRedirect(next_path))
@@ -207,7 +210,7 @@ class TenantSocialAccountAdapter(DefaultSocialAccountAdapter):  # type: ignore[m
     ) -> NoReturn:
         """One page for all that goes wrong at the provider; the log says what."""
         logger.warning("Sign-in at %s failed: %s %s", provider.app.provider_id, error, exception)
-        raise ImmediateHttpResponse(failed_page(request))
+        raise ImmediateHttpResponse(failed_page(request, exception or error))
 
 
 class CallbackView(OAuth2CallbackView):  # type: ignore[misc]
@@ -245,15 +248,22 @@ def _sign_in(request: HttpRequest, configured: Provider, identity: id_token.Iden
 
 
 def way_to_provider(
-    request: HttpRequest, provider: TenantProvider, *, next_path: str, hint: str, confirms: bool = False
+    request: HttpRequest,
+    provider: TenantProvider,
+    *,
+    next_path: str,
+    hint: str,
+    confirms: bool = False,
+    tries: bool = False,
 ) -> HttpResponse:
     """The redirect to the provider, with state, nonce and PKCE challenge kept in the session.
 
-    `confirms`: it is to ask again whoever is signed in already, and the answer goes to `confirm_session`.
+    `confirms`: it is to ask again whoever is signed in already, and the answer goes to `confirm_session`. `tries`: the same,
+    and it goes to `tryout`.
     """
     nonce = secrets.token_urlsafe(32)
     auth_params = {"nonce": nonce} | ({"login_hint": hint} if hint else {})
-    if confirms:
+    if confirms or tries:
         auth_params |= {"prompt": "login", "max_age": f"{settings.SIGN_IN_IS_FRESH.total_seconds():.0f}"}
     response: HttpResponse = provider.redirect(
         request,
@@ -263,6 +273,7 @@ def way_to_provider(
         scope=provider.get_default_scope(),
         nonce=nonce,
         confirms=confirms,
+        tries=tries,
     )
     return response
 
@@ -286,9 +297,9 @@ def not_confirmed_page(request: HttpRequest, error: NotConfirmed, next_path: str
     return render(request, "directory/not_confirmed.html", context, status=error.status)
 
 
-def failed_page(request: HttpRequest) -> HttpResponse:
-    """What the person sees when the provider's answer cannot be used, whatever was wrong with it."""
-    return render(request, "directory/sign_in_failed.html", status=403)
+def failed_page(request: HttpRequest, reason: object = None) -> HttpResponse:
+    """What the person sees when the provider's answer cannot be used, whatever was wrong with it; a test says what."""
+    return tryout.failed(request, reason) or render(request, "directory/sign_in_failed.html", status=403)
 
 
 def _unsaved_app(configured: Provider) -> SocialApp:

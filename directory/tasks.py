@@ -4,7 +4,7 @@ from celery import shared_task
 
 from config.kit.clock import now
 from config.kit.doorbell import ring
-from directory.operations import digests, domains, inbox, jobs, outbox, partner_sweeps
+from directory.operations import digests, domains, inbox, jobs, outbox, partner_sweeps, provider_changes
 
 
 @shared_task(name="directory.send_due_mails")
@@ -48,3 +48,9 @@ def sweep_relationships() -> None:
 def recheck_domains() -> None:
     """Look again at the records by which organizations proved their domains."""
     domains.recheck_domains(at=now())
+
+
+@shared_task(name="directory.change_providers")
+def change_providers() -> None:
+    """Put planned identity providers in force whose day is over."""
+    provider_changes.make_due_changes(at=now())

@@ -2,11 +2,12 @@
 
 from django.urls import URLPattern, path
 
-from directory.views import accounts, inbox, notifications, sessions, sign_in, tokens
+from directory.views import accounts, connect, inbox, notifications, sessions, sign_in, tokens
 
 app_name = "directory"
 urlpatterns: list[URLPattern] = [
     path("sign-in/", sign_in.sign_in, name="sign-in"),
+    path("sign-in/there/", sign_in.try_out, name="try-out"),
     path("sign-in/again/", sign_in.confirm, name="confirm"),
     path("sign-out/", sign_in.sign_out, name="sign-out"),
     path("my/accounts/", accounts.accounts, name="accounts"),
@@ -14,6 +15,7 @@ urlpatterns: list[URLPattern] = [
     path("my/notices/<int:notice_id>/", inbox.notice, name="notice"),
     path("my/notifications/", notifications.notifications, name="notifications"),
     path("my/notifications/off/<str:token>/", notifications.switch_off_by_link, name="switch-off"),
+    path("my/sign-in/", connect.connect, name="connect"),
     path("my/sessions/", sessions.my_sessions, name="sessions"),
     path("my/tokens/", tokens.personal_tokens, name="tokens"),
     path("accounts/oidc/<str:key>/login/", sign_in.provider_login, name="provider-login"),

@@ -2,6 +2,7 @@
 
 from directory.models.audit import AuditEntry
 from directory.models.jobs import Job, JobPart, JobRow
+from directory.models.links import AccountLink
 from directory.models.mail import MailPreference, OutgoingMail
 from directory.models.partners import Invitation, Relationship, RelationshipAssignment
 from directory.models.people import Group, GroupMembership, RoleAssignment, User
@@ -11,6 +12,7 @@ from directory.models.tenants import Domain, IdentityProvider, Tenant
 from directory.models.tokens import ApiToken, IdempotentCall
 
 __all__ = [
+    "AccountLink",
     "ApiToken",
     "AuditEntry",
     "BrowserSession",

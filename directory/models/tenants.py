@@ -89,8 +89,9 @@ class Domain(TenantModel):
 class IdentityProvider(TenantModel):
     """One OpenID Connect configuration of a tenant. One whose issuer changes is a new row (I-23).
 
-    Active until another one takes its place, which `ended_at` says. The installation sets it up; the columns for planning,
-    confirming and testing a change are there for a page of the organization's own, and nothing writes them.
+    Prepared by an admin, who signs in there as a test; planned where people are to sign in somewhere else, `switch_at` the
+    earliest instant; active until another one takes its place, which `ended_at` says. `held_up_since`: it was due and did
+    not answer. `has_moved_people`: when it ended, accounts had to be matched with the next one's subjects.
     """
 
     key = models.CharField(max_length=40, unique=True)
@@ -99,15 +100,15 @@ class IdentityProvider(TenantModel):
     client_secret_encrypted = models.TextField(blank=True)
     is_active = models.BooleanField(default=True)
     created_at = models.DateTimeField()
-    tests = models.JSONField(default=dict, db_default=models.Value({}, models.JSONField()))
-    carried = models.JSONField(default=list, db_default=models.Value([], models.JSONField()))
     planned_at = models.DateTimeField(null=True)
     planned_by_id = models.BigIntegerField(null=True)
     planned_by = models.CharField(max_length=200, blank=True, default="", db_default="")
     confirmed_by_id = models.BigIntegerField(null=True)
     confirmed_by = models.CharField(max_length=200, blank=True, default="", db_default="")
     switch_at = models.DateTimeField(null=True)
+    held_up_since = models.DateTimeField(null=True)
     ended_at = models.DateTimeField(null=True)
+    has_moved_people = models.BooleanField(default=False, db_default=False)
 
     class Meta(TenantModel.Meta):
         constraints = [

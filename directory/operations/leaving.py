@@ -12,6 +12,7 @@ from config.kit.errors import Malformed
 from config.kit.tenancy import tenant_atomic
 from directory.hooks import Departure, person_leaving, person_left
 from directory.models import (
+    AccountLink,
     ApiToken,
     BrowserSession,
     GroupMembership,
@@ -74,6 +75,7 @@ def delete_user(*, actor: Actor, user_id: int, at: datetime, real_at: datetime) 
         groups, _rows = GroupMembership.objects.filter(**own).delete()
         MailPreference.objects.filter(**own).delete()
         BrowserSession.objects.filter(**own).delete()
+        AccountLink.objects.filter(**own).delete()
         RelationshipAssignment.objects.filter(partner_tenant_id=actor.tenant_id, user_id=user.pk).delete()
         Invitation.objects.filter(tenant_id=actor.tenant_id, requested_by_id=user.pk).update(
             requested_by=former

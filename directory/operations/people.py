@@ -3,10 +3,11 @@
 import uuid
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import IntegrityError
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
@@ -20,9 +21,22 @@ from directory.hooks import (
     person_leaving,
     person_left,
 )
-from directory.models import ApiToken, BrowserSession, Group, GroupMembership, RoleAssignment, Tenant, User
+from directory.models import (
+    AccountLink,
+    ApiToken,
+    BrowserSession,
+    Group,
+    GroupMembership,
+    IdentityProvider,
+    RoleAssignment,
+    Tenant,
+    User,
+)
 from directory.operations.audit import record
 from directory.permissions import Capability
+
+# How long the identity provider before can be gone back to, and its people can come along.
+PROVIDER_KEPT = timedelta(days=30)
 
 
 class AccountExists(Conflict):
@@ -185,18 +199,14 @@ def _claim_provisioned(
 ) -> User | None:
     """Give the one account that the directory made for this person its key, once and for ever (I-23).
 
-    Only an active one that has no key yet. Whom the provider calls a guest becomes one. `former`: the person's
-    deleted row, which gives the key up.
+    Only an active one that has no key yet, or one of the provider before (`_left_behind`). Whom the provider calls a guest
+    becomes one. `former`: the person's deleted row, which gives the key up.
     """
     tenant_id = account["tenant_id"]
-    unclaimed = (
-        User.objects.select_for_update()
-        .active()
-        .members()
-        .filter(tenant_id=tenant_id, subject="", external_id__in=set(external_ids) - {""})
-        .order_by("id")
-    )
-    found = list(unclaimed[:2])
+    named = User.objects.active().members().filter(tenant_id=tenant_id)
+    named = named.filter(external_id__in=set(external_ids) - {""})
+    unclaimed = named.filter(Q(subject="") | _left_behind(tenant_id, at))
+    found = list(unclaimed.select_for_update().order_by("id")[:2])
     if len(found) != 1:
         # Of two first sign-ins at once the second finds what the first has just claimed.
         again: User | None = None if former else User.objects.filter(**account).first()
@@ -204,6 +214,7 @@ def _claim_provisioned(
     if former is not None:
         User.objects.filter(pk=former.pk).update(issuer="", subject="")
     user: User = found[0]
+    _keep_links(user, at)
     user.issuer, user.subject = account["issuer"], account["subject"]
     user.kind = User.Kind.GUEST if is_guest else user.kind
     user.save(update_fields=["issuer", "subject", "kind"])
@@ -216,6 +227,42 @@ def _claim_provisioned(
         after={"issuer": user.issuer, "external_id": user.external_id},
     )
     return user
+
+
+def _left_behind(tenant_id: int, at: datetime) -> Exists:
+    """Accounts whose key is of a provider that another one took the place of lately, and that did not come along.
+
+    Never of who holds a role: whoever writes externalIds could become that admin (docs/adr/0035).
+    """
+    came_along = AccountLink.objects.filter(provider=OuterRef("pk"), user=OuterRef(OuterRef("pk")))
+    roles = RoleAssignment.objects.filter(user=OuterRef(OuterRef("pk")))
+    return Exists(
+        _lately_ended(tenant_id, at)
+        .filter(issuer=OuterRef("issuer"), ended_at__gt=OuterRef("created_at"))
+        .filter(~Exists(came_along), ~Exists(roles))
+    )
+
+
+def _lately_ended(tenant_id: int, at: datetime) -> QuerySet[IdentityProvider]:
+    rows = IdentityProvider.objects.filter(tenant_id=tenant_id, has_moved_people=True)
+    ended: QuerySet[IdentityProvider] = rows.filter(ended_at__gt=at - PROVIDER_KEPT)
+    return ended
+
+
+def _keep_links(user: User, at: datetime) -> None:
+    """Remember as whom the person was known at the providers before, for the way back; and that they came along."""
+    AccountLink.objects.bulk_create(
+        (
+            AccountLink(
+                tenant_id=user.tenant_id,
+                provider=provider,
+                user=user,
+                subject=user.subject if provider.issuer == user.issuer else "",
+            )
+            for provider in _lately_ended(user.tenant_id, at)
+        ),
+        ignore_conflicts=True,
+    )
 
 
 def is_kept_by_directory(tenant_id: int) -> bool:

@@ -30,7 +30,7 @@ def tell_sign_in_changed(
             "what": what,
             "subject": subject,
             "by": actor.label,
-            "is_by_itself": actor.is_system,
+            "is_by_itself": actor.is_system and actor.door == "job",
             "organization": tenant.name,
             "time_zone": tenant.time_zone,
             "link": f"{settings.PUBLIC_URL}{reverse(page)}",

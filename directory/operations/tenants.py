@@ -3,15 +3,16 @@
 import secrets
 from datetime import datetime
 
-from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
 from config.kit.actors import Actor
-from config.kit.errors import Conflict, Malformed
+from config.kit.errors import Conflict, NotAllowed
 from config.kit.secrets import encrypt
 from config.kit.tenancy import connection, tenant_atomic
-from directory.models import BrowserSession, IdentityProvider, Tenant, User
+from directory.models import IdentityProvider, Tenant
 from directory.operations.audit import record
+from directory.operations.provider_switch import end_all_sessions
+from directory.operations.providers import check_issuer
 from directory.operations.sign_in_notices import tell_sign_in_changed
 from directory.permissions import Capability
 
@@ -70,18 +71,19 @@ def create_tenant(
 def configure_identity_provider(
     *, actor: Actor, issuer: str, client_id: str, client_secret: str, at: datetime
 ) -> IdentityProvider:
-    """Say where the acting tenant's people sign in.
+    """Say where the acting tenant's people sign in, as the installation; an organization's own way is `provider_changes`.
 
     Another client at the same issuer changes the row. Another issuer is a new row: the old one stops, its
     account links no longer lead here, and every session of the tenant's people ends (I-23).
 
-    :raises NotAllowed: the actor may not manage the organization's settings.
+    :raises NotAllowed: not by a person.
     :raises Malformed: the issuer is no http(s) address without query and fragment.
     """
+    if not actor.is_system:
+        raise NotAllowed
     with tenant_atomic(actor):
         Tenant.objects.select_for_update().get(pk=actor.tenant_id)
-        _require_settings(actor)
-        _check_issuer(issuer)
+        check_issuer(issuer)
         current = IdentityProvider.objects.filter(tenant_id=actor.tenant_id, is_active=True).first()
         before = {"issuer": current.issuer, "client_id": current.client_id} if current else None
         if current and current.issuer == issuer:
@@ -92,8 +94,7 @@ def configure_identity_provider(
         else:
             if current:
                 IdentityProvider.objects.filter(pk=current.pk).update(is_active=False, ended_at=at)
-                User.objects.filter(tenant_id=actor.tenant_id).update(sessions_valid_from=at)
-                BrowserSession.objects.open().filter(tenant_id=actor.tenant_id).update(ended_at=Now())
+                end_all_sessions(actor, at)
             provider = IdentityProvider.objects.create(
                 tenant_id=actor.tenant_id,
                 key=secrets.token_hex(10),
@@ -176,9 +177,3 @@ def set_second_factor(*, actor: Actor, is_on: bool, has_one: bool, at: datetime)
 def _require_settings(actor: Actor) -> None:
     if not actor.is_system:
         actor.require(Capability.MANAGE_SETTINGS, is_own=False, is_org=True, sees=Capability.SEE_SETTINGS)
-
-
-def _check_issuer(issuer: str) -> None:
-    is_address = issuer.startswith(("https://", "http://")) and not set("?#@\\ \t\r\n") & set(issuer)
-    if not is_address or len(issuer) > 500:
-        raise Malformed(_("Enter the issuer's address, beginning with https://."), field="issuer")

@@ -40,13 +40,17 @@ class SignInDoor(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """One active identity provider with its secret in clear; never stored, shown or logged."""
+    """One identity provider with its secret in clear; never stored, shown or logged.
+
+    `callback_key`: of which one the address is to which it sends people back.
+    """
 
     tenant_id: int
     key: str
     issuer: str
     client_id: str
     client_secret: str
+    callback_key: str = ""
 
     def __repr__(self) -> str:
         return f"Provider({self.key})"
@@ -101,12 +105,40 @@ def provider_of_key(key: str) -> Provider | None:
         return None
     with tenant_atomic(found[0]):
         row = IdentityProvider.objects.get(pk=found[1])
+    return _opened(row, callback_key=row.key)
+
+
+def provider_to_test(*, tenant_id: int, key: str) -> Provider | None:
+    """A provider of a tenant that is not in force, None when there is none with a secret.
+
+    A new secret of the client that is in force is tried out at the address which that client has already.
+    """
+    with tenant_atomic(tenant_id):
+        own = IdentityProvider.objects.filter(tenant_id=tenant_id)
+        row = own.filter(key=key, is_active=False).exclude(client_secret_encrypted="").first()
+        if row is None:
+            return None
+        return _opened(row, callback_key=callback_key_of(row, own.filter(is_active=True).first()))
+
+
+def callback_key_of(provider: IdentityProvider, active: IdentityProvider | None) -> str:
+    """The key in the address to which a provider sends people back, in a test and once it is in force."""
+    is_new_secret = (
+        active is not None
+        and provider.ended_at is None
+        and (provider.issuer, provider.client_id) == (active.issuer, active.client_id)
+    )
+    return str(active.key if active and is_new_secret else provider.key)
+
+
+def _opened(row: IdentityProvider, *, callback_key: str) -> Provider:
     return Provider(
         tenant_id=row.tenant_id,
         key=row.key,
         issuer=row.issuer,
         client_id=row.client_id,
         client_secret=decrypt(row.client_secret_encrypted),
+        callback_key=callback_key,
     )
 
 

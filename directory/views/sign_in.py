@@ -19,6 +19,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from config.kit import access
 from config.kit.errors import NotVisible
 from config.kit.rate import Limit, client_address
+from directory import tryout
 from directory.operations.people import AccountDisabled, AccountUnknown
 from directory.queries import door_of_address
 from directory.sessions import PENDING, PROVIDER, end_session
@@ -112,20 +113,41 @@ def confirm(request: HttpRequest) -> HttpResponse:
         return render(request, "directory/provider_away.html", status=HTTPStatus.SERVICE_UNAVAILABLE)
 
 
+@access.signed_in(owns_transaction=True)
+@never_cache
+@require_GET
+def try_out(request: HttpRequest) -> HttpResponse:
+    """To a provider that is not in force, for a browser in which a form of the person's own led here."""
+    PER_NETWORK.count(client_address(request))
+    kept = tryout.tried(request)
+    if kept is None:
+        return redirect("/")
+    try:
+        provider = get_adapter().get_provider(request, kept["key"])
+        response = way_to_provider(request, provider, next_path=kept["next"], hint="", tries=True)
+    except SocialApp.DoesNotExist as error:
+        raise NotVisible from error
+    except ProviderException as error:
+        return failed_page(request, error)
+    tryout.sent_away(request, response)
+    return response
+
+
 @access.public(owns_transaction=True)
 @never_cache
 @require_GET
 def provider_callback(request: HttpRequest, key: str) -> HttpResponse:
     """Back from the identity provider: verify, find or make the account, start the session."""
     CALLBACKS.count(client_address(request))
+    key = tryout.key_of_answer(request, key)
     try:
         response: HttpResponse = CallbackView.adapter_view(TenantOAuth2Adapter(request, key))(request)
     except SocialApp.DoesNotExist as error:
         raise NotVisible from error
     except ImmediateHttpResponse as error:
         return error.response  # type: ignore[no-any-return]
-    except ProviderException:
-        return failed_page(request)
+    except ProviderException as error:
+        return failed_page(request, error)
     except (AccountDisabled, AccountUnknown) as error:
         return render(
             request,

@@ -35,8 +35,10 @@ def sign_in_settings(request: HttpRequest) -> HttpResponse:
         else:
             return HttpResponseRedirect(reverse("portal:sign-in-settings"), status=HTTPStatus.SEE_OTHER)
     provider = IdentityProvider.objects.visible_to(actor).filter(is_active=True).first()
+    waiting = IdentityProvider.objects.visible_to(actor).filter(switch_at__isnull=False).first()
     context = {
         "title": _("Sign-in"),
+        "waiting": waiting,
         "provider": provider,
         "creates_members": tenant.creates_members,
         "needs_second_factor": tenant.admins_need_second_factor,

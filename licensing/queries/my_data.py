@@ -7,6 +7,7 @@ from django.db.models import F, Q, QuerySet
 
 from commerce.models import Bill, CancelRequest, Card, Checkout, HandOver, Subscription, SupportCase, Trial
 from directory.models import (
+    AccountLink,
     ApiToken,
     AuditEntry,
     BrowserSession,
@@ -191,6 +192,10 @@ def sections(user: User) -> Iterator[tuple[str, Iterator[dict[str, Any]]]]:
                 "address", "agent", "started_at", "seen_at", "ended_at"
             )
         ),
+    )
+    yield (
+        "sign_in_links",
+        _rows(AccountLink.objects.filter(**own).values("provider__issuer", "subject", "said", "proved_at")),
     )
     yield (
         "mail_preferences",

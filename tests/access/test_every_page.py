@@ -765,6 +765,7 @@ EXPLICIT = {
     # Readers and other admins see them, and make none.
     "portal:groups": lambda actor, kind: True if actor.may(Capability.MANAGE_MEMBERS) else None,
     "portal:sign-in-settings": lambda actor, kind: True if actor.may(Capability.MANAGE_SETTINGS) else None,
+    "portal:identity-provider": lambda actor, kind: True if actor.may(Capability.MANAGE_SETTINGS) else None,
     "portal:domains": lambda actor, kind: True if actor.may(Capability.MANAGE_SETTINGS) else None,
     "portal:domain": lambda actor, kind: (
         kind == ORG and (True if actor.may(Capability.MANAGE_SETTINGS) else None)

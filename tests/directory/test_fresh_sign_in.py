@@ -50,6 +50,7 @@ def signed_in(contoso: Tenant, client: Client) -> Client:
         RoleAssignment.objects.create(
             tenant=contoso, user=user, role="global_admin", granted_at=AT, granted_by="test"
         )
+    client.get("/my/accounts/")  # the session follows the role
     return client
 
 
