@@ -6,10 +6,14 @@ from config.kit.tenancy import SameTenant, TenantModel
 
 
 class Agreement(TenantModel):
-    """An organization's price list and payment terms."""
+    """An organization's price list and payment terms.
+
+    Once it has ended nothing is bought or taken over under it; what runs under it goes on at its prices and terms.
+    """
 
     name = models.CharField(max_length=200)
     payment_days = models.PositiveSmallIntegerField(default=30)
+    ended_at = models.DateTimeField(null=True, blank=True)
 
     class Meta(TenantModel.Meta):
         constraints = [*TenantModel.Meta.constraints]

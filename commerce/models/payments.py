@@ -353,6 +353,7 @@ class RefundAttempt(TenantModel):
                 condition=Q(state="created"),
                 name="commerce_refundattempt_due",
             ),
+            models.Index(fields=["id"], condition=Q(state="failed"), name="commerce_refundattempt_failed"),
         ]
 
 

@@ -205,6 +205,11 @@ class Subscription(TenantModel):
                 condition=models.Q(parked_at__isnull=True) & ~models.Q(state="deleted"),
                 name="commerce_subscription_due_idx",
             ),
+            models.Index(
+                fields=["id"],
+                condition=models.Q(parked_at__isnull=False),
+                name="commerce_subscription_parked",
+            ),
             models.Index(fields=["tenant", "product_sort", "id"], name="commerce_sub_product"),
             models.Index(fields=["tenant", "purchaser_sort", "id"], name="commerce_sub_purchaser"),
             models.Index(fields=["tenant", "due_at", "id"], name="commerce_sub_expiry"),

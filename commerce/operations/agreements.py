@@ -1,6 +1,6 @@
 """What the vendor's staff agree with an organization: prices of plans and days to pay (product §1, §6).
 
-By the worker's login, staff named in the organization's trail. A new price holds for what is bought or renewed from
+At the vendor's site, or from the command line under the worker's login; the organization's trail names who. A new price holds for what is bought or renewed from
 then on; a running term keeps the price that it was bought at.
 """
 
@@ -14,11 +14,15 @@ from django.utils.translation import gettext_lazy as _
 
 from commerce.models import Agreement, AgreementPrice, Market, Plan
 from commerce.queries.central import agreement_of
+from commerce.queries.staff_lists import AGREEMENTS
 from config.kit.actors import Actor
-from config.kit.errors import Malformed, NotVisible
-from config.kit.tenancy import tenant_atomic, use_login
+from config.kit.errors import Conflict, Malformed, NotVisible
+from config.kit.listings import find
+from config.kit.tenancy import connection, tenant_atomic, use_login
 from directory.models import Domain, Tenant
 from directory.operations.audit import record
+from directory.operations.staff_deeds import acting_in, note_at_home, require_staff
+from directory.staff import StaffCapability
 
 LONGEST_TERMS = 365
 MOST_MINOR = 10**12
@@ -33,6 +37,13 @@ class PriceList:
     prices: tuple[AgreementPrice, ...]
 
 
+class NotInForce(Conflict):
+    """The agreement has ended, or another one is in force."""
+
+    code = "not_in_force"
+    message = _("The agreement is not what it was when you opened the page. Nothing was changed.")
+
+
 def price_list(*, domain: str) -> PriceList:
     """The agreement of the organization with that verified domain. :raises NotVisible: there is none."""
     with _organization(domain) as tenant:
@@ -45,53 +56,153 @@ def price_list(*, domain: str) -> PriceList:
 def set_price(
     *, domain: str, product: str, plan: str, unit_price_minor: int, staff: str, at: datetime
 ) -> PriceList:
+    """`agree_on_price` from the command line, under the worker's login; `staff` is a name.
+
+    :raises NotVisible: no such organization. :raises Malformed: as there.
+    """
+    with _organization(domain) as tenant:
+        by = Actor.system(tenant.pk, label=staff, door="cli")
+        return _set_price(by, tenant, product, plan, unit_price_minor, at)
+
+
+def set_terms(*, domain: str, payment_days: int, staff: str, at: datetime) -> PriceList:
+    """`agree_on_terms` from the command line, under the worker's login; `staff` is a name.
+
+    :raises NotVisible: no such organization. :raises Malformed: as there.
+    """
+    with _organization(domain) as tenant:
+        return _set_terms(Actor.system(tenant.pk, label=staff, door="cli"), tenant, payment_days, at)
+
+
+def agree_on_price(
+    *, staff: Actor, tenant_id: int, product: str, plan: str, unit_price_minor: int, at: datetime
+) -> PriceList:
     """Agree on a price per seat and billing period, without tax, in the currency of the organization's market.
 
-    Makes the agreement where there is none. Agreed already: nothing changes. `product` is a slug, `plan` its code.
+    Makes the agreement where none is in force. Agreed already: nothing changes. `product` is a slug, `plan` its code.
 
-    :raises NotVisible: no such organization. :raises Malformed: the product, plan or price, or no market there.
+    :raises NotVisible: no such organization, or not of the staff.
+    :raises Malformed: the product, plan or price, or no market there.
     """
+    with _customer(staff, tenant_id) as tenant:
+        return _set_price(staff, tenant, product, plan, unit_price_minor, at)
+
+
+def agree_on_terms(*, staff: Actor, tenant_id: int, payment_days: int, at: datetime) -> PriceList:
+    """Agree on the days in which bills are to be paid; bills that were issued keep their day.
+
+    Makes the agreement where none is in force. Agreed already: nothing changes.
+
+    :raises NotVisible: no such organization, or not of the staff. :raises Malformed: not 0 to 365 days.
+    """
+    with _customer(staff, tenant_id) as tenant:
+        return _set_terms(staff, tenant, payment_days, at)
+
+
+def agreement_for(*, staff: Actor, agreement_id: int) -> PriceList:
+    """One agreement with its prices. :raises NotVisible: there is none, or not of the staff."""
+    require_staff(staff, StaffCapability.OPERATE_CATALOGUE)
+    with tenant_atomic(staff):
+        found = find(AGREEMENTS, agreement_id, "")
+    with _customer(staff, found.tenant_id) as tenant:
+        return _list(tenant, Agreement.objects.get(pk=agreement_id))
+
+
+def customer_of_domain(*, staff: Actor, domain: str) -> int:
+    """Whose verified domain it is. :raises Malformed: nobody's. :raises NotVisible: not of the staff."""
+    require_staff(staff, StaffCapability.OPERATE_CATALOGUE)
+    with tenant_atomic(staff), connection().cursor() as cursor:
+        name = domain.strip().lower()
+        cursor.execute("SELECT tenant_id FROM staff_tenant_of_domain(%s)", [name.replace("\0", "")])
+        row = cursor.fetchone()
+    if row is None or row[0] == staff.tenant_id:
+        raise Malformed(_("No organization has proved this domain."), field="domain")
+    return int(row[0])
+
+
+def end_agreement(*, staff: Actor, agreement_id: int, at: datetime) -> PriceList:
+    """End an agreement: nothing is bought or taken over under it any more. What runs under it goes on at its prices.
+
+    :raises NotVisible: there is none, or not of the staff. :raises NotInForce: it has ended.
+    """
+    return _put_in_force(staff, agreement_id, False, at)
+
+
+def take_up_agreement(*, staff: Actor, agreement_id: int, at: datetime) -> PriceList:
+    """Put an ended agreement in force again.
+
+    :raises NotVisible: there is none, or not of the staff. :raises NotInForce: it has not ended, or another is in force.
+    """
+    return _put_in_force(staff, agreement_id, True, at)
+
+
+def _put_in_force(staff: Actor, agreement_id: int, in_force: bool, at: datetime) -> PriceList:
+    require_staff(staff, StaffCapability.OPERATE_CATALOGUE)
+    with tenant_atomic(staff):
+        found = find(AGREEMENTS, agreement_id, "")
+    with _customer(staff, found.tenant_id) as tenant:
+        rows = Agreement.objects.select_for_update(no_key=True).filter(tenant_id=tenant.pk)
+        known = {agreement.pk: agreement for agreement in rows.order_by("id")}
+        agreement = known[agreement_id]
+        is_other_in_force = any(each.ended_at is None for each in known.values())
+        if (agreement.ended_at is None) == in_force or (in_force and is_other_in_force):
+            raise NotInForce
+        before = {"ended_at": agreement.ended_at.isoformat() if agreement.ended_at else None}
+        agreement.ended_at = None if in_force else at
+        agreement.save(update_fields=["ended_at"])
+        code = "commerce.agreement.taken_up" if in_force else "commerce.agreement.ended"
+        _record(staff, tenant, agreement, code, at, before, {})
+        return _list(tenant, agreement)
+
+
+def _set_price(
+    by: Actor, tenant: Tenant, product: str, plan: str, unit_price_minor: int, at: datetime
+) -> PriceList:
     if not 0 <= unit_price_minor <= MOST_MINOR:
         raise Malformed(_("Give a price in minor units, from 0 on."), field="price")
     plans = {each.code: each for each in Plan.objects.select_related("product").filter(product__slug=product)}
     if plan not in plans:
         raise Malformed(_("There is no such product with such a plan."), field="plan")
-    with _organization(domain) as tenant:
-        market = Market.objects.filter(pk=tenant.country).first()
-        if market is None:
-            raise Malformed(_("The organization's country is no market."), field="domain")
-        agreement = _lock_or_make(tenant, staff, at)
-        chosen = plans[plan]
-        known = AgreementPrice.objects.filter(agreement=agreement, plan=chosen).first()
-        before = {"unit_price_minor": known.unit_price_minor, "currency": known.currency} if known else None
-        after = {"unit_price_minor": unit_price_minor, "currency": market.currency}
-        if before != after:
-            AgreementPrice.objects.update_or_create(
-                tenant_id=tenant.pk, agreement=agreement, plan=chosen, defaults=after
-            )
-            named = {"product": chosen.product.key, "plan": chosen.code}
-            _record(tenant, agreement, "commerce.agreement.price_set", staff, at, before, named | after)
-        return _list(tenant, agreement)
+    market = Market.objects.filter(pk=tenant.country).first()
+    if market is None:
+        raise Malformed(_("The organization's country is no market."), field="domain")
+    agreement = _lock_or_make(by, tenant, at)
+    chosen = plans[plan]
+    known = AgreementPrice.objects.filter(agreement=agreement, plan=chosen).first()
+    before = {"unit_price_minor": known.unit_price_minor, "currency": known.currency} if known else None
+    after = {"unit_price_minor": unit_price_minor, "currency": market.currency}
+    if before != after:
+        AgreementPrice.objects.update_or_create(
+            tenant_id=tenant.pk, agreement=agreement, plan=chosen, defaults=after
+        )
+        named = {"product": chosen.product.key, "plan": chosen.code}
+        _record(by, tenant, agreement, "commerce.agreement.price_set", at, before, named | after)
+    return _list(tenant, agreement)
 
 
-def set_terms(*, domain: str, payment_days: int, staff: str, at: datetime) -> PriceList:
-    """Agree on the days in which bills are to be paid; bills that were issued keep their day.
-
-    Makes the agreement where there is none. Agreed already: nothing changes.
-
-    :raises NotVisible: no such organization. :raises Malformed: not 0 to 365 days.
-    """
+def _set_terms(by: Actor, tenant: Tenant, payment_days: int, at: datetime) -> PriceList:
     if not 0 <= payment_days <= LONGEST_TERMS:
         raise Malformed(_("Give 0 to 365 days."), field="days")
-    with _organization(domain) as tenant:
-        agreement = _lock_or_make(tenant, staff, at)
-        if agreement.payment_days != payment_days:
-            before = {"payment_days": agreement.payment_days}
-            agreement.payment_days = payment_days
-            agreement.save(update_fields=["payment_days"])
-            after = {"payment_days": payment_days}
-            _record(tenant, agreement, "commerce.agreement.terms_set", staff, at, before, after)
-        return _list(tenant, agreement)
+    agreement = _lock_or_make(by, tenant, at)
+    if agreement.payment_days != payment_days:
+        before = {"payment_days": agreement.payment_days}
+        agreement.payment_days = payment_days
+        agreement.save(update_fields=["payment_days"])
+        _record(
+            by, tenant, agreement, "commerce.agreement.terms_set", at, before, {"payment_days": payment_days}
+        )
+    return _list(tenant, agreement)
+
+
+@contextmanager
+def _customer(staff: Actor, tenant_id: int) -> Iterator[Tenant]:
+    """A customer organization, in a transaction that is set to it, inside the vendor's."""
+    require_staff(staff, StaffCapability.OPERATE_CATALOGUE)
+    with tenant_atomic(staff), tenant_atomic(tenant_id):
+        tenant: Tenant | None = Tenant.objects.exclude(kind=Tenant.Kind.VENDOR).filter(pk=tenant_id).first()
+        if tenant is None:
+            raise NotVisible
+        yield tenant
 
 
 @contextmanager
@@ -109,16 +220,19 @@ def _organization(domain: str) -> Iterator[Tenant]:
             yield Tenant.objects.get(pk=found)
 
 
-def _lock_or_make(tenant: Tenant, staff: str, at: datetime) -> Agreement:
-    """The organization's agreement, locked against purchases under it; two at once wait for the tenant's row."""
+def _lock_or_make(by: Actor, tenant: Tenant, at: datetime) -> Agreement:
+    """The organization's agreement in force, locked against purchases under it; two at once wait for the tenant's row."""
     list(Tenant.objects.select_for_update(no_key=True).filter(pk=tenant.pk).values_list("pk"))
     agreement: Agreement | None = (
-        Agreement.objects.select_for_update(no_key=True).filter(tenant_id=tenant.pk).order_by("id").first()
+        Agreement.objects.select_for_update(no_key=True)
+        .filter(tenant_id=tenant.pk, ended_at=None)
+        .order_by("id")
+        .first()
     )
     if agreement is None:
         agreement = Agreement.objects.create(tenant_id=tenant.pk, name="Framework agreement")
         after = {"payment_days": agreement.payment_days}
-        _record(tenant, agreement, "commerce.agreement.made", staff, at, None, after)
+        _record(by, tenant, agreement, "commerce.agreement.made", at, None, after)
     return agreement
 
 
@@ -129,21 +243,22 @@ def _list(tenant: Tenant, agreement: Agreement) -> PriceList:
 
 
 def _record(
+    by: Actor,
     tenant: Tenant,
     agreement: Agreement,
     code: str,
-    staff: str,
     at: datetime,
     before: dict[str, Any] | None,
     after: dict[str, Any],
 ) -> None:
-    record(
-        Actor.system(tenant.pk, label=staff, door="cli"),
-        code,
-        at=at,
-        target_type="agreement",
-        target_id=agreement.pk,
-        target_label=agreement.name,
-        before=before,
-        after=after,
-    )
+    """In the organization's trail, and in the vendor's where a staff member does it at a page."""
+    facts: dict[str, Any] = {
+        "at": at,
+        "target_type": "agreement",
+        "target_id": agreement.pk,
+        "target_label": agreement.name,
+        "before": before,
+        "after": after,
+    }
+    record(by if by.tenant_id == tenant.pk else acting_in(by, tenant.pk), code, **facts)
+    note_at_home(by, code, organization=tenant.pk, **facts)

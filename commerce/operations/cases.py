@@ -14,23 +14,27 @@ from commerce.operations.cancellations import (
     Canceled,
     CancellationQuote,
     NothingToCancel,
+    Seen,
     cancel_subscription,
     quote_cancellation,
 )
 from commerce.operations.changes.rules import lock_subscription
 from commerce.operations.mail_facts import billing_admins, purchase_link
 from commerce.operations.subscriptions import remember
+from commerce.queries.staff_lists import CASES
 from config.kit.actors import Actor
 from config.kit.errors import Conflict, Malformed, NotVisible
+from config.kit.listings import find
 from config.kit.tenancy import atomic, tenant_atomic, use_login
 from directory.models import User
 from directory.operations import audit
 from directory.operations.mail import queue_mail
+from directory.operations.staff_deeds import acting_in, note_at_home, require_staff
 from directory.permissions import ALL, Capability
+from directory.staff import StaffCapability
 
 State = SupportCase.State
 LONGEST = 1000
-SUPPORT = "Support"
 
 
 class PurchaserIsHere(Conflict):
@@ -144,45 +148,92 @@ def waiting_cases() -> list[Waiting]:
 
 
 def carry_out(*, key: uuid.UUID, staff: str, answer: str, at: datetime) -> SupportCase:
-    """Cancel what the case asks for, as its owner would at this moment, and answer by mail.
+    """`carry_out_case` from the command line: the case is found under the worker's login, whatever canceling does now.
 
-    Inside its refund window it ends at once and the unused days go back to the leaver's card; else its renewal stops.
-    Done again after a crash it only answers. Opens its own transactions; the case is found under the worker's login.
-
-    :raises NotVisible: no such case. :raises CaseClosed: answered before.
-    :raises PurchaserIsHere: the owner is back, or it was taken over since: decline it.
+    :raises NotVisible: no such case. :raises CaseClosed, PurchaserIsHere: as `carry_out_case`.
     """
-    case = _find(key)
-    actor = _support(case.tenant_id, staff)
-    canceled: Canceled | None = None
-    with tenant_atomic(actor):
-        subscription = lock_subscription(actor, case.subscription.key)
-        if SupportCase.objects.get(pk=case.pk).state != State.OPEN:
-            raise CaseClosed
-        if not can_be_asked_for(subscription):
-            raise PurchaserIsHere
-        quote = _quote(subscription, at)
-    if quote is not None:
-        canceled = cancel_subscription(
-            actor=actor, key=subscription.key, version=subscription.version, seen=quote.seen, at=at
-        )
-    return _close(actor, case, State.DONE, answer, at, canceled)
+    return carry_out_case(case=_find(key), staff=staff, answer=answer, at=at)
 
 
 def decline(*, key: uuid.UUID, staff: str, answer: str, at: datetime) -> SupportCase:
-    """Say why it is not canceled; by mail. :raises NotVisible, CaseClosed: as `carry_out`. :raises Malformed: no reason."""
+    """`decline_case` from the command line. :raises NotVisible: no such case. :raises CaseClosed, Malformed: as there."""
     if not answer.strip():
         raise Malformed(_("Say why it is declined."), field="answer")
-    case = _find(key)
-    return _close(_support(case.tenant_id, staff), case, State.DECLINED, answer, at, None)
+    return decline_case(case=_find(key), staff=staff, answer=answer, at=at)
 
 
-def _quote(subscription: Subscription, at: datetime) -> CancellationQuote | None:
-    """None: it ends by itself by now, so there is nothing left to cancel."""
+def open_case(*, staff: Actor, case_id: int) -> SupportCase:
+    """A case for the staff member, with the purchase that it opens to them; nothing else of that organization.
+
+    :raises NotVisible: there is none, or not of the staff.
+    """
+    require_staff(staff, StaffCapability.OPERATE_CASES)
+    with tenant_atomic(staff):
+        found = find(CASES, case_id, "", "")
+    with tenant_atomic(found.tenant_id):
+        case: SupportCase = SupportCase.objects.select_related(
+            "tenant",
+            *(
+                f"subscription__{name}"
+                for name in ("product", "plan", "owner_user", "vendor_entity", "tenant")
+            ),
+        ).get(pk=case_id)
+    return case
+
+
+def quote_case(*, case: SupportCase, at: datetime) -> CancellationQuote | None:
+    """What canceling would do now; None: it ends by itself by now. Inside the organization's transaction.
+
+    :raises PurchaserIsHere: the owner is back, or it was taken over since.
+    """
+    subscription: Subscription = case.subscription
+    if not can_be_asked_for(subscription):
+        raise PurchaserIsHere
     try:
         return quote_cancellation(subscription=subscription, at=at)
     except (NothingToCancel, AlreadyStopped):
         return None
+
+
+def carry_out_case(
+    *, case: SupportCase, staff: Actor | str, answer: str, at: datetime, seen: Seen | None = None
+) -> SupportCase:
+    """Cancel what the case asks for, as its owner would at this moment, and answer by mail.
+
+    Inside its refund window it ends at once and the unused days go back to the leaver's card; else its renewal stops.
+    `seen` is what the page said that canceling does. Done again after a crash it only answers. Opens its own
+    transactions. `staff`: a name, where somebody works at the command line.
+
+    :raises NotVisible: not of the staff. :raises CaseClosed: answered before.
+    :raises PurchaserIsHere: the owner is back, or it was taken over since: decline it.
+    :raises CancellationChanged: counted anew, it is not what the page said. Nothing was changed.
+    """
+    actor = _support(case.tenant_id, staff)
+    canceled: Canceled | None = None
+    with tenant_atomic(actor):
+        case.subscription = lock_subscription(actor, case.subscription.key)
+        if SupportCase.objects.get(pk=case.pk).state != State.OPEN:
+            raise CaseClosed
+        quote = quote_case(case=case, at=at)
+    if quote is not None:
+        canceled = cancel_subscription(
+            actor=actor,
+            key=case.subscription.key,
+            version=case.subscription.version,
+            seen=seen or quote.seen,
+            at=at,
+        )
+    return _close(actor, staff, case, State.DONE, answer, at, canceled)
+
+
+def decline_case(*, case: SupportCase, staff: Actor | str, answer: str, at: datetime) -> SupportCase:
+    """Say why it is not canceled; by mail.
+
+    :raises NotVisible: not of the staff. :raises CaseClosed: answered before. :raises Malformed: no reason.
+    """
+    if not answer.strip():
+        raise Malformed(_("Say why it is declined."), field="answer")
+    return _close(_support(case.tenant_id, staff), staff, case, State.DECLINED, answer, at, None)
 
 
 def _find(key: uuid.UUID) -> SupportCase:
@@ -195,21 +246,22 @@ def _find(key: uuid.UUID) -> SupportCase:
     return case
 
 
-def _support(tenant_id: int, staff: str) -> Actor:
+def _support(tenant_id: int, staff: Actor | str) -> Actor:
     """The vendor's staff, through the case that the organization opened, and with no more than it asks for."""
-    return Actor(
-        user_id=None,
-        tenant_id=tenant_id,
-        home_tenant_id=tenant_id,
-        label=f"{SUPPORT}: {staff}"[:200],
-        grants={Capability.SEE_PURCHASES: ALL, Capability.MANAGE_PURCHASES: ALL},
-        door="cli",
-        correlation_id=uuid.uuid4().hex,
-    )
+    if isinstance(staff, str):
+        staff = Actor.system(tenant_id, label=staff, door="cli")
+    require_staff(staff, StaffCapability.OPERATE_CASES)
+    return acting_in(staff, tenant_id, {Capability.SEE_PURCHASES: ALL, Capability.MANAGE_PURCHASES: ALL})
 
 
 def _close(
-    actor: Actor, case: SupportCase, state: str, answer: str, at: datetime, canceled: Canceled | None
+    actor: Actor,
+    staff: Actor | str,
+    case: SupportCase,
+    state: str,
+    answer: str,
+    at: datetime,
+    canceled: Canceled | None,
 ) -> SupportCase:
     answer = answer.strip()[:LONGEST]
     with tenant_atomic(actor):
@@ -222,6 +274,17 @@ def _close(
         row.save(update_fields=["state", "answer", "answered_at", "answered_by"])
         told = {"state": state, "answer": answer}
         _record(actor, "commerce.case.answered", row, at, after=told)
+        if isinstance(staff, Actor):
+            note_at_home(
+                staff,
+                "commerce.case.answered",
+                organization=row.tenant_id,
+                at=at,
+                target_type="case",
+                target_id=row.key,
+                target_label=subscription.product.name,
+                after=told,
+            )
         remember(subscription, f"support_{state}", actor=actor, at=at, case=str(row.key))
         _tell(subscription, row, canceled, at)
     return row

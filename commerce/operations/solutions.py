@@ -9,13 +9,17 @@ from django.core.validators import URLValidator
 from django.utils.translation import gettext_lazy as _
 
 from commerce.models import Product, Solution
+from commerce.queries.staff_lists import SOLUTIONS
 from config.kit.actors import Actor
 from config.kit.errors import Conflict, Malformed, NotVisible
+from config.kit.listings import find
 from config.kit.tenancy import tenant_atomic, use_login
 from directory.domains import fold_domain
 from directory.models import Domain, Tenant
 from directory.operations.audit import record
+from directory.operations.staff_deeds import acting_in, note_at_home, require_staff
 from directory.permissions import Capability
+from directory.staff import StaffCapability
 
 LONGEST_TITLE, LONGEST_DESCRIPTION, LONGEST_URL = 100, 500, 500
 # So many of a partner wait or are shown.
@@ -98,19 +102,55 @@ def withdraw_solution(*, actor: Actor, key: uuid.UUID, at: datetime) -> None:
 def decide_solution(
     *, key: uuid.UUID, is_approved: bool, staff: str, at: datetime, answer: str = ""
 ) -> Solution:
-    """Approve a solution, or decline it with a reason; by the vendor's staff, noted in the partner's trail.
+    """`decide` from the command line: the solution is found under the worker's login.
 
-    :raises NotVisible: there is none. :raises SolutionDecided: it does not wait.
-    :raises Malformed: declined without a reason.
+    :raises NotVisible: there is none. :raises SolutionDecided, Malformed: as `decide`.
     """
-    answer = answer.strip()[:LONGEST_DESCRIPTION]
-    if not is_approved and not answer:
-        raise Malformed(_("Say why it is declined."), field="answer")
+    answer = _reason(answer, is_approved)
     with use_login("worker"):
         found = Solution.objects.filter(key=key).values_list("tenant_id", flat=True).first()
     if found is None:
         raise NotVisible
-    with tenant_atomic(found):
+    by = Actor.system(found, label=staff, door="cli")
+    return _decide(by, key, is_approved, answer, at)
+
+
+def decide(*, staff: Actor, solution_id: int, is_approved: bool, at: datetime, answer: str = "") -> Solution:
+    """Approve a solution, or decline it with a reason; noted in the partner's trail and in the vendor's.
+
+    :raises NotVisible: there is none, or not of the staff. :raises SolutionDecided: it does not wait.
+    :raises Malformed: declined without a reason.
+    """
+    require_staff(staff, StaffCapability.OPERATE_SOLUTIONS)
+    answer = _reason(answer, is_approved)
+    with tenant_atomic(staff):
+        found = find(SOLUTIONS, solution_id, "", "")
+        decided = _decide(acting_in(staff, found.tenant_id), found.key, is_approved, answer, at)
+        note_at_home(
+            staff,
+            _DECIDED[is_approved],
+            organization=found.tenant_id,
+            at=at,
+            target_type="solution",
+            target_id=found.key,
+            target_label=found.title,
+            after={"answer": answer},
+        )
+    return decided
+
+
+_DECIDED = {True: "commerce.solution.approved", False: "commerce.solution.declined"}
+
+
+def _reason(answer: str, is_approved: bool) -> str:
+    answer = answer.strip()[:LONGEST_DESCRIPTION]
+    if not is_approved and not answer:
+        raise Malformed(_("Say why it is declined."), field="answer")
+    return answer
+
+
+def _decide(actor: Actor, key: uuid.UUID, is_approved: bool, answer: str, at: datetime) -> Solution:
+    with tenant_atomic(actor):
         solution: Solution = (
             Solution.objects.select_for_update(of=("self",)).select_related("product").get(key=key)
         )
@@ -118,9 +158,7 @@ def decide_solution(
             raise SolutionDecided
         solution.state = State.APPROVED if is_approved else State.DECLINED
         Solution.objects.filter(pk=solution.pk).update(state=solution.state, decided_at=at, answer=answer)
-        actor = Actor.system(found, label=staff, door="cli")
-        code = "commerce.solution.approved" if is_approved else "commerce.solution.declined"
-        _record(actor, solution, code, at, answer=answer)
+        _record(actor, solution, _DECIDED[is_approved], at, answer=answer)
     return solution
 
 

@@ -62,10 +62,10 @@ class CentralQuote:
 
 
 def agreed_price(*, tenant_id: int, plan: Plan) -> AgreementPrice | None:
-    """The organization's price of a plan, the lowest of its agreements. One query."""
+    """The organization's price of a plan, the lowest of its agreements that have not ended. One query."""
     price: AgreementPrice | None = (
         AgreementPrice.objects.select_related("agreement")
-        .filter(tenant_id=tenant_id, plan=plan)
+        .filter(tenant_id=tenant_id, plan=plan, agreement__ended_at=None)
         .order_by("unit_price_minor", "id")
         .first()
     )
@@ -75,7 +75,7 @@ def agreed_price(*, tenant_id: int, plan: Plan) -> AgreementPrice | None:
 def agreed_prices(tenant_id: int) -> list[AgreementPrice]:
     """Every plan that the organization has a price for, once, by product and in the order of plans. One query."""
     rows = (
-        AgreementPrice.objects.filter(tenant_id=tenant_id)
+        AgreementPrice.objects.filter(tenant_id=tenant_id, agreement__ended_at=None)
         .select_related("plan__product", "agreement")
         .order_by("plan_id", "unit_price_minor", "id")
         .distinct("plan_id")
@@ -90,8 +90,10 @@ def agreed_prices(tenant_id: int) -> list[AgreementPrice]:
 
 
 def agreement_of(tenant_id: int) -> Agreement | None:
-    """The organization's first agreement, under which taken-over purchases are billed. One query."""
-    agreement: Agreement | None = Agreement.objects.filter(tenant_id=tenant_id).order_by("id").first()
+    """The organization's first agreement in force, under which taken-over purchases are billed. One query."""
+    agreement: Agreement | None = (
+        Agreement.objects.filter(tenant_id=tenant_id, ended_at=None).order_by("id").first()
+    )
     return agreement
 
 

@@ -32,6 +32,17 @@ CROSSINGS = frozenset(
         "tenant_of_bill_number",  # a bill's number, typed by a leaver -> its tenant and row
         "solutions_of_product",  # a product -> what partners show beside it, approved by the vendor, to everybody
         "tenant_of_token",  # a token's hash -> its tenant and row, while it is neither revoked nor expired
+        # Lists of the vendor's staff over all organizations: empty unless the tenant that is set is the vendor's
+        "staff_waiting_mails",
+        "staff_stopped_jobs",
+        "staff_parked_subscriptions",
+        "staff_stuck_charges",
+        "staff_stuck_refunds",
+        "staff_processor_events",
+        "staff_cases",
+        "staff_solutions",
+        "staff_agreements",
+        "staff_tenant_of_domain",
     }
 )
 

@@ -113,6 +113,7 @@ class Job(TenantModel):
             models.Index(
                 fields=["id"], condition=Q(state__in=("queued", "running")), name="directory_job_live"
             ),
+            models.Index(fields=["id"], condition=Q(state="failed"), name="directory_job_stopped"),
             models.Index(fields=["tenant", "-taken_at"], name="directory_job_turns"),
             models.Index(fields=["tenant", "-id"], name="directory_job_latest"),
             models.Index(

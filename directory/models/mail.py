@@ -76,6 +76,7 @@ class OutgoingMail(TenantModel):
             models.Index(
                 fields=["next_try_at"], condition=models.Q(state="digest"), name="directory_mail_digest"
             ),
+            models.Index(fields=["id"], condition=models.Q(state="dead"), name="directory_mail_dead"),
             # The inbox and its number; what was forgotten is in neither.
             models.Index(fields=["to_user_id", "created_at", "id"], name="directory_mail_inbox"),
             models.Index(

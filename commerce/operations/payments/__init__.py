@@ -14,6 +14,7 @@ from commerce.operations.payments.reconciling import (
     handle_events,
     pull_events,
     reconcile,
+    settle_attempt,
     settle_attempts,
     settle_intent,
 )
@@ -69,6 +70,7 @@ __all__ = [
     "reconcile",
     "refund_now",
     "save_card",
+    "settle_attempt",
     "settle_attempts",
     "settle_intent",
     "settle_refunds",

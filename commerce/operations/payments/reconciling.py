@@ -131,6 +131,32 @@ def settle_intent(intent_id: str, *, at: datetime) -> bool:
     return True
 
 
+def settle_attempt(attempt_id: int, *, tenant_id: int, at: datetime) -> str:
+    """Do with one attempt what the reconciler would, now and by the login in use; its state afterwards.
+
+    One whose sum is another at the processor is only asked about. Nothing happens where another process is at it.
+
+    :raises Retryable: no usable answer.
+    """
+    with tenant_atomic(tenant_id):
+        attempt = PaymentAttempt.objects.select_related("checkout__user").get(pk=attempt_id)
+        if attempt.state in PaymentAttempt.FINAL or not attempts.take_lease(attempt.pk):
+            return attempt.state
+        actor = _actor_of(attempt, at)
+    try:
+        if attempt.decline_code == outcomes.MISMATCH:
+            attempts.drive(actor=actor, attempt_id=attempt.pk, at=at, confirms=False)
+        else:
+            _settle_one(actor, attempt, at)
+    except Retryable:
+        raise
+    except DomainError as refused:
+        log.info("Attempt %s ended: %s", attempt.key, refused.code)
+    with tenant_atomic(tenant_id):
+        state: str = PaymentAttempt.objects.values_list("state", flat=True).get(pk=attempt_id)
+    return state
+
+
 def settle_attempts(at: datetime, *, limit: int = BATCH) -> int:
     """Drive attempts that nobody is at to an end, oldest first; how many were looked at. Worker's login.
 

@@ -6,6 +6,8 @@ Driving an attempt twice at once does no harm; the lease only saves the work.
 """
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -323,53 +325,54 @@ def _book(
     )
 
 
-def ask_again(*, number: str, at: datetime) -> RefundAttempt:
-    """Begin another refund for a credit note whose last one failed; the sweep makes it. Worker's login.
+def ask_again(*, number: str, at: datetime, actor: Actor | None = None) -> RefundAttempt:
+    """Begin another refund for a credit note whose last one failed; the sweep makes it.
+
+    In the organization of the `actor`; without one in whichever has the credit note, under the worker's login.
 
     :raises NothingOwed: no such credit note, or nothing of it is to be refunded, or a refund is under way.
     """
-    with use_login("worker"):
-        bill, note = _owed(number)
-        with tenant_atomic(note.tenant_id):
-            _lock_owed(bill, note)
-            return begin_refund(actor=Actor.system(note.tenant_id), bill=bill, credit_note=note, at=at)
+    with _owed(number, actor) as (bill, note, doer):
+        return begin_refund(actor=doer, bill=bill, credit_note=note, at=at)
 
 
-def book_by_hand(*, number: str, reference: str, at: datetime) -> Bill:
-    """Book that the vendor's staff paid a credit note back otherwise than to the card. Worker's login.
+def book_by_hand(*, number: str, reference: str, at: datetime, actor: Actor | None = None) -> Bill:
+    """Book that the vendor's staff paid a credit note back otherwise than to the card; `actor` as in `ask_again`.
 
     :raises NothingOwed: as `ask_again`.
     """
-    with use_login("worker"):
-        bill, note = _owed(number)
-        actor = Actor.system(note.tenant_id)
-        with tenant_atomic(actor):
-            _lock_owed(bill, note)
-            count_refund(bill, -note.total_minor)
-            _book(actor, bill, note, Payment.objects.get(bill=bill), None, f"by-hand:{note.number}", at)
-            record(
-                actor,
-                "commerce.bill.refunded",
-                at=at,
-                target_type="bill",
-                target_id=bill.pk,
-                target_label=bill.number,
-                after={
-                    "amount_minor": -note.total_minor,
-                    "currency": note.currency,
-                    "credit_note": note.number,
-                    "reference": reference[:200],
-                },
-            )
+    with _owed(number, actor) as (bill, note, doer):
+        count_refund(bill, -note.total_minor)
+        _book(doer, bill, note, Payment.objects.get(bill=bill), None, f"by-hand:{note.number}", at)
+        record(
+            doer,
+            "commerce.bill.refunded",
+            at=at,
+            target_type="bill",
+            target_id=bill.pk,
+            target_label=bill.number,
+            after={
+                "amount_minor": -note.total_minor,
+                "currency": note.currency,
+                "credit_note": note.number,
+                "reference": reference[:200],
+            },
+        )
     return note
 
 
-def _owed(number: str) -> tuple[Bill, Bill]:
-    with atomic():
-        note: Bill | None = Bill.objects.select_related("credits").filter(number=number).first()
-    if note is None or note.credits is None:
-        raise NothingOwed(number)
-    return note.credits, note
+@contextmanager
+def _owed(number: str, actor: Actor | None) -> Iterator[tuple[Bill, Bill, Actor]]:
+    """A credit note that is owed with its bill, both locked, in a transaction of their organization; and who acts."""
+    with nullcontext() if actor else use_login("worker"):
+        with tenant_atomic(actor) if actor else atomic():
+            note: Bill | None = Bill.objects.select_related("credits").filter(number=number).first()
+        if note is None or note.credits is None:
+            raise NothingOwed(number)
+        doer = actor or Actor.system(note.tenant_id)
+        with tenant_atomic(doer):
+            _lock_owed(note.credits, note)
+            yield note.credits, note, doer
 
 
 def _lock_owed(bill: Bill, note: Bill) -> None:
