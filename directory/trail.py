@@ -47,7 +47,7 @@ BEGINNINGS: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "settings": ("directory.tenant.",),
     "partners": ("directory.partner.", "directory.relationship.", "commerce.solution."),
-    "jobs": ("directory.job.",),
+    "jobs": ("directory.job.", "directory.mail.", "commerce.event."),
 }
 # What billing admins read of it (product §2).
 BILLING_AREAS: Final = ("purchases", "bills", "policies")
@@ -67,6 +67,7 @@ TARGETS: Final[Mapping[str, Text]] = {
     "session": _("Session"),
     "token": _("Token"),
     "job": _("Job"),
+    "mail": _("Mail"),
     "relationship": _("Partner relationship"),
     "solution": _("Solution of a partner"),
     "subscription": _("Purchase"),
@@ -128,6 +129,7 @@ _WORDS: dict[str, Text] = {
     "directory.job.interrupted": _("Job paused"),
     "directory.job.resumed": _("Job resumed"),
     "directory.job.canceled": _("Job canceled"),
+    "directory.mail.sent_again": _("Mail sent again by the vendor's staff"),
     "directory.partner.acting_started": _("Partner began to act for the organization"),
     "directory.relationship.created": _("Partner relationship made"),
     "directory.relationship.asked": _("Partner asked for a relationship"),

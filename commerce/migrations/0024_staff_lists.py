@@ -1,4 +1,4 @@
-"""What waits for the vendor's staff among purchases, money and cases, of all organizations (docs/operator.md)."""
+"""What waits for the vendor's staff among purchases, money and cases, of all organizations (docs/adr/0034)."""
 
 from django.conf import settings
 from django.db import migrations, models

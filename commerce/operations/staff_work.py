@@ -1,4 +1,4 @@
-"""What the vendor's staff set going again: renewals, charges, refunds, what the processor told (docs/operator.md).
+"""What the vendor's staff set going again: renewals, charges, refunds, what the processor told (docs/adr/0034).
 
 Each is found in its list, which says whose it is, and changed as the app in that organization's rows. Twice is once:
 what does not wait any more is left as it is.

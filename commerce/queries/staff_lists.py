@@ -1,4 +1,4 @@
-"""What organizations and partners ask of the vendor, and what was agreed with them, of all of them (docs/operator.md)."""
+"""What organizations and partners ask of the vendor, and what was agreed with them, of all of them (docs/adr/0034)."""
 
 import uuid
 from datetime import datetime

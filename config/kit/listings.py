@@ -1,4 +1,4 @@
-"""Lists over all organizations, for the vendor's staff (docs/operator.md; docs/adr/0034).
+"""Lists over all organizations, for the vendor's staff (docs/adr/0034).
 
 Each is a SECURITY DEFINER function that is named in `kit.tenancy.CROSSINGS`. It returns rows only while the tenant that is
 set is the vendor's own, of columns that its one list needs, a page by id: forward and back, up to 200.

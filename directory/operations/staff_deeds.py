@@ -1,4 +1,4 @@
-"""What the vendor's staff do in an organization's rows: as whom, and how it is noted on both sides (docs/operator.md)."""
+"""What the vendor's staff do in an organization's rows: as whom, and how it is noted on both sides (docs/adr/0034)."""
 
 import uuid
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""What the vendor's staff set going again: mails that were given up, jobs that stopped (docs/operator.md).
+"""What the vendor's staff set going again: mails that were given up, jobs that stopped (docs/adr/0034).
 
 Each is found in its list, which says whose it is, and changed as the app in that organization's rows. Twice is once.
 """

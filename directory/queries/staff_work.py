@@ -1,4 +1,4 @@
-"""What waits for the vendor's staff among mails and jobs, of all organizations (docs/operator.md)."""
+"""What waits for the vendor's staff among mails and jobs, of all organizations (docs/adr/0034)."""
 
 import uuid
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""The vendor's staff set going again what stopped, once, and both trails say so (docs/operator.md)."""
+"""The vendor's staff set going again what stopped, once, and both trails say so (docs/adr/0034)."""
 
 from datetime import datetime
 from typing import Any
