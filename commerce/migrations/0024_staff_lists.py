@@ -180,7 +180,7 @@ def grant_execute(apps: object, schema_editor: BaseDatabaseSchemaEditor) -> None
 
 
 class Migration(migrations.Migration):
-    dependencies = [("commerce", "0023_solutions"), ("directory", "0016_staff_lists")]
+    dependencies = [("commerce", "0023_solutions"), ("directory", "0017_staff_lists")]
 
     operations = [
         migrations.AddIndex(

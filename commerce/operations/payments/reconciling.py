@@ -141,7 +141,7 @@ def settle_attempt(attempt_id: int, *, tenant_id: int, at: datetime) -> str:
     with tenant_atomic(tenant_id):
         attempt = PaymentAttempt.objects.select_related("checkout__user").get(pk=attempt_id)
         if attempt.state in PaymentAttempt.FINAL or not attempts.take_lease(attempt.pk):
-            return attempt.state
+            return str(attempt.state)
         actor = _actor_of(attempt, at)
     try:
         if attempt.decline_code == outcomes.MISMATCH:

@@ -58,7 +58,7 @@ def grant_execute(apps: object, schema_editor: BaseDatabaseSchemaEditor) -> None
 
 
 class Migration(migrations.Migration):
-    dependencies = [("directory", "0015_second_factor")]
+    dependencies = [("directory", "0016_account_links")]
 
     operations = [
         migrations.AddIndex(
