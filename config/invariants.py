@@ -608,6 +608,9 @@ INVARIANTS: tuple[Invariant, ...] = (
           JOIN licensing_assignment a ON a.subscription_id = s.id AND a.ended_at IS NULL
           JOIN directory_user u ON u.id = a.user_id
          WHERE c.state = 'ended' AND s.state = 'disabled' AND s.disabled_at >= r.money_at AND u.status = 'active'
+           -- By the run, and not years later by somebody who brought it back.
+           AND s.disabled_at IN (SELECT e.at FROM commerce_subscriptionevent e
+                                  WHERE e.subscription_id = s.id AND e.code = 'centralized_ended')
            AND NOT EXISTS (SELECT FROM licensing_assignment h JOIN commerce_subscription t ON t.id = h.subscription_id
                             WHERE h.user_id = a.user_id AND h.product_id = a.product_id
                               AND (h.ended_at IS NULL OR h.ended_at >= s.disabled_at)

@@ -214,6 +214,12 @@ def test_more_than_the_books_can_explain_is_reported_once(paid: Bill) -> None:
     tell()
 
     assert len(rows(paid, AuditEntry, "pk", code="commerce.refund.unmatched")) == 1
+    # In the ledger all the same, beside the charge, and off again should the bank send it back.
+    ((unexplained,),) = rows(paid, Refund, "processor_refund_id", payment=None)
+    control("POST", "refunds/fail", refund=unexplained)
+    tell()
+    tell()
+    assert [row[0] is None for row in rows(paid, Refund, "reverses_id", payment=None)] == [True, False]
     assert facts(paid) == ("paid", 11_374, 11_374, 11_374)
 
 

@@ -392,7 +392,7 @@ def _fail(actor: Actor, attempt: RefundAttempt, bill: Bill, code: str, at: datet
         return
     note = attempt.credit_note
     if attempt.state == State.SUCCEEDED:
-        _take_back(attempt, at)
+        take_off(Refund.objects.get(processor_refund_id=attempt.processor_refund_id), at)
         note.status, note.paid_minor, note.paid_at = Bill.Status.OPEN, 0, None
         note.save(update_fields=["status", "paid_minor", "paid_at"])
     attempt.state, attempt.failure_code = State.FAILED, code[:60]
@@ -412,19 +412,20 @@ def _fail(actor: Actor, attempt: RefundAttempt, bill: Bill, code: str, at: datet
     log.error("Credit note %s waits for staff: its refund failed (%s)", note.number, code)
 
 
-def _take_back(attempt: RefundAttempt, at: datetime) -> None:
-    """The cardholder's bank sent the money back: a row that undoes the booked one."""
-    booked = Refund.objects.get(processor_refund_id=attempt.processor_refund_id)
-    Refund.objects.create(
-        tenant_id=booked.tenant_id,
-        payment_id=booked.payment_id,
-        attempt_id=booked.attempt_id,
-        credit_note_id=booked.credit_note_id,
-        reverses=booked,
-        amount_minor=booked.amount_minor,
-        currency=booked.currency,
-        refunded_at=at,
+def take_off(booked: Refund, at: datetime) -> None:
+    """The cardholder's bank sent the money back: a row that undoes the booked one, once."""
+    Refund.objects.get_or_create(
         processor_refund_id=f"{booked.processor_refund_id}:returned",
+        defaults={
+            "tenant_id": booked.tenant_id,
+            "payment_id": booked.payment_id,
+            "attempt_id": booked.attempt_id,
+            "credit_note_id": booked.credit_note_id,
+            "reverses": booked,
+            "amount_minor": booked.amount_minor,
+            "currency": booked.currency,
+            "refunded_at": at,
+        },
     )
 
 

@@ -97,6 +97,7 @@ def _attempt_of(charge: PaymentAttempt, made: RefundFacts) -> RefundAttempt | No
 def _import(actor: Actor, charge: PaymentAttempt, made: RefundFacts, at: datetime) -> RefundAttempt | None:
     """A credit note and an attempt for a refund that was made without us; None when there is nothing to book."""
     if made.failure:
+        _take_off_unbooked(charge, made, at)
         return None
     bill = _lock_holder(charge)
     if bill is None:
@@ -117,6 +118,8 @@ def _import(actor: Actor, charge: PaymentAttempt, made: RefundFacts, at: datetim
             )
         return begin_refund(actor=actor, bill=bill, credit_note=note, at=at, made_as=made.id)
     except CreditExceedsBill:
+        # The money is gone all the same, so the ledger has it; what it was for is the staff's to say.
+        _book_unbooked(actor, charge, made, at)
         _report(actor, bill, made.id, made.amount_minor, at)
         return None
 
@@ -153,7 +156,7 @@ def _waiting_note(bill: Bill, amount_minor: int) -> Bill | None:
 
 
 def _book_unbooked(actor: Actor, charge: PaymentAttempt, made: RefundFacts, at: datetime) -> None:
-    """The refund of a charge that came too late, or had no bill: booked beside the charge alone."""
+    """A refund that belongs to no bill, or that its bill cannot explain: booked beside the charge alone."""
     _refund, is_new = Refund.objects.get_or_create(
         processor_refund_id=made.id,
         defaults={
@@ -173,6 +176,15 @@ def _book_unbooked(actor: Actor, charge: PaymentAttempt, made: RefundFacts, at: 
             target_id=charge.key,
             after={"amount_minor": made.amount_minor, "currency": made.currency},
         )
+
+
+def _take_off_unbooked(charge: PaymentAttempt, made: RefundFacts, at: datetime) -> None:
+    """The bank sent back a refund that is booked beside its charge alone."""
+    booked: Refund | None = Refund.objects.filter(
+        tenant_id=charge.tenant_id, attempt=charge, processor_refund_id=made.id, payment=None
+    ).first()
+    if booked is not None:
+        refunding.take_off(booked, at)
 
 
 def _report(actor: Actor, bill: Bill, returned_as: str, amount_minor: int, at: datetime) -> None:
