@@ -165,6 +165,8 @@ EXPORTS_PER_HOUR = env.int("EXPORTS_PER_HOUR", default=5)
 # Calls of one token: in the long run and at once; entitlement checks, which a product makes at each sign-in, apart.
 API_PER_SECOND = env.int("API_PER_SECOND", default=10)
 API_BURST = env.int("API_BURST", default=50)
+# What is no good token, from one network; a good one always passes.
+BAD_TOKENS_PER_MINUTE = env.int("BAD_TOKENS_PER_MINUTE", default=120)
 # A directory's first run sends thousands of calls one after the other.
 SCIM_PER_SECOND = env.int("SCIM_PER_SECOND", default=25)
 SCIM_BURST = env.int("SCIM_BURST", default=200)

@@ -5,7 +5,9 @@ scope > capability > the tenant's transaction around the call.
 """
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
 from http import HTTPStatus
 
 from django.conf import settings
@@ -21,7 +23,7 @@ from config.kit.actors import Actor, Door
 from config.kit.clock import now, real_now
 from config.kit.errors import DomainError, NotAllowed, NotVisible
 from config.kit.http import clean_id, is_scim
-from config.kit.rate import Bucket
+from config.kit.rate import Bucket, Limit, client_network
 from config.kit.tenancy import login_alias, tenant_atomic
 from directory.operations.idempotency import Answered, begin_call, digest_of_call, end_call
 from directory.operations.tokens import Caller, NotAuthenticated, ScopeTooLow, use_token
@@ -29,6 +31,7 @@ from directory.tokens import digest_of, includes, is_well_formed
 
 CORRELATION = "x-ms-correlation-id"
 IDEMPOTENCY = "Idempotency-Key"
+MINUTE = timedelta(minutes=1)
 
 
 class RoleTooLow(NotAllowed):
@@ -141,11 +144,26 @@ def echo(request: HttpRequest, response: HttpResponseBase) -> None:
         patch_vary_headers(response, ("Authorization",))
 
 
+@contextmanager
+def counting_bad_tokens(request: HttpRequest) -> Iterator[None]:
+    """Count under the caller's network whatever turns out to be no good token: too many of them are 429.
+
+    A good one is never counted and never refused by this, so nobody can lock out a neighbor.
+    """
+    try:
+        yield
+    except NotAuthenticated:
+        limit = Limit("bad-token", tries=settings.BAD_TOKENS_PER_MINUTE, per=MINUTE, fails_closed=False)
+        limit.count(client_network(request))
+        raise
+
+
 def _caller(request: HttpRequest) -> Caller:
-    secret = secret_of(request)
-    door: Door = "scim" if is_scim(request) else "api"
-    _BUCKETS[door]().take(digest_of(secret).hex()[:32])
-    return use_token(secret=secret, at=now(), correlation_id=correlation_of(request), door=door)
+    with counting_bad_tokens(request):
+        secret = secret_of(request)
+        door: Door = "scim" if is_scim(request) else "api"
+        _BUCKETS[door]().take(digest_of(secret).hex()[:32])
+        return use_token(secret=secret, at=now(), correlation_id=correlation_of(request), door=door)
 
 
 _BUCKETS: dict[Door, Callable[[], Bucket]] = {

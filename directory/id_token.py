@@ -3,6 +3,8 @@
 Source: OpenID Connect Core 1.0 §3.1.3.7, RFC 8725.
 """
 
+import base64
+import hashlib
 import hmac
 import json
 import re
@@ -14,12 +16,19 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
+from config.kit.objects import read_object
+
 ALGORITHMS: Final = ("RS256", "ES256")
 LEEWAY_SECONDS: Final = 60
 LONGEST: Final = 16 * 1024
 SMALLEST_RSA_BITS: Final = 2048
-# A header that names or carries a key asks to be verified by what the sender chose.
-_KEY_HEADERS: Final = frozenset({"jku", "jwk", "x5u", "x5c", "crit"})
+LONGEST_LIFE_SECONDS: Final = 366 * 24 * 3600
+_LAST_INSTANT: Final = 2**40
+# Three parts: five are an encrypted token, and other signs than these would be read past.
+_COMPACT: Final = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
+# A header that names or carries a key asks to be verified by what the sender chose; the others ask for another reading
+# of what is signed: a token in a token, packed, not encoded, encrypted.
+_OTHER_HEADERS: Final = frozenset({"jku", "jwk", "x5u", "x5c", "crit", "cty", "zip", "b64", "enc"})
 _DIRECTORY_ID: Final = re.compile(r"/([0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12})(?:/|$)")
 _KNOWN: Final = frozenset({"pwd", "pin", "kba"})
 _HAD: Final = frozenset({"otp", "hwk", "swk", "sc", "sms", "tel", "face", "fpt", "iris", "retina", "vbm"})
@@ -55,18 +64,28 @@ class Identity:
 
 
 def verify(
-    token: object, *, keys: Sequence[Mapping[str, Any]], issuer: str, client_id: str, nonce: str
+    token: object,
+    *,
+    keys: Sequence[Mapping[str, Any]],
+    issuer: str,
+    client_id: str,
+    nonce: str,
+    access_token: str = "",
 ) -> Identity:
     """The identity in a token that `issuer` signed for `client_id` in answer to the request with `nonce`.
+
+    `access_token`: what came with it, which its `at_hash` must be of where it has one.
 
     :raises UnknownKey: signed with a key that is not in `keys`.
     :raises TokenRefused: anything else about it is wrong.
     """
-    if not isinstance(token, str) or not token or len(token) > LONGEST:
-        raise TokenRefused("no token, or too long")
+    if not isinstance(token, str) or len(token) > LONGEST or not _COMPACT.fullmatch(token):
+        raise TokenRefused("no signed token, or too long")
     if not nonce or not issuer or not client_id:
         raise TokenRefused("nothing to compare with")
-    key, algorithm = _key_for(token, keys)
+    header, body = (_read(part) for part in token.split(".")[:2])
+    key, algorithm = _key_for(header, keys)
+    _check_times(body)
     try:
         claims: dict[str, Any] = jwt.decode(
             token,
@@ -81,6 +100,7 @@ def verify(
         raise TokenRefused(str(error)) from error
     _check_audience(claims, client_id)
     _check_directory(claims, issuer)
+    _check_access_token(claims, access_token)
     if not isinstance(claims["nonce"], str) or not hmac.compare_digest(
         claims["nonce"].encode("utf-8", "replace"), nonce.encode()
     ):
@@ -88,17 +108,34 @@ def verify(
     return _identity(claims)
 
 
-def _key_for(token: str, keys: Sequence[Mapping[str, Any]]) -> tuple[Any, str]:
-    """The provider's key that the header names, and the algorithm that this key is for."""
+def contradicts(identity: Identity, userinfo: Mapping[str, Any]) -> bool:
+    """Whether the provider's userinfo is of somebody else than its token (OpenID Connect Core §5.3.2)."""
+    said = {"sub": identity.subject, "iss": identity.issuer}
+    if len(identity.external_ids) > 1:
+        said["oid"] = identity.external_ids[1]
+    return "sub" not in userinfo or any(
+        userinfo[name] != said[name] for name in said.keys() & userinfo.keys()
+    )
+
+
+def _read(part: str) -> dict[str, Any]:
+    """The header or the claims: what any other reader of them would see, too, or nothing."""
     try:
-        header = jwt.get_unverified_header(token)
-    except (jwt.PyJWTError, ValueError, RecursionError) as error:
-        raise TokenRefused(str(error)) from error
+        return read_object(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+    except ValueError as error:
+        raise TokenRefused(f"unreadable: {error}") from error
+
+
+def _key_for(header: Mapping[str, Any], keys: Sequence[Mapping[str, Any]]) -> tuple[Any, str]:
+    """The provider's key that the header names, and the algorithm that this key is for."""
     algorithm = header.get("alg")
     if algorithm not in ALGORITHMS:
         raise TokenRefused(f"algorithm {algorithm!r}")
-    if _KEY_HEADERS & header.keys():
-        raise TokenRefused("the header brings its own key")
+    if _OTHER_HEADERS & header.keys():
+        raise TokenRefused("the header brings its own key, or asks for another reading")
+    typ = header.get("typ", "JWT")
+    if not isinstance(typ, str) or typ.upper() != "JWT":
+        raise TokenRefused("a token for something else")
     kind = "RSA" if algorithm == "RS256" else "EC"
     fitting = [
         key
@@ -122,6 +159,27 @@ def _key_for(token: str, keys: Sequence[Mapping[str, Any]]) -> tuple[Any, str]:
     return key, algorithm
 
 
+def _check_times(claims: Mapping[str, Any]) -> None:
+    """Instants are numbers, of this epoch, and a token lives a year at most. Whether it is time is looked at apart."""
+    for name in ("exp", "iat", "nbf"):
+        value = claims.get(name)
+        if value is None and name == "nbf":
+            continue
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < _LAST_INSTANT:
+            raise TokenRefused(f"{name} is no instant")
+    if claims["exp"] - claims["iat"] > LONGEST_LIFE_SECONDS:
+        raise TokenRefused("lives too long")
+
+
+def _check_access_token(claims: Mapping[str, Any], access_token: str) -> None:
+    """Both algorithms hash with SHA-256 (OpenID Connect Core §3.1.3.6)."""
+    if "at_hash" not in claims:
+        return
+    half = hashlib.sha256(access_token.encode()).digest()[:16]
+    if claims["at_hash"] != base64.urlsafe_b64encode(half).rstrip(b"=").decode():
+        raise TokenRefused("came with another access token")
+
+
 def _check_audience(claims: Mapping[str, Any], client_id: str) -> None:
     """A token for several parties must say that it was asked for by this one."""
     audience = claims["aud"]
@@ -134,10 +192,13 @@ def _check_audience(claims: Mapping[str, Any], client_id: str) -> None:
 
 
 def _check_directory(claims: Mapping[str, Any], issuer: str) -> None:
-    """Where the issuer's address names a directory, the claim `tid` names the same (Entra)."""
+    """Where the issuer's address names a directory, the claim `tid` names the same, and it says in words of its own
+    whether somebody is a guest there (Entra)."""
     named = _DIRECTORY_ID.search(issuer)
     if named and claims.get("tid") != named.group(1):
         raise TokenRefused("another directory")
+    if named and json.dumps(claims.get("acct")) not in ("null", "0", "1", '"0"', '"1"'):
+        raise TokenRefused("neither member nor guest")
 
 
 def _identity(claims: Mapping[str, Any]) -> Identity:

@@ -36,6 +36,9 @@ from directory.sessions import NotConfirmed, confirm_session, confirm_url, start
 
 logger = logging.getLogger(__name__)
 
+# Of what a provider sent; it may have sent much.
+LONGEST_REASON = 300
+
 
 class SessionBackend(BaseBackend):
     """There is no password: accounts come from `AccessMiddleware` alone."""
@@ -86,11 +89,13 @@ class TenantOAuth2Adapter(OpenIDConnectOAuth2Adapter):  # type: ignore[misc]
     def get_access_token_data(
         self, request: HttpRequest, app: SocialApp, client: Any, pkce_code_verifier: str | None = None
     ) -> dict[str, Any]:
+        if not pkce_code_verifier:
+            raise ProviderException("the sign-in began without a code verifier")
         form = {
             "grant_type": "authorization_code",
             "code": request.GET["code"],
             "redirect_uri": client.callback_url,
-            "code_verifier": pkce_code_verifier or "",
+            "code_verifier": pkce_code_verifier,
         }
         secret: tuple[str, str] | None = (app.client_id, app.secret)
         if self.metadata.posts_secret:
@@ -110,12 +115,12 @@ class TenantOAuth2Adapter(OpenIDConnectOAuth2Adapter):  # type: ignore[misc]
         self, request: HttpRequest, app: SocialApp, token: SocialToken, **kwargs: Any
     ) -> SocialLogin:
         """:raises ProviderException: the token does not prove who signed in."""
-        identity = self._identity(kwargs["response"].get("id_token"))
+        identity = self._identity(kwargs["response"].get("id_token"), access_token=token.token)
         if self.metadata.userinfo_endpoint:
             userinfo = _fetched(
                 self.metadata.userinfo_endpoint, headers={"Authorization": f"Bearer {token.token}"}
             )
-            if userinfo.get("sub") != identity.subject:
+            if id_token.contradicts(identity, userinfo):
                 raise ProviderException("userinfo speaks of somebody else")
         login = SocialLogin(
             user=User(),
@@ -125,11 +130,12 @@ class TenantOAuth2Adapter(OpenIDConnectOAuth2Adapter):  # type: ignore[misc]
         login.identity = identity
         return login
 
-    def _identity(self, token: object) -> id_token.Identity:
+    def _identity(self, token: object, *, access_token: str) -> id_token.Identity:
         expected = {
             "issuer": self.configured.issuer,
             "client_id": self.configured.client_id,
             "nonce": self.nonce,
+            "access_token": access_token,
         }
         try:
             keys = discovery.keys_of(self.configured.key, self.metadata)
@@ -209,8 +215,7 @@ class TenantSocialAccountAdapter(DefaultSocialAccountAdapter):  # type: ignore[m
         extra_context: Any = None,
     ) -> NoReturn:
         """One page for all that goes wrong at the provider; the log says what."""
-        logger.warning("Sign-in at %s failed: %s %s", provider.app.provider_id, error, exception)
-        raise ImmediateHttpResponse(failed_page(request, exception or error))
+        raise ImmediateHttpResponse(refuse(request, provider.app.provider_id, exception or error))
 
 
 class CallbackView(OAuth2CallbackView):  # type: ignore[misc]
@@ -218,12 +223,15 @@ class CallbackView(OAuth2CallbackView):  # type: ignore[misc]
 
     @override
     def _get_state(self, request: HttpRequest, provider: TenantProvider) -> tuple[Any, HttpResponse | None]:
+        # Each parameter stands once, or one reader takes the first and another the last (RFC 6749 §3.1).
+        if any(len(values) > 1 for _name, values in request.GET.lists()):
+            return None, refuse(request, provider.configured.key, "a parameter stands twice")
         state, response = super()._get_state(request, provider)
         if state is not None:
             self.adapter.nonce = state.get("nonce") or ""
             # A provider that says who it is must be the one that was asked (RFC 9207).
             if request.GET.get("iss", provider.configured.issuer) != provider.configured.issuer:
-                return None, failed_page(request)
+                return None, refuse(request, provider.configured.key, "the answer names another issuer")
         return state, response
 
 
@@ -297,9 +305,10 @@ def not_confirmed_page(request: HttpRequest, error: NotConfirmed, next_path: str
     return render(request, "directory/not_confirmed.html", context, status=error.status)
 
 
-def failed_page(request: HttpRequest, reason: object = None) -> HttpResponse:
-    """What the person sees when the provider's answer cannot be used, whatever was wrong with it; a test says what."""
-    return tryout.failed(request, reason) or render(request, "directory/sign_in_failed.html", status=403)
+def refuse(request: HttpRequest, provider_key: str, why: object) -> HttpResponse:
+    """What the person sees when the provider's answer cannot be used. What was wrong is for the log, and for who tests it."""
+    logger.warning("Sign-in at %s refused: %s", provider_key, str(why)[:LONGEST_REASON])
+    return tryout.failed(request, why) or render(request, "directory/sign_in_failed.html", status=403)
 
 
 def _unsaved_app(configured: Provider) -> SocialApp:

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from babel.core import get_global
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
-from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation.trans_real import parse_accept_lang_header
 
 from commerce.models import Market
 from commerce.queries.catalogue import market_of, markets
 from commerce.queries.eligibility import country_name
 from config.kit import access
+from directory.sign_in import safe_next
 
 COOKIE = "market"
 COOKIE_AGE = 365 * 24 * 3600
@@ -68,7 +68,7 @@ def _country_of_languages(header: str, known: dict[str, Market]) -> str:
 def choose_market(request: HttpRequest) -> HttpResponse:
     """The picker's form: remember a country in a cookie and go back to the page."""
     back = request.POST.get("next", "")
-    if not url_has_allowed_host_and_scheme(back, allowed_hosts=None) or not back.startswith("/"):
+    if safe_next(back) != back:
         back = reverse("commerce:catalogue")
     response = HttpResponseRedirect(back)
     country = request.POST.get("market", "")

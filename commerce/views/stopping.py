@@ -14,11 +14,13 @@ from commerce.views.subscriptions import day, money
 from config.kit import access
 from config.kit.clock import now
 from config.kit.errors import DomainError
-from config.kit.rate import CounterAway, Limit, TooManyTries, client_address
+from config.kit.rate import CounterAway, Limit, TooManyTries, client_network
 
-# Guessing four digits of a known bill takes years; guessing bills from one place, too.
+# Guessing four digits of a known bill takes years from one place, and half a year from anywhere. The numbers of bills
+# follow each other, so that a bill of somebody else must not be closed to them by five tries of one stranger.
 PER_NETWORK = Limit("stop-charges-network", tries=20, per=timedelta(hours=1))
-PER_BILL = Limit("stop-charges-bill", tries=5, per=timedelta(days=1))
+PER_BILL_AND_NETWORK = Limit("stop-charges-bill-network", tries=5, per=timedelta(days=1))
+PER_BILL = Limit("stop-charges-bill", tries=50, per=timedelta(days=1))
 
 
 @access.public(owns_transaction=True)
@@ -32,8 +34,10 @@ def stop_charges_page(request: HttpRequest) -> HttpResponse:
         # Nothing was tried.
         return _refused(request, NotStopped(), number)
     try:
-        PER_NETWORK.count(client_address(request))
-        PER_BILL.count(number.strip().upper())
+        caller, bill = client_network(request), number.strip().upper()
+        PER_NETWORK.count(caller)
+        PER_BILL_AND_NETWORK.count(caller, bill)
+        PER_BILL.count(bill)
         stopped = stop_charges(number=number, last4=last4, at=now())
     except (NotStopped, TooManyTries, CounterAway) as refused:
         return _refused(request, refused, number)

@@ -1,19 +1,25 @@
 """Fetching from addresses that a tenant named: small, quick, never redirected, never from inside (F-24)."""
 
 import ipaddress
-import json
 import socket
+import ssl
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
+import httpcore
 import httpx
 from django.conf import settings
 
+from config.kit.objects import read_object
+
 TOTAL_SECONDS = 10
 LARGEST = 256 * 1024
+# Below these, other services listen, to whom nothing is said in a tenant's name.
+FIRST_FREE_PORT = 1024
+WEB_PORTS = {"https": 443, "http": 80}
 # IPv4 written as IPv6: behind a translator (RFC 6052), and as it was meant once (RFC 4291 §2.5.5.1).
 _DRESSED = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("::/96"))
 
@@ -44,6 +50,7 @@ def fetch_json(
     try:
         with (
             httpx.Client(
+                transport=_Transport(deadline),
                 timeout=httpx.Timeout(min(5, seconds), connect=min(3, seconds)),
                 follow_redirects=False,
                 trust_env=False,
@@ -68,12 +75,74 @@ def fetch_json(
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise FetchFailed(f"{url}: {error}") from error
     try:
-        value = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise FetchFailed(f"{url} did not answer with JSON") from error
-    if not isinstance(value, dict):
-        raise FetchFailed(f"{url} did not answer with a JSON object")
-    return value
+        return read_object(bytes(body))
+    except ValueError as error:
+        raise FetchFailed(f"{url} did not answer with a JSON object: {error}") from error
+
+
+class _Stream(httpcore.NetworkStream):
+    """A connection on which nothing is waited for past the deadline, however often a little comes in.
+
+    httpx limits each wait by itself: who sends one sign of a header every few seconds would hold the caller for hours.
+    """
+
+    def __init__(self, stream: httpcore.NetworkStream, deadline: float) -> None:
+        self._stream, self._deadline = stream, deadline
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return self._stream.read(max_bytes, _left(self._deadline, timeout, httpcore.ReadTimeout))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._stream.write(buffer, _left(self._deadline, timeout, httpcore.WriteTimeout))
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.NetworkStream:
+        left = _left(self._deadline, timeout, httpcore.ConnectTimeout)
+        return _Stream(self._stream.start_tls(ssl_context, server_hostname, left), self._deadline)
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
+
+
+class _Backend(httpcore.SyncBackend):
+    """Opens connections that end at the deadline."""
+
+    def __init__(self, deadline: float) -> None:
+        self._deadline = deadline
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Any = None,
+    ) -> httpcore.NetworkStream:
+        left = _left(self._deadline, timeout, httpcore.ConnectTimeout)
+        stream = super().connect_tcp(host, port, left, local_address, socket_options)
+        return _Stream(stream, self._deadline)
+
+
+class _Transport(httpx.HTTPTransport):
+    """One request's connections, all over at the deadline."""
+
+    def __init__(self, deadline: float) -> None:
+        super().__init__(trust_env=False)
+        self._pool = httpcore.ConnectionPool(
+            ssl_context=httpx.create_ssl_context(trust_env=False), network_backend=_Backend(deadline)
+        )
+
+
+def _left(deadline: float, timeout: float | None, error: type[Exception]) -> float:
+    """How long may still be waited. :raises error: not at all."""
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise error("the time is over")
+    return left if timeout is None else min(left, timeout)
 
 
 @contextmanager
@@ -117,6 +186,8 @@ def _public_addresses(url: str) -> Sequence[str]:
     schemes = {"https"} if settings.IS_HTTPS and not settings.PRIVATE_PEERS else {"https", "http"}
     if parts.scheme not in schemes or not parts.hostname or parts.username is not None:
         raise FetchFailed(f"{url} is not an address to fetch from")
+    if port is not None and port < FIRST_FREE_PORT and port != WEB_PORTS[parts.scheme]:
+        raise FetchFailed(f"{url} is not at a port of the web")
     try:
         found = socket.getaddrinfo(parts.hostname, port or 443, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
@@ -137,6 +208,9 @@ def _is_inside(text: str) -> bool:
         is_plain = address.is_loopback or address.is_unspecified
         if not is_plain and any(address in network for network in _DRESSED):
             return _is_inside(str(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)))
+    if isinstance(address, ipaddress.IPv6Address) and address.is_site_local:
+        # Withdrawn, still used inside, and global to Python.
+        return True
     if address.is_link_local or address.is_multicast or address.is_unspecified:
         return True
     return not (address.is_global or settings.PRIVATE_PEERS)

@@ -5,6 +5,7 @@ slowly (reliability §7, architecture §7).
 """
 
 import hashlib
+import ipaddress
 import logging
 import threading
 import time
@@ -109,6 +110,9 @@ class Limit:
         if number > self.tries:
             raise TooManyTries(max(1, -(-left_ms // 1000)))
 
+
+# Following the links of mails, which need no session. Mail programs of many people may come from one network.
+MAIL_LINKS: Final = Limit("mail-link", tries=300, per=timedelta(minutes=1), fails_closed=False)
 
 # The same bucket for those who do not wait: takes a token if it is there, else answers in how many microseconds.
 _TAKE_OR_LEAVE: Final = """
@@ -220,7 +224,28 @@ def client_address(request: HttpRequest) -> str:
     if not count:
         return direct
     seen = [part.strip() for part in request.headers.get("X-Forwarded-For", "").split(",") if part.strip()]
-    return seen[-count] if len(seen) >= count else direct
+    return _without_port(seen[-count]) if len(seen) >= count else direct
+
+
+def client_network(request: HttpRequest) -> str:
+    """What a limit counts a caller under: the IPv4 address, or the /64 of an IPv6 one, all of which is one caller's."""
+    text = client_address(request)
+    try:
+        address = ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return text
+    if isinstance(address, ipaddress.IPv4Address):
+        return str(address)
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(ipaddress.ip_network((int(address) >> 64 << 64, 64)))
+
+
+def _without_port(text: str) -> str:
+    """Some proxies write the caller's port behind the address; every connection would then be another caller."""
+    if text.startswith("["):
+        return text[1:].partition("]")[0]
+    return text.partition(":")[0] if text.count(":") == 1 else text
 
 
 @lru_cache(maxsize=1)

@@ -15,7 +15,7 @@ from config.kit.actors import Actor
 from config.kit.admin import render_page
 from config.kit.clock import now
 from config.kit.errors import DomainError, Malformed, NotAllowed, NotVisible
-from config.kit.rate import TooManyTries, client_address
+from config.kit.rate import TooManyTries, client_network
 from config.kit.tenancy import tenant_atomic
 from directory import tryout
 from directory.models import AccountLink, IdentityProvider, User
@@ -56,7 +56,7 @@ def _do(request: HttpRequest, actor: Actor) -> HttpResponse:
     here = reverse("portal:identity-provider")
     match request.POST.get("action", ""):
         case "prepare":
-            PER_NETWORK.count(client_address(request))
+            PER_NETWORK.count(client_network(request))
             names = ("issuer", "client_id", "client_secret")
             prepare_provider(
                 actor=actor, at=at, **{name: request.POST.get(name, "")[:2000] for name in names}

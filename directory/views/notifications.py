@@ -15,6 +15,7 @@ from config.kit import access
 from config.kit.actors import Actor
 from config.kit.clock import now
 from config.kit.errors import NotVisible
+from config.kit.rate import MAIL_LINKS, client_network
 from directory.operations.mail import DIGEST_TIME
 from directory.operations.preferences import (
     DIGESTS,
@@ -71,6 +72,7 @@ def switch_off_by_link(request: HttpRequest, token: str) -> HttpResponse:
     The token is the right to do so, for the person and for the mail program that posts by itself (RFC 8058), so
     there is nothing to forge.
     """
+    MAIL_LINKS.count(client_network(request))
     is_done = request.method == "POST"
     subject = switch_off(token=token, at=now()) if is_done else subject_of(token)
     title, note = SWITCHABLE[subject.kind]

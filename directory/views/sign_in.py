@@ -18,7 +18,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from config.kit import access
 from config.kit.errors import NotVisible
-from config.kit.rate import Limit, client_address
+from config.kit.rate import Limit, client_network
 from directory import tryout
 from directory.operations.people import AccountDisabled, AccountUnknown
 from directory.queries import door_of_address
@@ -26,7 +26,7 @@ from directory.sessions import PENDING, PROVIDER, end_session
 from directory.sign_in import (
     CallbackView,
     TenantOAuth2Adapter,
-    failed_page,
+    refuse,
     safe_next,
     way_to_provider,
 )
@@ -35,6 +35,7 @@ MINUTE = timedelta(minutes=1)
 PER_ADDRESS = Limit("sign-in", tries=settings.SIGN_INS_PER_MINUTE, per=MINUTE)
 # One address of a large organization's network signs in many people.
 PER_NETWORK = Limit("sign-in-network", tries=20 * settings.SIGN_INS_PER_MINUTE, per=MINUTE)
+STARTS = Limit("sign-in-start", tries=20 * settings.SIGN_INS_PER_MINUTE, per=MINUTE)
 CALLBACKS = Limit("sign-in-callback", tries=20 * settings.SIGN_INS_PER_MINUTE, per=MINUTE)
 
 
@@ -50,7 +51,7 @@ def email_step(request: HttpRequest, *, next_path: str, about: str = "", **conte
     if request.method != "POST":
         page["email"] = request.GET.get("email", "")[:254]
         return render(request, "directory/email.html", page)
-    caller = client_address(request)
+    caller = client_network(request)
     PER_NETWORK.count(caller)
     PER_ADDRESS.count(caller, email.lower())
     door = door_of_address(email)
@@ -82,6 +83,7 @@ def provider_login(request: HttpRequest, key: str) -> HttpResponse:
 
     Without that, a link could sign a visitor in at somebody else's provider, as somebody else.
     """
+    STARTS.count(client_network(request))
     pending = request.session.get(PENDING)
     if not isinstance(pending, dict) or pending.get("key") != key:
         return redirect("directory:sign-in")
@@ -99,7 +101,7 @@ def provider_login(request: HttpRequest, key: str) -> HttpResponse:
 @require_GET
 def confirm(request: HttpRequest) -> HttpResponse:
     """To the person's own provider, which asks anew who they are, and back to `next`; their session goes on."""
-    PER_NETWORK.count(client_address(request))
+    PER_NETWORK.count(client_network(request))
     next_path = safe_next(request.GET.get("next"))
     try:
         provider = get_adapter().get_provider(request, request.session.get(PROVIDER, ""))
@@ -118,7 +120,7 @@ def confirm(request: HttpRequest) -> HttpResponse:
 @require_GET
 def try_out(request: HttpRequest) -> HttpResponse:
     """To a provider that is not in force, for a browser in which a form of the person's own led here."""
-    PER_NETWORK.count(client_address(request))
+    PER_NETWORK.count(client_network(request))
     kept = tryout.tried(request)
     if kept is None:
         return redirect("/")
@@ -128,7 +130,7 @@ def try_out(request: HttpRequest) -> HttpResponse:
     except SocialApp.DoesNotExist as error:
         raise NotVisible from error
     except ProviderException as error:
-        return failed_page(request, error)
+        return refuse(request, kept["key"], error)
     tryout.sent_away(request, response)
     return response
 
@@ -138,7 +140,7 @@ def try_out(request: HttpRequest) -> HttpResponse:
 @require_GET
 def provider_callback(request: HttpRequest, key: str) -> HttpResponse:
     """Back from the identity provider: verify, find or make the account, start the session."""
-    CALLBACKS.count(client_address(request))
+    CALLBACKS.count(client_network(request))
     key = tryout.key_of_answer(request, key)
     try:
         response: HttpResponse = CallbackView.adapter_view(TenantOAuth2Adapter(request, key))(request)
@@ -147,7 +149,7 @@ def provider_callback(request: HttpRequest, key: str) -> HttpResponse:
     except ImmediateHttpResponse as error:
         return error.response  # type: ignore[no-any-return]
     except ProviderException as error:
-        return failed_page(request, error)
+        return refuse(request, key, error)
     except (AccountDisabled, AccountUnknown) as error:
         return render(
             request,

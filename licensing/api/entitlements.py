@@ -14,7 +14,7 @@ from config.kit import access
 from config.kit.api import answers
 from config.kit.clock import now
 from config.kit.rate import Bucket
-from directory.bearer import secret_of
+from directory.bearer import counting_bad_tokens, secret_of
 from directory.permissions import Capability
 from directory.tokens import digest_of
 from licensing.operations.entitlements import SCOPE, Answer, check_entitlement
@@ -53,10 +53,12 @@ def check(
     product: str = Query(max_length=100, description="The product's id, a former one, or its slug."),
 ) -> JsonResponse:
     """May this person use this product, through which purchase, until when. Counts as a use of the license."""
-    digest = digest_of(secret_of(request))
-    per_second = settings.ENTITLEMENTS_PER_SECOND
-    Bucket("entitlements", per_second, per_second).take(digest.hex()[:32])
-    return JsonResponse(_out(check_entitlement(digest=digest, user=user, product=product, at=now())))
+    with counting_bad_tokens(request):
+        digest = digest_of(secret_of(request))
+        per_second = settings.ENTITLEMENTS_PER_SECOND
+        Bucket("entitlements", per_second, per_second).take(digest.hex()[:32])
+        answer = check_entitlement(digest=digest, user=user, product=product, at=now())
+    return JsonResponse(_out(answer))
 
 
 def _out(answer: Answer) -> dict[str, object]:

@@ -20,6 +20,7 @@ from config.kit import access
 from config.kit.actors import Actor
 from config.kit.clock import now
 from config.kit.errors import DomainError, Malformed, NotAllowed, NotVisible
+from config.kit.rate import MAIL_LINKS, client_network
 from config.kit.tenancy import tenant_atomic
 from directory.actors import build_actor, tenant_row
 from directory.models import Tenant, User
@@ -193,6 +194,7 @@ def decide_by_link(request: HttpRequest, token: str) -> HttpResponse:
     The token is the right, of one admin for one request for seven days, while that admin still has it. Nothing that
     costs money is decided here.
     """
+    MAIL_LINKS.count(client_network(request))
     at = now()
     link = read_decision_link(token, at)
     with tenant_atomic(link.tenant_id):

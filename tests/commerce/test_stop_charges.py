@@ -39,7 +39,8 @@ def fresh_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     mark = uuid.uuid4().hex
     cache.clear()
     monkeypatch.setattr(stopping, "PER_NETWORK", Limit(f"net-{mark}", 20, timedelta(hours=1)))
-    monkeypatch.setattr(stopping, "PER_BILL", Limit(f"bill-{mark}", 5, timedelta(days=1)))
+    monkeypatch.setattr(stopping, "PER_BILL_AND_NETWORK", Limit(f"own-{mark}", 5, timedelta(days=1)))
+    monkeypatch.setattr(stopping, "PER_BILL", Limit(f"bill-{mark}", 50, timedelta(days=1)))
 
 
 @pytest.fixture
@@ -76,8 +77,8 @@ def is_on(bought: Subscription) -> bool:
     return bool(bought.recurring_billing)
 
 
-def post(number: str, last4: str) -> Any:
-    return Client().post(ADDRESS, {"number": number, "last4": last4})
+def post(number: str, last4: str, address: str = "127.0.0.1") -> Any:
+    return Client(REMOTE_ADDR=address).post(ADDRESS, {"number": number, "last4": last4})
 
 
 def test_bill_and_card_stop_the_renewal_with_audit_and_a_mail_to_the_admins(
@@ -188,14 +189,38 @@ def test_the_page_needs_no_session_and_says_until_when_it_lasts(bought: Subscrip
     assert not is_on(bought)
 
 
-def test_a_bill_is_tried_five_times_a_day_from_wherever(bought: Subscription) -> None:
+def test_a_bill_is_tried_five_times_a_day_from_one_place_which_closes_it_to_no_other(
+    bought: Subscription,
+) -> None:
     number = bill_of(bought)
 
     statuses = [post(number, "0000").status_code for _ in range(5)]
     right = post(number, "4242")
+    was_on = is_on(bought)
+    elsewhere = post(number, "4242", "2001:db8::7")
 
     assert statuses == [422] * 5
-    assert (right.status_code, "Retry-After" in right.headers) == (429, True)
+    assert (right.status_code, "Retry-After" in right.headers, was_on) == (429, True, True)
+    assert (elsewhere.status_code, is_on(bought)) == (200, False)
+
+
+def test_the_addresses_of_one_ipv6_network_are_one_place(bought: Subscription) -> None:
+    number = bill_of(bought)
+
+    statuses = [post(number, "0000", f"2001:db8::{n}").status_code for n in range(1, 6)]
+
+    assert statuses == [422] * 5
+    assert post(number, "4242", "2001:db8::ffff:1").status_code == 429
+    assert is_on(bought)
+
+
+def test_a_bill_is_tried_fifty_times_a_day_from_wherever(bought: Subscription) -> None:
+    number = bill_of(bought)
+
+    statuses = [post(number, "0000", f"192.0.2.{n}").status_code for n in range(50)]
+
+    assert statuses == [422] * 50
+    assert post(number, "4242", "192.0.2.200").status_code == 429
     assert is_on(bought)
 
 

@@ -8,10 +8,10 @@ import time
 
 import jwt
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 
-from directory.id_token import Identity, TokenRefused, UnknownKey, verify
+from directory.id_token import Identity, TokenRefused, UnknownKey, contradicts, verify
 
 ISSUER = "https://login.example/11111111-2222-3333-4444-555555555555/v2.0"
 TID = "11111111-2222-3333-4444-555555555555"
@@ -166,6 +166,24 @@ HOSTILE = {
     "sub with NUL": signed(sub="subject-1\x00"),
     "sub too long": signed(sub="x" * 256),
     "not a token": "abc",
+    "exp a number in a text": signed(exp=str(int(time.time()) + HOUR)),
+    "exp true": signed(exp=True),
+    "exp in a thousand years": signed(exp=int(time.time()) + 1000 * 366 * 24 * HOUR),
+    "exp past all": signed(exp=10**308),
+    "exp negative": signed(exp=-1),
+    "iat a text": signed(iat=str(int(time.time()))),
+    "iat negative": signed(iat=-1),
+    "nbf a list": signed(nbf=[0]),
+    "guest by another word": signed(acct="yes"),
+    "guest by true": signed(acct=True),
+    "neither guest nor member": signed(acct=2),
+    "for the API": signed(headers={"typ": "at+jwt"}),
+    "of a sign-out": signed(headers={"typ": "logout+jwt"}),
+    "a token in a token": signed(headers={"cty": "JWT"}),
+    "packed": signed(headers={"zip": "DEF"}),
+    "of another access token": signed(at_hash=b64(hashlib.sha256(b"another").digest()[:16])),
+    "at_hash a number": signed(at_hash=7),
+    "encrypted": ".".join([b64({"alg": "dir", "enc": "A256GCM"}), "", "aXY", "Y2lwaGVy", "dGFn"]),
     "four parts": signed() + ".x",
     "not base64": "%%%.%%%.%%%",
     "payload no object": raw_token({"alg": "RS256", "kid": "k1"}, [1, 2], b"x"),
@@ -191,6 +209,66 @@ def test_a_number_as_subject_is_refused():
 
     with pytest.raises(TokenRefused):
         check(token)
+
+
+BODY = json.dumps(claims())
+SIGNED_BYTES = {
+    "a name twice": BODY[:-1] + ', "sub": "victim"}',
+    "a name twice, deeper": BODY[:-1] + ', "address": {"a": 1, "a": 2}}',
+    "NaN": BODY.replace(str(claims()["exp"]), "NaN"),
+    "infinity": BODY[:-1].replace('"exp"', '"was"') + ', "exp": Infinity}',
+    "too large a number": BODY[:-1].replace('"exp"', '"was"') + ', "exp": 1e999}',
+    "UTF-16": BODY.encode("utf-16"),
+    "UTF-32": BODY.encode("utf-32"),
+    "Latin-1": BODY.replace("Pat", "P\u00e2t").encode("latin-1"),
+    "with a mark": BODY.encode("utf-8-sig"),
+    "deep": '{"a":' * 3000 + "1" + "}" * 3000,
+    "a list": f"[{BODY}]",
+    "a text": json.dumps(BODY),
+}
+
+
+@pytest.mark.parametrize("body", SIGNED_BYTES.values(), ids=SIGNED_BYTES.keys())
+def test_signed_bytes_that_two_readers_could_read_in_two_ways_are_refused(body):
+    raw = body if isinstance(body, bytes) else body.encode()
+    token = jwt.PyJWS().encode(raw, OURS, algorithm="RS256", headers={"kid": "k1"})
+
+    with pytest.raises(TokenRefused):
+        check(token)
+
+
+def test_a_header_that_names_its_key_twice_is_refused():
+    header, body = b64(b'{"alg": "RS256", "kid": "evil", "kid": "k1"}'), b64(claims())
+    signature = OURS.sign(f"{header}.{body}".encode(), padding.PKCS1v15(), hashes.SHA256())
+
+    with pytest.raises(TokenRefused):
+        check(f"{header}.{body}.{b64(signature)}")
+
+
+def test_the_hash_of_the_access_token_that_came_with_it_is_fine():
+    token = signed(at_hash=b64(hashlib.sha256(b"an access token").digest()[:16]))
+
+    assert check(token, access_token="an access token").subject == "subject-1"
+    with pytest.raises(TokenRefused):
+        check(token)
+
+
+@pytest.mark.parametrize(
+    ("userinfo", "is_refused"),
+    [
+        ({"sub": "subject-1"}, False),
+        ({"sub": "subject-1", "email": "else@contoso.example", "name": "Else"}, False),
+        ({"sub": "subject-1", "oid": "object-1", "iss": ISSUER}, False),
+        ({}, True),
+        ({"sub": None}, True),
+        ({"sub": "victim"}, True),
+        ({"sub": ["subject-1"]}, True),
+        ({"sub": "subject-1", "oid": "another"}, True),
+        ({"sub": "subject-1", "iss": "https://evil.example"}, True),
+    ],
+)
+def test_userinfo_of_somebody_else_contradicts(userinfo, is_refused):
+    assert contradicts(check(signed(oid="object-1")), userinfo) is is_refused
 
 
 @pytest.mark.parametrize("missing", [{"nonce": ""}, {"issuer": ""}, {"client_id": ""}, {"keys": []}])
@@ -229,7 +307,7 @@ def test_the_address_is_for_display_and_never_part_of_who_it_is(changed, expecte
 
 
 @pytest.mark.parametrize(
-    ("acct", "is_guest"), [(1, True), ("1", True), (0, False), (None, False), (True, False), ("yes", False)]
+    ("acct", "is_guest"), [(1, True), ("1", True), (0, False), ("0", False), (None, False)]
 )
 def test_a_guest_is_recognized_by_the_claim(acct, is_guest):
     assert check(signed(acct=acct)).is_guest is is_guest

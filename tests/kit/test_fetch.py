@@ -1,5 +1,6 @@
 """Fetching from addresses that a tenant named: nothing of the vendor's own network is reached (F-24, reliability §6)."""
 
+import contextlib
 import http.server
 import json
 import socket
@@ -42,6 +43,9 @@ INSIDE = [
     ),
     *("https://[fe80::1]/", "https://[fc00::1]/", "https://[fd00:ec2::254]/", "https://[ff02::1]/"),
     *("https://[::ffff:127.0.0.1]/", "https://[::ffff:169.254.169.254]/", "https://[64:ff9b::7f00:1]/"),
+    *("https://127.0.0.1.:443/", "https://0177.1/", "https://0x7f.1/", "https://017700000001/"),
+    *("https://[::ffff:7f00:1]/", "https://[::ffff:a9fe:a9fe]/", "https://[fec0::1]/"),
+    *("https://[2001:0:4136:e378:8000:63bf:80ff:fffe]/", "https://[fe80::1%25lo]/", "https://169.254.170.2/"),
     *("https://[2002:7f00:1::]/", "https://[2001:db8::1]/", "https://[::127.0.0.1]/"),
 ]
 NO_ADDRESSES = [
@@ -193,6 +197,50 @@ def test_too_slow_is_cut_off(peer):
         fetch_json(f"http://127.0.0.1:{port(peer)}/", seconds=0.5)
 
     assert time.monotonic() - begun < 5
+
+
+def test_a_header_that_drips_in_is_cut_off(peer):
+    """Each sign comes in time, so that no wait for the next one ever ends."""
+    peer.answer = (200, [], [b"{}"], 0)
+    listening = socket.create_server(("127.0.0.1", 0))
+
+    def drip():
+        connection, _peer = listening.accept()
+        with connection, contextlib.suppress(OSError):
+            for sign in b"HTTP/1.1 200 OK\r\nX-Long: " + b"a" * 200:
+                connection.send(bytes([sign]))
+                time.sleep(0.1)
+
+    threading.Thread(target=drip, daemon=True).start()
+    begun = time.monotonic()
+
+    with listening, pytest.raises(FetchFailed):
+        fetch_json(f"http://127.0.0.1:{listening.getsockname()[1]}/", seconds=0.5)
+
+    assert time.monotonic() - begun < 5
+
+
+@pytest.mark.parametrize("port", [0, 1, 22, 25, 80, 110, 444, 587, 1023])
+def test_another_service_of_a_public_machine_is_not_talked_to(port, settings, monkeypatch):
+    settings.IS_HTTPS, settings.PRIVATE_PEERS = True, False
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("93.184.216.34", port))]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    monkeypatch.setattr(fetch.httpx, "Client", lambda **_: pytest.fail("connected"))
+
+    with pytest.raises(FetchFailed, match="not at a port of the web"):
+        fetch_json(f"https://issuer.example:{port}/")
+
+
+@pytest.mark.parametrize("body", [b'{"a": 1, "a": 2}', b'{"a": NaN}', '{"a": 1}'.encode("utf-16")])
+def test_what_two_readers_could_read_in_two_ways_is_refused(peer, body):
+    peer.answer = (200, [], [body], 0)
+
+    with pytest.raises(FetchFailed):
+        fetch_json(f"http://127.0.0.1:{port(peer)}/")
+
+
+def test_the_corpus_is_as_large_as_agreed():
+    assert len({*INSIDE, *NO_ADDRESSES}) >= 50
 
 
 def test_an_object_comes_back(peer):
