@@ -7,7 +7,7 @@ alone reaches into allauth's modules for that. Secrets are encrypted by `config.
 import base64
 import secrets
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final, override
 from urllib.parse import urlsplit
@@ -172,6 +172,8 @@ def new_passkey(
     user: User, name: str, state: dict[str, Any], answer: object, *, at: datetime
 ) -> Authenticator:
     """An unsaved row. :raises AnswerRefused: the answer is none to `state`."""
+    if not isinstance(answer, Mapping):
+        raise AnswerRefused
     try:
         _server().register_complete(state, answer)
     except _UNREADABLE as error:
@@ -190,6 +192,8 @@ def ask_for_passkey(known: Iterable[Authenticator]) -> tuple[dict[str, Any], dic
 
 def shown_passkey(known: Iterable[Authenticator], state: dict[str, Any], answer: object) -> Authenticator:
     """The one of `known` that signed. :raises AnswerRefused: none did."""
+    if not isinstance(answer, Mapping):
+        raise AnswerRefused
     rows = {_credential(row).credential_id: row for row in known}
     try:
         found = _server().authenticate_complete(state, [_credential(row) for row in rows.values()], answer)

@@ -225,6 +225,8 @@ def _make_due(actor: Actor, key: str, at: datetime) -> bool:
 
 def _planner_goes_along(provider: IdentityProvider) -> bool:
     """Whether who planned it is a global admin still and can sign in there: so that somebody manages the organization."""
+    if provider.planned_by_id is None:
+        return False
     is_admin = RoleAssignment.objects.filter(
         tenant_id=provider.tenant_id, user_id=provider.planned_by_id, role=Role.GLOBAL_ADMIN
     ).exists()

@@ -140,7 +140,7 @@ def record_test(*, actor: Actor, key: str, identity: Identity, at: datetime) -> 
         record_provider(
             actor, "tested", provider, at, after={"issuer": provider.issuer, "subject": identity.subject}
         )
-    return link  # type: ignore[no-any-return]
+    return link
 
 
 def provider_to_try(actor: Actor, key: str, *, at: datetime) -> IdentityProvider:

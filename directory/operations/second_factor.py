@@ -183,7 +183,7 @@ def forget_factors(*, actor: Actor, user_id: int, at: datetime, real_at: datetim
     with tenant_atomic(actor):
         user = lock_managed(actor, user_id, is_checked=True)
         rows = Authenticator.objects.filter(user=user)
-        count = rows.exclude(type=RECOVERY).count()
+        count: int = rows.exclude(type=RECOVERY).count()
         rows.delete()
         BrowserSession.objects.open().filter(user=user).update(ended_at=real_at)
         record(

@@ -20,6 +20,7 @@ from config.kit.tenancy import tenant_atomic
 from directory import tryout
 from directory.models import AccountLink, IdentityProvider, User
 from directory.operations import provider_changes as changes
+from directory.operations.people import PROVIDER_KEPT
 from directory.operations.providers import active_provider, can_come, discard_provider, prepare_provider
 from directory.permissions import Capability
 from directory.queries import callback_key_of
@@ -148,7 +149,7 @@ def _earlier(
     return _candidate(actor, provider, active, at) | {
         "may_undo": changes.may_undo(provider, at=at),
         "undo_until": ended + changes.UNDO,
-        "kept_until": ended + changes.PROVIDER_KEPT,
+        "kept_until": ended + PROVIDER_KEPT,
     }
 
 
