@@ -1,8 +1,10 @@
 """The vendor's staff: who works at what, and the site that is there for nobody else (product §2, §16)."""
 
 import time
+from io import StringIO
 
 import pytest
+from django.core.management import CommandError, call_command
 from django.db import IntegrityError
 from django.test import Client
 
@@ -43,6 +45,46 @@ def trail_of(tenant):
     with tenant_atomic(tenant.pk):
         rows = AuditEntry.objects.filter(code__startswith="directory.staff_role").order_by("id")
         return [(row.code, row.target_label, row.before, row.after) for row in rows]
+
+
+# --- The command ------------------------------------------------------------------------------------------
+
+
+def told(*arguments):
+    said = StringIO()
+    call_command("staff", *arguments, stdout=said)
+    return said.getvalue().strip()
+
+
+@pytest.mark.django_db(databases=["default", "owner", "worker"], transaction=True)
+def test_the_command_shows_sets_and_takes_roles(vendor):
+    sven = make_user(vendor, name="Sven")
+
+    assert told(sven.email) == f"{sven.email}: none"
+    assert told(sven.email, "--role", "support", "--role", "catalogue") == f"{sven.email}: catalogue, support"
+    assert roles_of(sven) == {"staff_catalogue", "staff_support"}
+    assert told(sven.email, "--role", "superuser") == f"{sven.email}: superuser"
+    assert told(sven.email, "--none") == f"{sven.email}: none"
+
+
+@pytest.mark.django_db(databases=["default", "owner", "worker"], transaction=True)
+def test_the_command_ends_the_sessions_of_who_lost_their_factor(vendor):
+    sven = make_staff(vendor, "staff_support")
+    client = client_of(sven)
+
+    assert told(sven.email, "--forget-factors").startswith(f"{sven.email}: ")
+    assert client.get("/my/sessions/").status_code == 302
+
+
+@pytest.mark.django_db(databases=["default", "owner", "worker"], transaction=True)
+def test_the_command_gives_nobody_elses_people_a_role_and_knows_nobody_it_does_not(vendor):
+    gina = make_user(make_tenant(name="Contoso"), name="Gina")
+
+    with pytest.raises(CommandError):
+        told(gina.email, "--role", "support")
+    with pytest.raises(CommandError, match="no active account"):
+        told(f"nobody-{gina.email}")
+    assert roles_of(gina) == set()
 
 
 # --- Roles ------------------------------------------------------------------------------------------------

@@ -11,9 +11,8 @@ from config.kit.clock import now, real_now
 from config.kit.errors import DomainError, NotAllowed, NotVisible
 from config.kit.tenancy import tenant_atomic
 from directory.actors import build_actor
-from directory.models import User
+from directory.management.lookup import person_at
 from directory.operations.tokens import issue_for_person, issue_service_token
-from directory.queries import door_of_address, people_at
 from directory.tokens import SCIM, SCOPES
 
 
@@ -38,7 +37,7 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, user: str, scope: list[str], name: str, days: int, **options: Any) -> None:
-        person = _person(user)
+        person = person_at(user)
         at = now()
         with tenant_atomic(person.tenant_id):
             actor = build_actor(person, acting_tenant_id=person.tenant_id, at=at, door="cli")
@@ -53,17 +52,3 @@ class Command(BaseCommand):
         except DomainError as refused:
             raise CommandError(str(refused)) from refused
         self.stdout.write(issued.secret)
-
-
-def _person(address: str) -> User:
-    """The active account of an address, at the organization that its domain belongs to.
-
-    :raises CommandError: there is none, or not one alone.
-    """
-    door = door_of_address(address)
-    people = people_at(address, tenant_id=door.tenant_id if door else None)
-    if not people:
-        raise CommandError(f"There is no active account with the address {address}.")
-    if len(people) > 1:
-        raise CommandError(f"There are {len(people)} active accounts with the address {address}.")
-    return people[0]
