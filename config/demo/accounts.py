@@ -4,10 +4,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from django.conf import settings
 from django.utils.translation import gettext_lazy as _
 
 from config.demo.people import TENANTS, Person, Tenant
+from config.demo.staff import app_secret
+from config.kit.clock import real_now
 from config.kit.errors import Text
+from directory.factors import code_at
 
 
 class Words(NamedTuple):
@@ -19,7 +23,7 @@ class Words(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """One person; nobody can sign in at the vendor's site, since it is not part of this yet."""
+    """One person."""
 
     home: Tenant
     person: Person
@@ -35,8 +39,14 @@ class Account:
         return self.person.given_name[0] + self.person.surname.split()[-1][0]
 
     @property
-    def can_sign_in(self) -> bool:
-        return self.home.kind != "vendor"
+    def app_secret(self) -> str:
+        """What an authenticator app is given for the second factor; empty for who needs none."""
+        return app_secret(self.mail, key=settings.SECRET_KEY) if self.person.staff_roles else ""
+
+    @property
+    def code_now(self) -> str:
+        """What such an app shows at this moment."""
+        return code_at(self.app_secret, real_now()) if self.person.staff_roles else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +138,9 @@ def cards() -> Iterator[Card]:
     )
     yield Card(
         _("The vendor"),
-        _("The staff work in a site of their own, which is not part of this yet."),
+        _(
+            "The staff work in a site of their own, which asks for a second factor: a code of an authenticator app."
+        ),
         (_part("", "olga", "sven"),),
     )
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import httpx
+from allauth.mfa.models import Authenticator
 from django.conf import settings
 from django.core.management import call_command
 from django.db.models import Q
@@ -40,9 +41,12 @@ from commerce.operations.trials import Choice, start_trial_with_card, start_tria
 from commerce.queries.quotes import quote_for
 from config.demo import people
 from config.demo.environment import client_of, issuers
+from config.demo.staff import app_secret
 from config.kit.actors import Actor
+from config.kit.clock import real_now
 from config.kit.tenancy import tenant_atomic, use_login
-from directory.actors import build_actor
+from directory.actors import as_staff, build_actor
+from directory.factors import code_at
 from directory.models import Domain, Invitation, OutgoingMail, Relationship, Tenant, User
 from directory.operations.delegations import assign_to_person
 from directory.operations.domains import add_domain
@@ -52,6 +56,7 @@ from directory.operations.partner_sweeps import TOLD_BEFORE
 from directory.operations.partners import create_relationship
 from directory.operations.people import create_guest, create_user, disable_user
 from directory.operations.roles import grant_role
+from directory.operations.second_factor import set_up_app
 from directory.operations.staff import set_staff_roles
 from directory.operations.tenants import configure_identity_provider, create_tenant
 from directory.permissions import Role
@@ -200,7 +205,26 @@ def _tenant(source: people.Tenant, at: datetime) -> Tenant:
             grant_role(actor=actor, user_id=user.pk, role=role, at=at)
         if person.staff_roles:
             set_staff_roles(actor=actor, user_id=user.pk, roles=person.staff_roles, at=at)
+            _second_factor(user, frozenset(person.staff_roles), source.mail(person), at)
     return tenant
+
+
+def _second_factor(user: User, roles: frozenset[str], mail: str, at: datetime) -> None:
+    """The authenticator app whose secret /demo/ shows."""
+    with tenant_atomic(user.tenant_id):
+        actor = build_actor(user, acting_tenant_id=user.tenant_id, at=at)
+        assert actor is not None, "everybody may act at home"
+        if Authenticator.objects.filter(user=user).exists():
+            return
+    secret = app_secret(mail, key=settings.SECRET_KEY)
+    set_up_app(
+        actor=as_staff(actor, roles, has_second_factor=False),
+        secret=secret,
+        code=code_at(secret, real_now()),
+        has_shown=False,
+        at=at,
+        real_at=real_now(),
+    )
 
 
 def _find(tenant: Tenant, home: people.Tenant, person: people.Person) -> User | None:

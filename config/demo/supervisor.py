@@ -39,6 +39,7 @@ from config.demo.environment import (
 from config.demo.people import TENANTS
 from config.demo.processes import PR_SET_PDEATHSIG, ChildFailed, spawn, stop
 from config.demo.servers import Postgres, Valkey, port_is_free
+from config.demo.staff import app_secret
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -318,6 +319,9 @@ class Supervisor:
             print(f"  {home.name}")
             for person in home.people:
                 print(f"    {home.mail(person):<28}{person.does}")
+                if person.staff_roles:
+                    secret = app_secret(home.mail(person), key=self._environment["SECRET_KEY"])
+                    print(f"    {'':<28}secret of the authenticator app: {secret}")
         print(
             f"\n  Logs are in {self._logs}. Ctrl-C stops everything; `make reset` forgets the data.\n",
             flush=True,

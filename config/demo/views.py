@@ -61,7 +61,7 @@ def sign_in(request: HttpRequest) -> HttpResponse:
     An address that leads to no provider gets the e-mail page, as it would there.
     """
     found = people.find(request.POST.get("mail", ""))
-    if found is None or found[0].kind == "vendor":
+    if found is None:
         raise NotVisible
     home, person = found
     mail = home.mail(person)
@@ -70,7 +70,11 @@ def sign_in(request: HttpRequest) -> HttpResponse:
     request.user, request.actor = AnonymousUser(), None  # type: ignore[attr-defined]
     if door is None:
         return redirect(f"{reverse('directory:sign-in')}?{urlencode({'email': mail})}")
-    request.session[PENDING] = {"key": door.provider_key, "next": "/", "hint": mail}
+    request.session[PENDING] = {
+        "key": door.provider_key,
+        "next": "/operator/" if person.staff_roles else "/",
+        "hint": mail,
+    }
     # A page that goes on, since Chromium applies form-action to redirects (reliability §7).
     address = reverse("directory:provider-login", args=[door.provider_key])
     return render(request, "directory/go_on.html", {"address": address})

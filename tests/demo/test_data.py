@@ -1,16 +1,22 @@
 """The demo's data (config/demo/data.py)."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from allauth.mfa.models import Authenticator
+from django.conf import settings
 
 from commerce.models import Bill, Subscription, SubscriptionEvent, Trial
 from config.demo import data
+from config.demo.staff import app_secret
 from config.invariants import violations
 from config.kit.clock import now
 from config.kit.tenancy import use_login
+from directory.factors import APP, code_at
 from directory.models import OutgoingMail, Tenant, User
+from directory.operations.second_factor import take_code
 from licensing.models import Assignment, RequestedPerson
+from tests.factories import actor_of
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "owner", "worker"])
 
@@ -77,4 +83,11 @@ def test_loading_twice_makes_the_demo_once_with_a_past_that_was_walked_through()
         ]
         waiting = RequestedPerson.objects.get(state="waiting")
         assert (waiting.user.email, waiting.request.product.slug) == ("mike@contoso.example", "power-bi-pro")
+        olga, sven = User.objects.filter(tenant__kind="vendor").order_by("email")
+        assert Authenticator.objects.filter(user__in=[olga, sven], type=APP).count() == 2
+    for somebody in (olga, sven):
+        # Two minutes on, since a code is never taken twice.
+        later = datetime.now(UTC) + timedelta(minutes=2)
+        code = code_at(app_secret(somebody.email, key=settings.SECRET_KEY), later)
+        assert take_code(actor=actor_of(somebody, at=at), code=code, at=at, real_at=later)
     assert violations(at=datetime.now(UTC)) == []

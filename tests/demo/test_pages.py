@@ -5,6 +5,7 @@ from email.utils import format_datetime
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from django.conf import settings
 from django.core.cache import cache
 from django.core.mail import EmailMultiAlternatives, get_connection
 from django.test import Client
@@ -13,9 +14,12 @@ from kombu.exceptions import OperationalError
 from config.demo import accounts, mailbox, walk
 from config.demo.people import TENANTS
 from config.demo.processor.cards import all_cards
+from config.demo.staff import app_secret
 from config.demo.tasks import walk_days
 from config.kit import clock
+from config.kit.clock import real_now
 from config.kit.tenancy import tenant_atomic
+from directory.factors import code_at
 from directory.models import User
 from directory.sessions import HOME, PENDING, USER
 from tests.demo import addresses  # before any test sets DEMO: what `config.urls` holds hangs on it
@@ -94,8 +98,12 @@ def test_lists_every_account_once_each_with_its_button():
     assert sorted(listed) == sorted(mails)
     for mail in mails:
         assert page.count(f"<small>{mail}</small>") == 1
-        has_button = f'name="mail" value="{mail}"' in page
-        assert has_button == (not mail.endswith("@seatkeeper.example"))
+        assert f'name="mail" value="{mail}"' in page
+    secret = app_secret("olga@seatkeeper.example", key=settings.SECRET_KEY)
+    assert f">{secret}<" in page
+    # The code of this half minute, or of the one in which the page was made.
+    shown = {code_at(secret, real_now() - timedelta(seconds=back)) for back in (0, 30)}
+    assert any(f"<b>{code}</b>" in page for code in shown)
 
 
 def test_a_button_signs_in_through_the_persons_identity_provider(identity_provider):
@@ -135,7 +143,7 @@ def test_the_account_that_nobody_manages_gets_the_email_page_filled_in():
     assert 'value="ann@adatum.example"' in page.content.decode()
 
 
-@pytest.mark.parametrize("mail", ["olga@seatkeeper.example", "nobody@contoso.example", ""])
+@pytest.mark.parametrize("mail", ["nobody@seatkeeper.example", "nobody@contoso.example", ""])
 def test_no_other_account_is_signed_in(mail):
     browser = client_of(make_user(make_tenant()))
     before = dict(browser.session)
