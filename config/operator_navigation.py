@@ -21,7 +21,7 @@ class Item(NamedTuple):
     sees: str
 
 
-ITEMS = (Item(_("Today"), _("What needs a look"), "visibility", "operator:index", May.OPERATE),)
+ITEMS = (Item(_("Today"), _("What needs a look"), "inbox", "operator:index", May.OPERATE),)
 
 
 def is_open_to(actor: Actor | None) -> bool:
