@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 
 import pytest
 from django.db import transaction
+from django.http import HttpResponse
 from django.test import Client
 from django.urls import reverse
 
@@ -299,6 +300,11 @@ def call(client: Client, name: str, method: str, kwargs: dict[str, Any]) -> Any:
     body = json.dumps(BODIES[short, method]) if (short, method) in BODIES else ""
     with transaction.atomic():
         response = client.generic(method, address, body, content_type="application/json")
+        if response.streaming:
+            # Read as the server would send it.
+            response = HttpResponse(
+                response.getvalue(), status=response.status_code, headers=dict(response.items())
+            )
         transaction.set_rollback(True)
     return response
 
