@@ -140,8 +140,7 @@ def correlation_of(request: HttpRequest) -> str:
 def echo(request: HttpRequest, response: HttpResponseBase) -> None:
     """The headers of every answer: the correlation id, and that it hangs on the token."""
     response.headers[CORRELATION] = correlation_of(request)
-    if isinstance(response, HttpResponse):
-        patch_vary_headers(response, ("Authorization",))
+    patch_vary_headers(response, ("Authorization",))
 
 
 @contextmanager
