@@ -33,25 +33,33 @@ from config.kit.tenancy import login_alias
 
 type Frame = Callable[[HttpRequest], dict[str, Any]]
 
-_frames: list[Frame] = []
+
+class Framed:
+    """Draws the pages of one site, whose callers need not know it."""
+
+    def __init__(self) -> None:
+        self._frame: Frame = lambda _request: {}
+
+    def use(self, frame: Frame) -> None:
+        """Register what gives every page its surroundings: titles, menu, colors. The site calls this once."""
+        self._frame = frame
+
+    def render(
+        self,
+        request: HttpRequest,
+        template: str,
+        context: dict[str, Any] | None = None,
+        *,
+        status: int = 200,
+    ) -> HttpResponse:
+        """A page inside the frame, rendered at once, so that every query runs inside the caller's transaction."""
+        return render(request, template, self._frame(request) | (context or {}), status=status)
 
 
-def use_frame(frame: Frame) -> None:
-    """Register what gives every page its surroundings: titles, menu, colors. The site calls this once."""
-    _frames[:] = [frame]
-
-
-def render_page(
-    request: HttpRequest, template: str, context: dict[str, Any] | None = None, *, status: int = 200
-) -> HttpResponse:
-    """A page inside the admin center's frame. `template` extends `admin_center/page.html`.
-
-    Renders at once, so that every query runs inside the caller's transaction.
-    """
-    surroundings: dict[str, Any] = {}
-    for frame in _frames:
-        surroundings |= frame(request)
-    return render(request, template, surroundings | (context or {}), status=status)
+_portal = Framed()
+use_frame = _portal.use
+# Templates of its pages extend `admin_center/page.html`.
+render_page = _portal.render
 
 
 # --- Models: nine surfaces that `get_queryset` alone leaves open (reliability §1, fact 1) -----------------

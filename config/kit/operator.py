@@ -7,35 +7,15 @@ knowing the site. Lower apps do not import the site: it registers its frame, app
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
-
-from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
 
 from config.kit.actors import Actor
+from config.kit.admin import Framed
 from config.kit.errors import Text
 
-type Frame = Callable[[HttpRequest], dict[str, Any]]
-
-_frames: list[Frame] = []
-
-
-def use_operator_frame(frame: Frame) -> None:
-    """Register what gives every page its surroundings: titles, menu, colors. The site calls this once."""
-    _frames[:] = [frame]
-
-
-def render_operator_page(
-    request: HttpRequest, template: str, context: dict[str, Any] | None = None, *, status: int = 200
-) -> HttpResponse:
-    """A page inside the frame of the vendor's site. `template` extends `operator/page.html`.
-
-    Renders at once, so that every query runs inside the caller's transaction.
-    """
-    surroundings: dict[str, Any] = {}
-    for frame in _frames:
-        surroundings |= frame(request)
-    return render(request, template, surroundings | (context or {}), status=status)
+_operator = Framed()
+use_operator_frame = _operator.use
+# Templates of its pages extend `operator/page.html`.
+render_operator_page = _operator.render
 
 
 @dataclass(frozen=True, slots=True)
