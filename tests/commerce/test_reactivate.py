@@ -556,6 +556,25 @@ def test_disabled_while_the_bank_was_asked_it_still_gets_what_was_confirmed(
     assert (after.state, after.period_start, after.period_index) == ("active", APRIL_1, 1)
 
 
+def test_what_the_bank_confirms_a_day_later_begins_that_day(pat: User, disabled: Subscription) -> None:
+    at = on(12, 5)
+    checkout = start(pat, disabled, at)
+    shown = checkout.total_minor
+    assert isinstance(pay(pat, checkout, at, "pm_card_threeDSecure2Required"), ActionNeeded)
+    authenticate(intents()[0]["id"])
+
+    paid = finish_checkout(actor=actor_of(pat), key=checkout.key, at=on(13, 5))
+
+    assert isinstance(paid, Paid)
+    after = fresh(disabled)
+    begins, ends = datetime(2026, 5, 12, 22, 0, tzinfo=UTC), datetime(2026, 6, 12, 22, 0, tzinfo=UTC)
+    assert (after.anchor_date, after.period_start, after.period_end) == (date(2026, 5, 13), begins, ends)
+    with use_login("worker"):
+        bill = Bill.objects.get(type="reactivation")
+    assert (bill.total_minor, bill.period_start, bill.period_end) == (shown, begins, ends)
+    assert violations(at=on(13, 5)) == []
+
+
 def test_deleted_while_the_bank_was_asked_the_money_goes_back(pat: User, disabled: Subscription) -> None:
     at = on(29, 7)
     checkout = start(pat, disabled, at)

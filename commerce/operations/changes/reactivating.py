@@ -135,7 +135,7 @@ def reactivate_on_account(
         placed = _bring_back(
             actor=actor,
             subscription=subscription,
-            term=_term_of(subscription, quote.service_start),
+            term=_term_of(subscription, quote.service_start, at),
             unit_price_minor=quote.unit_price_minor,
             collection=Bill.Collection.ON_ACCOUNT,
             due_at=at + timedelta(days=agreement.payment_days),
@@ -202,7 +202,7 @@ def _place(*, actor: Actor, checkout: Checkout, card: Card | None, at: datetime)
     return _bring_back(
         actor=actor,
         subscription=subscription,
-        term=_term_of(subscription, cast(datetime, checkout.service_start)),
+        term=_term_of(subscription, cast(datetime, checkout.service_start), at),
         unit_price_minor=checkout.unit_price_minor,
         collection=Bill.Collection.CARD,
         due_at=at,
@@ -214,16 +214,17 @@ def _place(*, actor: Actor, checkout: Checkout, card: Card | None, at: datetime)
 KIND = Kind(allow=paid.allow, check=_check, place=_place, tell=notices.queue_reactivated)
 
 
-def _term_of(subscription: Subscription, starts: datetime) -> Term:
+def _term_of(subscription: Subscription, starts: datetime, at: datetime) -> Term:
     """The term that was agreed on by its start.
 
     One that goes on from the old end is given even if the sweep disabled the subscription while the bank was
-    asked: what was shown and confirmed stands (F-21).
+    asked: what was shown and confirmed stands (F-21). A new one begins on the day on which it is given, as that of
+    a purchase does: nobody pays for the days that the bank's confirmation took.
     """
     ran_out = subscription.state == State.EXPIRED or subscription.disabled_reason in ("", Reason.ENDED)
     if ran_out and starts == subscription.term_end:
         return next_term(subscription)
-    return new_term(subscription, periods.local_date(starts, subscription.time_zone))
+    return new_term(subscription, periods.local_date(at, subscription.time_zone))
 
 
 def _bring_back(
