@@ -94,8 +94,9 @@ def _of_status(error: HttpError) -> DomainError:
 
 
 api = _api("Seatkeeper")
-api.add_router("policies", policies.router)
+# First, since it is called at each sign-in to a product.
 api.add_router("entitlements", entitlements.router)
+api.add_router("policies", policies.router)
 api.add_router("purchases", purchases.router)
 api.add_router("purchases", licenses.router)
 api.add_router("purchases", takeovers.router)
@@ -130,8 +131,8 @@ def openapi(request: HttpRequest) -> JsonResponse:
 
 
 urlpatterns: list[URLPattern | URLResolver] = [
-    path("api/v1.0/openapi.json", openapi, name="openapi"),
     path("api/v1.0/", include((list(_addresses()), "api"), namespace="api")),
+    path("api/v1.0/openapi.json", openapi, name="openapi"),
     path("api/v1/", include((list(_addresses()), "api"), namespace="api-v1")),
     path("v1.0/", include((list(_addresses(("policies",))), "api"), namespace="wire-v1.0")),
     path("v1/", include((list(_addresses(("policies",))), "api"), namespace="wire-v1")),

@@ -10,9 +10,9 @@ from config.operator_site import operator
 urlpatterns: list[URLPattern | URLResolver] = [
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),
+    path("", include("config.api")),
     path("admin/", portal.urls),
     path("operator/", operator.urls),
-    path("", include("config.api")),
     path("scim/v2/", include("directory.scim.urls")),
     path("", include("directory.urls")),
     path("", include("commerce.urls")),

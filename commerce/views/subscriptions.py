@@ -1,6 +1,7 @@
 """Your products: one list, as limited and as full view (product §4, §8)."""
 
 import uuid
+from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
@@ -91,6 +92,8 @@ def your_products(request: HttpRequest) -> HttpResponse:
         context["handed_over"] = handed_over_by(actor)
         return render_page(request, "commerce/your_products_own.html", context)
     context |= {
+        "may_centralize": actor.may(Capability.TAKE_OVER)
+        and _offer_centralizing(page.rows, context["lines"]),
         "columns": _columns(request.GET, chosen),
         "products": sorted(products.values(), key=lambda product: product.name),
         "statuses": states.FILTERS.items(),
@@ -106,8 +109,6 @@ def your_products(request: HttpRequest) -> HttpResponse:
         "views": _views(actor, request.GET),
         "may_save": chosen.is_narrowed or chosen.sort != "product" or chosen.descending,
         "query": urlencode(kept_filter(request.GET)),
-        "may_centralize": actor.may(Capability.TAKE_OVER)
-        and any(row.channel == Subscription.Channel.SELF_SERVICE for row in page.rows),
     }
     if chosen.purchaser_key is not None:
         context["purchaser"] = queries.purchaser_of(actor, chosen.purchaser_key)
@@ -356,11 +357,10 @@ def line_of(
 ) -> dict[str, Any]:
     """What one row says, put together here once: the template only prints it, fifty times."""
     status = details.status_of(row)
+    period = str(states.per_period(row.billing_months))
     return {
         "address": f"{row.key}/",
         "key": str(row.key),
-        "can_be_centralized": row.channel == Subscription.Channel.SELF_SERVICE
-        and row.state != Subscription.State.DELETED,
         "name": product.name,
         "tile": f"sk-tile sk-tile--sm {tile_colour(product.category)}",
         "letters": tile_letters(product.name),
@@ -373,14 +373,24 @@ def line_of(
         "assigned": str(row.assigned),
         "free": str(row.free),
         "free_css": "sk-strong" if row.free else "sk-subtle",
+        "seats": _("of %(bought)d, %(free)d free") % {"bought": row.quantity, "free": row.free},
         "price": money(row.period_price_minor, row.currency),
-        "unit_price": money(row.unit_price_minor, row.currency),
-        "period": str(states.per_period(row.billing_months)),
+        "each": _("%(price)s each, %(period)s")
+        % {"price": money(row.unit_price_minor, row.currency), "period": period},
+        "period": period,
         "status": str(status.label),
         "tone": status.tone,
         "next_date": day(status.next_at, row.time_zone),
         "next_label": str(status.next_label),
     }
+
+
+def _offer_centralizing(rows: Sequence[queries.Row], lines: list[dict[str, Any]]) -> bool:
+    """Give the lines of purchases that can be centralized the words of their tick box; whether there are any."""
+    for row, line in zip(rows, lines, strict=True):
+        if row.channel == Subscription.Channel.SELF_SERVICE and row.state != Subscription.State.DELETED:
+            line["tick"] = _("Centralize %(name)s of %(purchaser)s") % line
+    return any("tick" in line for line in lines)
 
 
 def _owner(row: queries.Row, organization: str, taken_over: queries.TakenOver | None) -> str:

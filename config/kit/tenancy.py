@@ -13,8 +13,10 @@ from django.conf import settings
 from django.db import connections, models, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
+from django.db.backends.utils import CursorWrapper
 
 from config.kit.actors import Actor
+from config.kit.postgresql.base import DatabaseWrapper
 
 SETTING = "seatkeeper.tenant_id"
 CURRENT_TENANT = f"nullif(current_setting('{SETTING}', true), '')::bigint"
@@ -70,6 +72,13 @@ def use_login(alias: str) -> Iterator[None]:
 def connection() -> BaseDatabaseWrapper:
     """The connection of the login in use."""
     return connections[login_alias()]
+
+
+def binding_cursor() -> CursorWrapper:
+    """A cursor of the login in use for a statement that must be quick; see `config.kit.postgresql`."""
+    conn = connection()
+    assert isinstance(conn, DatabaseWrapper)
+    return conn.binding_cursor()
 
 
 @contextmanager

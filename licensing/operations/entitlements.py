@@ -5,15 +5,16 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from config.kit.errors import NotVisible
-from config.kit.tenancy import connection
+from config.kit.tenancy import binding_cursor
 from directory.operations.tokens import NotAuthenticated, ScopeTooLow
 from directory.permissions import ROLES, TABLE, Capability
 from directory.tokens import SCOPES, includes
 
 SCOPE = "licenses.read"
 # A token must hold one of these, and whoever does not hold one of these roles asks about the own account alone.
-_SCOPES = [scope for scope in SCOPES if includes({scope}, SCOPE)]
-_SEE_ALL = [role for role in ROLES if "all" in getattr(TABLE[Capability.SEE_LICENSES], role)]
+# Both as PostgreSQL writes arrays.
+_SCOPES = f"{{{','.join(scope for scope in SCOPES if includes({scope}, SCOPE))}}}"
+_SEE_ALL = f"{{{','.join(role for role in ROLES if 'all' in getattr(TABLE[Capability.SEE_LICENSES], role))}}}"
 _ANSWERED = frozenset({"entitled", "no_license", "account_disabled"})
 
 
@@ -51,7 +52,7 @@ def check_entitlement(*, digest: bytes, user: str, product: str, at: datetime) -
     """
     if "\0" in user or "\0" in product:
         raise NotVisible
-    with connection().cursor() as cursor:
+    with binding_cursor() as cursor:
         cursor.execute(
             "SELECT * FROM licensing_entitlement(%s, %s, %s, %s, %s, %s)",
             [digest, user, product, at, _SCOPES, _SEE_ALL],
