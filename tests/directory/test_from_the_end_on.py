@@ -206,7 +206,7 @@ def kind() -> Iterator[None]:
     CHUNKS.clear()
     jobs.register(Kind("note", "Note", Capability.SEE_PURCHASES, note))
     yield
-    del jobs._kinds["note"]
+    del jobs.KINDS["note"]
 
 
 def start(petra, contoso):

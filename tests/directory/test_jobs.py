@@ -24,6 +24,7 @@ from directory.operations.jobs import (
     resume_job,
     run_jobs,
     start_job,
+    working,
 )
 from directory.permissions import Capability
 from tests.factories import (
@@ -69,7 +70,7 @@ def kind() -> Iterator[None]:
     SEEN.clear()
     jobs.register(Kind("count_up", "Count up", Capability.SEE_PURCHASES, count_up))
     yield
-    del jobs._kinds["count_up"]
+    del jobs.KINDS["count_up"]
 
 
 def admin_of(tenant: Tenant | None = None, **fields: Any) -> User:
@@ -130,7 +131,7 @@ def test_acts_in_the_starters_name_through_the_door_of_jobs(monkeypatch: pytest.
         actors.append(actor)
         return Step(cursor=None)
 
-    monkeypatch.setitem(jobs._kinds, "count_up", Kind("count_up", "", Capability.SEE_PURCHASES, look))
+    monkeypatch.setitem(jobs.KINDS, "count_up", Kind("count_up", "", Capability.SEE_PURCHASES, look))
     admin = admin_of()
     start(admin)
 
@@ -267,13 +268,13 @@ def test_a_canceled_job_does_nothing_more_and_cannot_go_on() -> None:
 
 def test_a_worker_that_was_given_up_for_dead_does_nothing_more() -> None:
     job = start(admin_of())
-    late = jobs._take(AT)
+    late = working._take(AT)
     assert late is not None
     with use_login("worker"):
         Job.objects.update(leased_until=AT - timedelta(days=365))
     run()
 
-    goes_on = jobs._try_chunk(late, AT)
+    goes_on = working._try_chunk(late, AT)
 
     assert goes_on is False
     assert (now_of(job).state, now_of(job).done) == ("done", 5)
@@ -282,7 +283,7 @@ def test_a_worker_that_was_given_up_for_dead_does_nothing_more() -> None:
 def test_a_chunk_that_kills_its_worker_each_time_is_given_up() -> None:
     job = start(admin_of())
     for _ in range(jobs.MOST_TRIES + 1):
-        jobs._take(AT)
+        working._take(AT)
         with use_login("worker"):
             Job.objects.update(leased_until=AT - timedelta(days=365))
 
@@ -307,7 +308,7 @@ def test_one_organizations_jobs_run_one_at_a_time() -> None:
     start(admin)
     start(admin)
 
-    first, second = jobs._take(AT), jobs._take(AT)
+    first, second = working._take(AT), working._take(AT)
 
     assert first is not None
     assert second is None
@@ -430,7 +431,7 @@ def test_the_result_is_downloaded_as_a_sheet_that_runs_nothing(monkeypatch: pyte
     def evil(*, actor: Actor, job: Job, at: Any) -> Step:
         return Step(cursor=None, rows=[Row(1, '=HYPERLINK("http://x")', "done", "+1")])
 
-    monkeypatch.setitem(jobs._kinds, "count_up", Kind("count_up", "", Capability.SEE_PURCHASES, evil))
+    monkeypatch.setitem(jobs.KINDS, "count_up", Kind("count_up", "", Capability.SEE_PURCHASES, evil))
     admin = admin_of()
     job = start(admin)
     run()

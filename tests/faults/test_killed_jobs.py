@@ -39,7 +39,7 @@ def note(*, actor: Actor, job: Job, at: Any) -> Step:
 def kind() -> Iterator[None]:
     jobs.register(Kind("note", "Note", Capability.SEE_PURCHASES, note))
     yield
-    del jobs._kinds["note"]
+    del jobs.KINDS["note"]
 
 
 @pytest.mark.parametrize("point", POINTS)

@@ -247,7 +247,7 @@ def test_a_long_workbook_is_put_together_at_the_end(
     small_chunks: None,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("directory.operations.jobs.PART_BYTES", 300)
+    monkeypatch.setattr("directory.operations.jobs.content.PART_BYTES", 300)
     for _ in range(3):
         make_subscription(contoso, owner=pat, quantity=1)
     client = client_of(admin)

@@ -108,7 +108,7 @@ def test_a_stopped_job_goes_on_in_the_name_of_who_started_it(
     sven: Actor, work: Work, monkeypatch: Any
 ) -> None:
     kind = jobs.Kind("example", "Example", Capability.SEE_PURCHASES, lambda **_: jobs.Step(cursor=None))
-    monkeypatch.setitem(jobs._kinds, "example", kind)
+    monkeypatch.setitem(jobs.KINDS, "example", kind)
     go_on_with_job(staff=sven, job_id=work.job.pk, at=LATE)
     with pytest.raises(NotWaiting):
         go_on_with_job(staff=sven, job_id=work.job.pk, at=LATE)
