@@ -35,7 +35,7 @@ from commerce.operations.payments import (
 from commerce.queries.catalogue import product_keys
 from config.kit.errors import Conflict, Malformed, NotVisible
 from config.kit.tenancy import tenant_atomic, use_login
-from directory.models import OutgoingMail, Tenant, User
+from directory.models import OutgoingMail, RoleAssignment, Tenant, User
 from policies.operations.policies import set_product_policy
 from tests.factories import AT, actor_of, make_checkout, make_tenant, make_user, product
 from tests.processor import authenticate, card_token, charges, fault, intents
@@ -390,6 +390,61 @@ def test_a_confirmed_charge_is_given_back_when_the_purchase_has_ended_meanwhile(
     assert now_of(subscription).quantity == 10
     with tenant_atomic(pat.tenant_id):
         assert Refund.objects.get().amount_minor == ADDED_MINOR
+
+
+def asked_as_billing_admin(subscription: Subscription) -> tuple[User, Checkout]:
+    """Four more seats of what the organization owns, asked for by a billing admin, who then loses the role."""
+    with tenant_atomic(subscription.tenant_id):
+        Subscription.objects.update(owner_kind="organization", owner_user=None, card=None)
+        tenant = Tenant.objects.get(pk=subscription.tenant_id)
+    bill = make_user(tenant, roles=("billing_admin",))
+    change = start(bill, subscription)
+    outcome = pay_change(
+        actor=actor_of(bill),
+        key=change.key,
+        version=change.version,
+        confirmation_token=card_token("pm_card_threeDSecure2Required"),
+        at=LATER,
+    )
+    assert isinstance(outcome, ActionNeeded)
+    with tenant_atomic(subscription.tenant_id):
+        RoleAssignment.objects.filter(user=bill).delete()
+    return bill, change
+
+
+def test_what_the_bank_confirmed_stands_for_whoever_lost_the_role_meanwhile(
+    subscription: Subscription,
+) -> None:
+    bill, change = asked_as_billing_admin(subscription)
+    authenticate(intents()[0]["id"])
+
+    with use_login("worker"):
+        settle_attempts(LATER + timedelta(minutes=30))
+
+    assert now_of(subscription).quantity == 14
+    assert (state_of(change)[0], charges()) == ("paid", 2)
+    with pytest.raises(NotVisible):
+        start(bill, subscription, quantity=15)
+
+
+def test_what_the_bank_was_not_told_is_not_charged_to_whoever_lost_the_role_meanwhile(
+    subscription: Subscription,
+) -> None:
+    bill, change = asked_as_billing_admin(subscription)
+
+    with pytest.raises(NotVisible):
+        pay_change(
+            actor=actor_of(bill),
+            key=change.key,
+            version=change.version,
+            confirmation_token=card_token("pm_card_visa"),
+            at=LATER,
+        )
+    with use_login("worker"):
+        settle_attempts(LATER + timedelta(hours=25))
+
+    assert now_of(subscription).quantity == 10
+    assert (attempts_of(change), charges()) == (["canceled"], 1)
 
 
 def forbid(user: User) -> None:
