@@ -15,12 +15,15 @@ class CommerceConfig(AppConfig):
         from commerce.operations.trials import start_prepared
         from commerce.queries import links
         from commerce.views.audit_wording import AUDIT_WORDS
+        from commerce.views.operator_billing import looks
         from commerce.views.purchase_notices import choices_of
+        from config.kit.operator import add_looks
         from directory.hooks import person_leaving, person_left
         from directory.operations.links import leads_to
         from directory.operations.mail import attach_to
         from directory.operations.parts import add_to
         from directory.queries.audit import own_targets
+        from directory.staff import StaffCapability
         from directory.trail import add_words
 
         hooks.subscriptions_deleted.register(credit_uncollected)
@@ -39,3 +42,4 @@ class CommerceConfig(AppConfig):
         own_targets("subscription", links.own_purchase_keys)
         own_targets("bill", links.own_bill_numbers)
         add_to("purchase_notice", choices_of)
+        add_looks(StaffCapability.OPERATE, looks)

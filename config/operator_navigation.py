@@ -21,7 +21,11 @@ class Item(NamedTuple):
     sees: str
 
 
-ITEMS = (Item(_("Today"), _("What needs a look"), "inbox", "operator:index", May.OPERATE),)
+ITEMS = (
+    Item(_("Today"), _("What needs a look"), "inbox", "operator:index", May.OPERATE),
+    Item(_("Customers"), _("Organizations"), "users", "operator:organizations", May.SEE_TENANTS),
+    Item(_("Installation"), _("Billing"), "bill", "operator:billing", May.OPERATE_TENANTS),
+)
 
 
 def is_open_to(actor: Actor | None) -> bool:

@@ -33,6 +33,7 @@ BEGINNINGS: Final[Mapping[str, tuple[str, ...]]] = {
     "bills": (
         *("commerce.bill.", "commerce.attempt.", "commerce.charge.", "commerce.refund."),
         *("commerce.dispute.", "commerce.card.", "commerce.card_setup.", "commerce.customer."),
+        "commerce.billing.",
     ),
     "policies": ("policies.",),
     "licenses": (
@@ -117,6 +118,9 @@ _WORDS: dict[str, Text] = {
     "directory.identity_provider.held_up": _("Change of the identity provider held up: it does not answer"),
     "directory.identity_provider.secret_changed": _("Secret of the identity provider's client changed"),
     "directory.tenant.created": _("Organization set up"),
+    "directory.tenant.suspended": _("Organization suspended by the vendor's staff"),
+    "directory.tenant.taken_up": _("Organization taken up again by the vendor's staff"),
+    "directory.tenant.changed": _("Kind or market of the organization changed by the vendor's staff"),
     "directory.tenant.member_creation_set": _("Who becomes a member at the first sign-in changed"),
     "directory.tenant.seats_kept_changed": _("How long licenses of disabled people are kept changed"),
     "directory.tenant.second_factor_set": _("Demand of a second factor changed"),

@@ -8,7 +8,7 @@ from django.utils.translation import gettext_lazy as _
 
 from config.kit import grants
 from config.kit.actors import Actor
-from config.kit.tenancy import SameTenant, ScopedQuerySet, TenantModel
+from config.kit.tenancy import SameTenant, ScopedQuerySet, TenantModel, VendorWall
 from directory.models import User
 from directory.permissions import Capability
 
@@ -506,11 +506,15 @@ class BillingControl(models.Model):
     checked_at = models.DateTimeField(null=True)
     reconciled_at = models.DateTimeField(null=True)
 
-    app_grants = grants.READ_ONLY
+    # The vendor's staff pause it; what names the database is the worker's to write.
+    app_grants = "SELECT, UPDATE (paused_at, paused_reason, reconciled_at)"
     worker_grants = "SELECT, INSERT, UPDATE"
 
     class Meta:
-        constraints = [models.CheckConstraint(condition=Q(pk=1), name="commerce_billingcontrol_one")]
+        constraints = [
+            VendorWall(name="commerce_billingcontrol_vendor"),
+            models.CheckConstraint(condition=Q(pk=1), name="commerce_billingcontrol_one"),
+        ]
 
     def __str__(self) -> str:
         return "paused" if self.paused_at else "running"

@@ -42,6 +42,8 @@ _OTHERS: Final[Mapping[str, Text]] = {
     "commerce.agreement.terms_set": _("Agreement's terms set"),
     "commerce.agreement.ended": _("Agreement ended"),
     "commerce.agreement.taken_up": _("Agreement in force again"),
+    "commerce.billing.paused": _("Billing of the installation paused"),
+    "commerce.billing.resumed": _("Billing of the installation resumed"),
     "commerce.bill.issued": _("Bill issued"),
     "commerce.bill.corrected": _("Bill corrected"),
     "commerce.bill.credited": _("Credit note issued"),

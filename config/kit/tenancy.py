@@ -45,6 +45,7 @@ CROSSINGS = frozenset(
         "staff_solutions",
         "staff_agreements",
         "staff_tenant_of_domain",
+        "staff_organizations",
     }
 )
 
@@ -194,6 +195,63 @@ class TenantWall(_SqlConstraint):
             kwargs["column"] = self.column
         if self.also:
             kwargs["also"] = self.also
+        return path, args, kwargs  # type: ignore[return-value]
+
+
+class VendorWall(_SqlConstraint):
+    """Row-level security of a table that is the vendor's: everybody reads it, the app's login writes it only while the
+    tenant that is set is of kind vendor. `changes` narrows the rows that may be made, changed and deleted there.
+    """
+
+    def __init__(self, *, name: str, changes: str = "") -> None:
+        super().__init__(name=name)
+        self.changes = changes
+
+    def _statement(self, model: type[models.Model], editor: BaseDatabaseSchemaEditor) -> str:
+        q = editor.quote_name
+        table = q(model._meta.db_table)
+        rule = f"EXISTS (SELECT FROM directory_tenant v WHERE v.id = {CURRENT_TENANT} AND v.kind = 'vendor')"
+        if self.changes:
+            rule = f"{rule} AND ({self.changes})"
+        owner, worker = (q(role) for role in _roles())
+
+        def policy(kind: str, rest: str) -> str:
+            return f"CREATE POLICY {q(f'{self.name}_{kind}')} ON {table} {rest};"
+
+        return (
+            f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY;"
+            f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY;"
+            + policy("read", "FOR SELECT USING (true)")
+            + policy("insert", f"FOR INSERT WITH CHECK ({rule})")
+            + policy("update", f"FOR UPDATE USING ({rule}) WITH CHECK ({rule})")
+            + policy("delete", f"FOR DELETE USING ({rule})")
+            + policy("operations", f"TO {owner}, {worker} USING (true) WITH CHECK (true)")
+        )
+
+    @override
+    def constraint_sql(self, model: type[models.Model], schema_editor: BaseDatabaseSchemaEditor) -> None:  # type: ignore[override]
+        schema_editor.deferred_sql.append(self._statement(model, schema_editor))
+
+    @override
+    def create_sql(self, model: type[models.Model], schema_editor: BaseDatabaseSchemaEditor) -> str:  # type: ignore[override]
+        return self._statement(model, schema_editor)
+
+    @override
+    def remove_sql(self, model: type[models.Model], schema_editor: BaseDatabaseSchemaEditor) -> str:  # type: ignore[override]
+        q = schema_editor.quote_name
+        table = q(model._meta.db_table)
+        kinds = ("read", "insert", "update", "delete", "operations")
+        dropped = ";".join(f"DROP POLICY {q(f'{self.name}_{kind}')} ON {table}" for kind in kinds)
+        return (
+            f"{dropped};"
+            f"ALTER TABLE {table} NO FORCE ROW LEVEL SECURITY; ALTER TABLE {table} DISABLE ROW LEVEL SECURITY"
+        )
+
+    @override
+    def deconstruct(self) -> tuple[str, tuple[()], dict[str, Any]]:
+        path, args, kwargs = super().deconstruct()
+        if self.changes:
+            kwargs["changes"] = self.changes
         return path, args, kwargs  # type: ignore[return-value]
 
 

@@ -35,8 +35,9 @@ def create_tenant(
     language: str = "en",
     is_managed: bool = True,
     creates_members: bool = True,
+    by: str = "Seatkeeper",
 ) -> Tenant:
-    """Set up a customer organization; done by the installation, nobody of the tenant exists yet.
+    """Set up a customer organization; done by the installation, nobody of the tenant exists yet. `by`: who let it do so.
 
     The id comes from the sequence first, since the row is visible to its own tenant alone.
     """
@@ -57,7 +58,7 @@ def create_tenant(
             created_at=at,
         )
         record(
-            Actor.system(tenant_id),
+            Actor.system(tenant_id, label=by, door="cli" if by != "Seatkeeper" else "job"),
             "directory.tenant.created",
             at=at,
             target_type="tenant",

@@ -30,7 +30,7 @@ from directory.operations.mail import queue_mail
 from directory.operations.people import create_group
 from directory.permissions import ROLES, Capability
 from directory.queries.audit import sees_any
-from directory.staff import staff_grants
+from directory.staff import StaffCapability, staff_grants
 from licensing.models import Centralization, GroupLicense
 from licensing.operations.requests import ask_for_licenses
 from policies.operations import policies as operations
@@ -457,6 +457,11 @@ def relationship(world: World) -> dict[str, dict[str, Any]]:
     return {kind: {"key": key} for kind, key in world.relationships.items()}
 
 
+def organization(world: World) -> dict[str, dict[str, Any]]:
+    """An organization is everybody's of the vendor's staff who may see organizations."""
+    return {"customer": {"tenant_id": world.a.pk}, MISSING: {"tenant_id": 2**40}}
+
+
 def solution(world: World) -> dict[str, dict[str, Any]]:
     """A solution is its partner's alone."""
     return {kind: {"key": key} for kind, key in world.solutions.items()}
@@ -602,6 +607,8 @@ EXAMPLES = {
     "portal:group": group,
     "portal:relationship": relationship,
     "portal:solution-withdraw": solution,
+    "operator:organization": organization,
+    "operator:organization-change": organization,
     "portal:job": job,
     "portal:job-progress": job,
     "portal:job-rows": job,
@@ -703,6 +710,9 @@ EXPLICIT = {
     "operator:factor-passkey": lambda actor, kind: (
         False
     ),  # no browser makes one at an address that is a number
+    "operator:organization": lambda actor, kind: (
+        kind != MISSING and (True if actor.may(StaffCapability.OPERATE_TENANTS) else None)
+    ),
     "portal:card-setup": lambda actor, kind: kind == OWN and actor.is_purchaser,
     # Readers see the pages, and change nothing.
     "portal:policy": lambda actor, kind: True if actor.may(Capability.CHANGE_POLICY) else None,
@@ -889,7 +899,11 @@ def problems_of(response: Any, who: str, actor: Actor | None) -> list[str]:
         found.append(f"Cache-Control {cache_control!r}")
     if "Cookie" not in response.get("Vary", ""):
         found.append(f"Vary {response.get('Vary')!r}")
-    if who != "other tenant's global admin" and CANARY.lower() in everything_of(response).lower():
+    told = everything_of(response)
+    if who in STAFF:
+        # Which organizations there are is theirs to know, and nothing inside one.
+        told = told.replace(f"{CANARY}-tenant", "")
+    if who != "other tenant's global admin" and CANARY.lower() in told.lower():
         found.append("tells something of the other tenant")
     if actor is not None and response.status_code == 200:
         for form in FORM.findall(response.content.decode(errors="replace")):
