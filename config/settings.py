@@ -26,12 +26,16 @@ if env_file.is_file():
 DEBUG = env.bool("DEBUG", default=False)
 DEMO = env.bool("DEMO", default=False)
 SECRET_KEY = env.str("SECRET_KEY")
+# Keys of before, whose signatures are still good; empty but while one is exchanged.
+SECRET_KEY_FALLBACKS = env.list("SECRET_KEY_FALLBACKS", default=[])
 # Keys for secrets kept in the database, newest first (Fernet).
 FIELD_ENCRYPTION_KEYS = env.list("FIELD_ENCRYPTION_KEYS")
 PUBLIC_URL = env.str("PUBLIC_URL", default="http://127.0.0.1:8000").rstrip("/")
 IS_HTTPS = PUBLIC_URL.startswith("https://")
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=[PUBLIC_URL.split("://", 1)[1].rsplit(":", 1)[0]])
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
+# Always at the root of its host: some servers would let a header say where it is mounted.
+FORCE_SCRIPT_NAME = ""
 CLOCK_FILE = env.str("CLOCK_FILE", default=str(VAR_DIR / "clock.json"))
 VENDOR_NAME = env.str("VENDOR_NAME", default="Seatkeeper")
 

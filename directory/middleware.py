@@ -53,6 +53,7 @@ from directory.sessions import (
     confirm_url,
     follow_rights,
 )
+from directory.sign_in import LONGEST_WAY
 from directory.staff import staff_grants
 
 SHOWN_FOR = "shown_for_tenant"
@@ -216,12 +217,18 @@ class AccessMiddleware:
             raise NotAllowed
 
     def _to_second_factor(self, request: HttpRequest) -> HttpResponseRedirect:
-        target = request.get_full_path() if request.method in ("GET", "HEAD") else reverse("operator:index")
+        target = _here(request) or reverse("operator:index")
         return HttpResponseRedirect(f"{reverse('operator:second-factor')}?{urlencode({'next': target})}")
 
     def _to_sign_in(self, request: HttpRequest) -> HttpResponseRedirect:
-        target = request.get_full_path() if request.method in ("GET", "HEAD") else "/"
+        target = _here(request) or "/"
         return HttpResponseRedirect(f"{reverse(str(settings.LOGIN_NAME))}?{urlencode({'next': target})}")
+
+
+def _here(request: HttpRequest) -> str:
+    """Where a page that was asked for is, to come back to; empty for what was posted, and for what is too long to keep."""
+    address = request.get_full_path() if request.method in ("GET", "HEAD") else ""
+    return address if len(address) <= LONGEST_WAY else ""
 
 
 class _SignInFirst(Exception):

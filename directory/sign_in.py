@@ -38,6 +38,8 @@ logger = logging.getLogger(__name__)
 
 # Of what a provider sent; it may have sent much.
 LONGEST_REASON = 300
+# The longest address of ours that somebody is brought back to.
+LONGEST_WAY = 2000
 
 
 class SessionBackend(BaseBackend):
@@ -288,7 +290,7 @@ def way_to_provider(
 
 def safe_next(address: object) -> str:
     """A path on this site to go on to; the start page for anything else (reliability §6, Redirects)."""
-    if not isinstance(address, str) or not 0 < len(address) <= 2000:
+    if not isinstance(address, str) or not 0 < len(address) <= LONGEST_WAY:
         return "/"
     is_path = address.startswith("/") and not address.startswith(("//", "/\\")) and "\\" not in address
     is_plain = address.isprintable() and not any(c.isspace() for c in address)

@@ -223,10 +223,7 @@ class Supervisor:
             "beat": [*celery, "beat", "--schedule", str(self.var / "beat"), "--pidfile="],
             "web": [
                 *(sys.executable, "-m", "gunicorn", "config.wsgi"),
-                *("--bind", f"{self.host}:{self.port}", "--worker-class", "gthread"),
-                *("--workers", "2", "--threads", "4", "--graceful-timeout", "10"),
-                # Without the query, in which a sign-in comes back with its code.
-                *("--access-logfile", "-", "--access-logformat", '%(h)s "%(m)s %(U)s" %(s)s %(b)s'),
+                *("--bind", f"{self.host}:{self.port}", "--workers", "2", "--access-logfile", "-"),
                 "--no-control-socket",
             ],
         }

@@ -21,6 +21,7 @@ from directory.operations.people import create_guest, create_user, disable_user
 from directory.operations.tenants import configure_identity_provider, create_tenant
 from directory.sessions import ACTING, HOME, USER
 from directory.sign_in import safe_next
+from tests.access.hostile_addresses import HOSTILE
 from tests.factories import AT
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("no_tries_yet")]
@@ -435,72 +436,7 @@ def test_sign_out_is_a_post_and_empties_the_session(identity_provider, client):
     assert dict(client.session) == {}
 
 
-HOSTILE = [
-    "//evil.example",
-    "///evil.example",
-    "////evil.example",
-    "/\\evil.example",
-    "\\\\evil.example",
-    "\\/evil.example",
-    "/\\/evil.example",
-    "https:evil.example",
-    "https:/evil.example",
-    "https://evil.example",
-    "http://evil.example/",
-    "HTTPS://evil.example",
-    "https:///evil.example",
-    "javascript:alert(1)",
-    "java\nscript:alert(1)",
-    "data:text/html,x",
-    "vbscript:x",
-    "mailto:a@b.example",
-    "ftp://evil.example",
-    "evil.example",
-    "www.evil.example/",
-    "@evil.example",
-    "user:pass@evil.example",
-    "https://localhost@evil.example",
-    "https://127.0.0.1:8000@evil.example/",
-    " //evil.example",
-    "\t//evil.example",
-    "\n//evil.example",
-    "/\t/evil.example",
-    "/\n/evil.example",
-    "/\r\n/evil.example",
-    "/ /evil.example",
-    "/\x00/evil.example",
-    "/\x0b/evil.example",
-    "/\u2028/evil.example",
-    "/\u200b/evil.example",
-    "/\u00a0/evil.example",
-    "/\ufeff/evil.example",
-    "//evil\u3002example",
-    "//evil\uff0eexample",
-    "\uff0f\uff0fevil.example",
-    "/path\r\nSet-Cookie: a=b",
-    "/path\nLocation: https://evil.example",
-    "//%65vil.example",
-    "//[::1]/",
-    "//[evil",
-    "http://[evil",
-    "//google.com%2f@evil.example",
-    "/x\\..\\..\\evil.example",
-    "?next=//evil.example",
-    "#//evil.example",
-    ".//evil.example",
-    "../evil.example",
-    "",
-    "/" + "a" * 3000,
-    "/sign-in/?next=/sign-in/",
-    "/sign-out/",
-    "/accounts/oidc/abc/login/",
-    None,
-    ["/products/"],
-    7,
-]
-
-
-@pytest.mark.parametrize("address", HOSTILE, ids=repr)
+@pytest.mark.parametrize("address", HOSTILE, ids=ascii)
 def test_a_hostile_way_on_leads_to_the_start_page(address):
     assert safe_next(address) == "/"
 
