@@ -14,6 +14,7 @@ class CommerceConfig(AppConfig):
         from commerce.operations.payments import kinds
         from commerce.operations.trials import start_prepared
         from commerce.queries import links
+        from commerce.views import operator_work
         from commerce.views.audit_wording import AUDIT_WORDS
         from commerce.views.operator_billing import looks
         from commerce.views.purchase_notices import choices_of
@@ -43,3 +44,4 @@ class CommerceConfig(AppConfig):
         own_targets("bill", links.own_bill_numbers)
         add_to("purchase_notice", choices_of)
         add_looks(StaffCapability.OPERATE, looks)
+        add_looks(StaffCapability.OPERATE_WORK, operator_work.looks)

@@ -5,12 +5,16 @@ class DirectoryConfig(AppConfig):
     name = "directory"
 
     def ready(self) -> None:
+        from config.kit.operator import add_looks
         from directory.operations.jobs import jobs_seen
         from directory.operations.links import leads_to
         from directory.queries import groups_seen, people_seen
         from directory.queries.partners import relationships_seen
+        from directory.staff import StaffCapability
+        from directory.views import operator_work
 
         leads_to("portal:job", visible=jobs_seen)
         leads_to("portal:person", visible=people_seen)
         leads_to("portal:group", visible=groups_seen)
         leads_to("portal:relationship", visible=relationships_seen)
+        add_looks(StaffCapability.OPERATE_WORK, operator_work.looks)

@@ -2,10 +2,12 @@
 
 from django.urls import URLPattern, path
 
-from directory.views import operator_start, second_factor
+from directory.views import operator_start, operator_work, second_factor
 
 urlpatterns: list[URLPattern] = [
     path("", operator_start.start, name="index"),
+    path("work/mails/", operator_work.mails, name="work-mails"),
+    path("work/jobs/", operator_work.jobs, name="work-jobs"),
     path("second-factor/", second_factor.show, name="second-factor"),
     path("second-factor/app/", second_factor.set_up_app, name="factor-app"),
     path("second-factor/passkey/", second_factor.set_up_passkey, name="factor-passkey"),

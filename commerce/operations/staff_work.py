@@ -4,10 +4,13 @@ Each is found in its list, which says whose it is, and changed as the app in tha
 what does not wait any more is left as it is.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 
 from django.utils.translation import gettext_lazy as _
 
+from commerce.gateways import Retryable
 from commerce.models import Subscription, WebhookEvent
 from commerce.operations.payments import ask_again, book_by_hand, settle_attempt
 from commerce.operations.subscriptions import remember
@@ -24,21 +27,31 @@ from commerce.queries.staff_work import (
     StuckRefund,
 )
 from config.kit.actors import Actor
-from config.kit.doorbell import ring_after_commit
-from config.kit.errors import Malformed
-from config.kit.tenancy import login_alias, tenant_atomic
+from config.kit.errors import Conflict, Malformed
+from config.kit.tenancy import tenant_atomic
 from directory.operations.audit import record
-from directory.operations.staff_deeds import (
-    NotWaiting,
-    acting_in,
-    find_waiting,
-    note,
-    note_at_home,
-    require_staff,
-)
-from directory.staff import StaffCapability
+from directory.operations.staff_deeds import NotWaiting, acting_in, note, note_at_home, what_waits
 
 LONGEST_REFERENCE = 100
+
+
+class NoAnswer(Retryable):
+    """The processor was asked about a charge, and said nothing usable."""
+
+    message = _(
+        "The card processor gives no answer, so it is still not known what became of the charge. Ask again in a few "
+        "minutes."
+    )
+
+
+class NotByCard(Conflict):
+    """The processor never had the money that is to go back."""
+
+    code = "not_by_card"
+    message = _(
+        "It was not paid by card, so the card processor cannot give it back. Pay it back otherwise, then book that here. "
+        "Nothing was changed."
+    )
 
 
 def try_again(*, staff: Actor, subscription_id: int, at: datetime) -> Parked:
@@ -46,9 +59,7 @@ def try_again(*, staff: Actor, subscription_id: int, at: datetime) -> Parked:
 
     :raises NotVisible: not of the staff. :raises NotWaiting: it is not parked any more.
     """
-    require_staff(staff, StaffCapability.OPERATE_WORK)
-    with tenant_atomic(staff):
-        found = find_waiting(PARKED, subscription_id, "")
+    with what_waits(staff, PARKED, subscription_id, "", rings="commerce.renew") as found:
         with tenant_atomic(found.tenant_id):
             parked: Subscription | None = (
                 Subscription.objects.select_for_update(of=("self",), no_key=True)
@@ -71,7 +82,6 @@ def try_again(*, staff: Actor, subscription_id: int, at: datetime) -> Parked:
             target_label=found.product,
             before={"reason": found.reason},
         )
-    ring_after_commit("commerce.renew", using=login_alias())
     return found
 
 
@@ -80,11 +90,9 @@ def ask_about_charge(*, staff: Actor, attempt_id: int, at: datetime) -> tuple[St
 
     Calls the processor: never inside a transaction. Charges nothing that the reconciler would not charge.
 
-    :raises NotVisible: not of the staff. :raises NotWaiting: it is settled. :raises PeerUnavailable: no answer.
+    :raises NotVisible: not of the staff. :raises NotWaiting: it is settled. :raises NoAnswer: none that is usable.
     """
-    require_staff(staff, StaffCapability.OPERATE_WORK)
-    with tenant_atomic(staff):
-        found = find_waiting(STUCK_CHARGES, attempt_id, "", at - CHARGE_WAITS)
+    with what_waits(staff, STUCK_CHARGES, attempt_id, "", at - CHARGE_WAITS) as found:
         note(
             staff,
             "commerce.attempt.asked_again",
@@ -95,18 +103,22 @@ def ask_about_charge(*, staff: Actor, attempt_id: int, at: datetime) -> tuple[St
             target_label=found.bill or found.intent_id,
             before={"state": found.state, "reason": found.reason},
         )
-    return found, settle_attempt(found.id, tenant_id=found.tenant_id, at=at)
+    try:
+        return found, settle_attempt(found.id, tenant_id=found.tenant_id, at=at)
+    except Retryable:
+        raise NoAnswer from None
 
 
 def refund_again(*, staff: Actor, refund_id: int, at: datetime) -> StuckRefund:
     """Begin another refund for a credit note whose last one failed; the sweep makes it.
 
     :raises NotVisible: not of the staff. :raises NotWaiting, NothingOwed: it is under way, or paid back.
+    :raises NotByCard: the processor has nothing to give back.
     """
-    require_staff(staff, StaffCapability.OPERATE_WORK)
-    with tenant_atomic(staff):
-        found = _failed(refund_id, at)
+    with _failed(staff, refund_id, at, rings="commerce.refund") as found:
         attempt = ask_again(number=found.note, at=at, actor=acting_in(staff, found.tenant_id))
+        if attempt.state == attempt.State.FAILED:
+            raise NotByCard
         note(
             staff,
             "commerce.refund.asked_again",
@@ -117,7 +129,6 @@ def refund_again(*, staff: Actor, refund_id: int, at: datetime) -> StuckRefund:
             target_label=found.note,
             before={"reason": found.reason},
         )
-    ring_after_commit("commerce.refund", using=login_alias())
     return found
 
 
@@ -127,12 +138,10 @@ def book_refund(*, staff: Actor, refund_id: int, reference: str, at: datetime) -
     :raises NotVisible: not of the staff. :raises NotWaiting, NothingOwed: it is under way, or paid back.
     :raises Malformed: no reference.
     """
-    require_staff(staff, StaffCapability.OPERATE_WORK)
     reference = " ".join(reference.split())
     if not 0 < len(reference) <= LONGEST_REFERENCE or not reference.isprintable():
         raise Malformed(_("Say how it was paid back, in up to 100 letters."), field="reference")
-    with tenant_atomic(staff):
-        found = _failed(refund_id, at)
+    with _failed(staff, refund_id, at) as found:
         paid = book_by_hand(
             number=found.note, reference=reference, at=at, actor=acting_in(staff, found.tenant_id)
         )
@@ -149,11 +158,12 @@ def book_refund(*, staff: Actor, refund_id: int, reference: str, at: datetime) -
     return found
 
 
-def _failed(refund_id: int, at: datetime) -> StuckRefund:
-    found = find_waiting(STUCK_REFUNDS, refund_id, "", at - REFUND_WAITS)
-    if not found.has_failed:
-        raise NotWaiting
-    return found
+@contextmanager
+def _failed(staff: Actor, refund_id: int, at: datetime, *, rings: str = "") -> Iterator[StuckRefund]:
+    with what_waits(staff, STUCK_REFUNDS, refund_id, "", at - REFUND_WAITS, rings=rings) as found:
+        if not found.has_failed:
+            raise NotWaiting
+        yield found
 
 
 def handle_again(*, staff: Actor, event_id: int, at: datetime) -> ProcessorEvent:
@@ -161,9 +171,7 @@ def handle_again(*, staff: Actor, event_id: int, at: datetime) -> ProcessorEvent
 
     :raises NotVisible: not of the staff. :raises NotWaiting: there is no such event, or it waits already.
     """
-    require_staff(staff, StaffCapability.OPERATE_WORK)
-    with tenant_atomic(staff):
-        found = find_waiting(PROCESSOR_EVENTS, event_id, "", "")
+    with what_waits(staff, PROCESSOR_EVENTS, event_id, "", "", rings="commerce.reconcile") as found:
         waits = WebhookEvent.objects.filter(pk=event_id, handled_at__isnull=False).update(handled_at=None)
         if not waits:
             raise NotWaiting
@@ -176,5 +184,4 @@ def handle_again(*, staff: Actor, event_id: int, at: datetime) -> ProcessorEvent
             target_label=found.type,
             before={"handled_at": found.handled_at.isoformat() if found.handled_at else ""},
         )
-    ring_after_commit("commerce.reconcile", using=login_alias())
     return found

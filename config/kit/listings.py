@@ -1,7 +1,7 @@
 """Lists over all organizations, for the vendor's staff (docs/adr/0034).
 
 Each is a SECURITY DEFINER function that is named in `kit.tenancy.CROSSINGS`. It returns rows only while the tenant that is
-set is the vendor's own, of columns that its one list needs, a page by id: forward and back, up to 200.
+set is the vendor's own, of columns that its one list needs, a page by id: forward and back, up to 200 (`MOST`).
 """
 
 from collections.abc import Callable, Sequence
@@ -14,6 +14,8 @@ from config.kit.tenancy import CURRENT_TENANT, connection
 
 # Beyond any id.
 _PAST = 2**63 - 1
+# So many rows a call returns at most.
+MOST = 200
 
 _SQL = """
 CREATE FUNCTION {name}({filters}{comma}after_id bigint, upward boolean, row_limit integer)
@@ -79,6 +81,11 @@ def page[R](listing: Listing[R], *filters: Any, cursor: str = "", size: int = PA
         next=encode_cursor([rows[-1][0]], backward=False) if rows and has_next else "",
         back=encode_cursor([rows[0][0]], backward=True) if rows and has_back else "",
     )
+
+
+def oldest[R](listing: Listing[R], *filters: Any) -> list[R]:
+    """The first `MOST` rows by id, to say how many wait. One query."""
+    return [listing.row(*row) for row in _rows(listing, filters, None, True, MOST)]
 
 
 def find[R](listing: Listing[R], row_id: int, *filters: Any) -> R:

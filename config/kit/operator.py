@@ -4,13 +4,19 @@ Pages are own templates that extend `operator/page.html`; `render_operator_page`
 knowing the site. Lower apps do not import the site: it registers its frame, apps register what needs a look.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+
+from django.utils.timesince import timesince
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from config.kit.actors import Actor
 from config.kit.admin import Framed
 from config.kit.errors import Text
+from config.kit.keyset import shown_count
+from config.kit.listings import MOST
 
 _operator = Framed()
 use_operator_frame = _operator.use
@@ -26,6 +32,18 @@ class Look:
     says: Text
     address: str = ""
     is_urgent: bool = False
+
+
+def look_at_waiting(
+    title: Text, since: Iterable[datetime], *, address: str, at: datetime, is_urgent: bool = False
+) -> Iterator[Look]:
+    """The look at a list by since when each of its rows waits; none where none does. As many as a listing returns, or more."""
+    instants = list(since)
+    if instants:
+        count = shown_count(len(instants), MOST - 1)
+        waits = ngettext("%(count)s waits", "%(count)s wait", len(instants)) % {"count": count}
+        age = _("the oldest for %(age)s") % {"age": timesince(min(instants), at, depth=1)}
+        yield Look(title, f"{waits}, {age}.", address, is_urgent)
 
 
 type Finder = Callable[[Actor, datetime], Iterable[Look]]

@@ -1,17 +1,20 @@
 """What the vendor's staff do in an organization's rows: as whom, and how it is noted on both sides (docs/adr/0034)."""
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
 from django.utils.translation import gettext_lazy as _
 
 from config.kit.actors import Actor, Scope
+from config.kit.doorbell import ring_after_commit
 from config.kit.errors import Conflict, NotVisible
 from config.kit.listings import Listing, find
-from config.kit.tenancy import tenant_atomic
+from config.kit.tenancy import login_alias, tenant_atomic
 from directory.operations import audit
+from directory.staff import StaffCapability
 
 SUPPORT = "Support"
 
@@ -35,6 +38,21 @@ def find_waiting[R](listing: Listing[R], row_id: int, *filters: Any) -> R:
         return find(listing, row_id, *filters)
     except NotVisible:
         raise NotWaiting from None
+
+
+@contextmanager
+def what_waits[R](
+    staff: Actor, listing: Listing[R], row_id: int, *filters: Any, rings: str = ""
+) -> Iterator[R]:
+    """The row of a list of work that a deed is about, inside the vendor's transaction; at its end `rings` a task, by name.
+
+    :raises NotVisible: not of the staff that sets work going. :raises NotWaiting: the list has no such row any more.
+    """
+    require_staff(staff, StaffCapability.OPERATE_WORK)
+    with tenant_atomic(staff):
+        yield find_waiting(listing, row_id, *filters)
+        if rings:
+            ring_after_commit(rings, using=login_alias())
 
 
 def acting_in(staff: Actor, tenant_id: int, grants: Mapping[str, frozenset[Scope]] | None = None) -> Actor:

@@ -8,14 +8,12 @@ from datetime import datetime
 from django.utils.translation import gettext_lazy as _
 
 from config.kit.actors import Actor
-from config.kit.doorbell import ring_after_commit
 from config.kit.errors import Conflict
-from config.kit.tenancy import login_alias, tenant_atomic
+from config.kit.tenancy import tenant_atomic
 from directory.models import Job, OutgoingMail, User
 from directory.operations.jobs import TASK, UnknownKind, kind_of
-from directory.operations.staff_deeds import NotWaiting, find_waiting, note, require_staff
+from directory.operations.staff_deeds import NotWaiting, note, what_waits
 from directory.queries.staff_work import STOPPED_JOBS, WAITING_MAILS, StoppedJob, WaitingMail
-from directory.staff import StaffCapability
 
 _SENDING = "directory.send_due_mails"
 
@@ -40,9 +38,7 @@ def send_again(*, staff: Actor, mail_id: int, at: datetime) -> WaitingMail:
     :raises NotVisible: not of the staff. :raises NotWaiting: it is not given up any more.
     :raises ReaderLeft: nobody is there to read it.
     """
-    require_staff(staff, StaffCapability.OPERATE_WORK)
-    with tenant_atomic(staff):
-        found = find_waiting(WAITING_MAILS, mail_id, "dead", "")
+    with what_waits(staff, WAITING_MAILS, mail_id, "dead", "", rings=_SENDING) as found:
         with tenant_atomic(found.tenant_id):
             mail = OutgoingMail.objects.select_for_update().get(pk=mail_id)
             if mail.state != OutgoingMail.State.DEAD:
@@ -60,7 +56,6 @@ def send_again(*, staff: Actor, mail_id: int, at: datetime) -> WaitingMail:
             target_id=found.id,
             target_label=found.kind,
         )
-    ring_after_commit(_SENDING, using=login_alias())
     return found
 
 
@@ -83,9 +78,7 @@ def go_on_with_job(*, staff: Actor, job_id: int, at: datetime) -> StoppedJob:
 
     :raises NotVisible: not of the staff. :raises NotWaiting: it goes on already. :raises NoSuchWork: its kind is not known.
     """
-    require_staff(staff, StaffCapability.OPERATE_WORK)
-    with tenant_atomic(staff):
-        found = find_waiting(STOPPED_JOBS, job_id, "")
+    with what_waits(staff, STOPPED_JOBS, job_id, "", rings=TASK) as found:
         if not may_go_on(found):
             raise NoSuchWork
         with tenant_atomic(found.tenant_id):
@@ -109,5 +102,4 @@ def go_on_with_job(*, staff: Actor, job_id: int, at: datetime) -> StoppedJob:
             target_label=found.kind,
             before={"reason": found.reason},
         )
-    ring_after_commit(TASK, using=login_alias())
     return found
