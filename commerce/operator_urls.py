@@ -2,13 +2,26 @@
 
 from django.urls import URLPattern, path
 
-from commerce.views import operator_billing, operator_organizations, operator_work
+from commerce.views import (
+    operator_billing,
+    operator_catalogue,
+    operator_import,
+    operator_organizations,
+    operator_prices,
+    operator_work,
+)
 
 urlpatterns: list[URLPattern] = [
     path("organizations/", operator_organizations.organizations, name="organizations"),
     path("organizations/new/", operator_organizations.new, name="organization-new"),
     path("organizations/<int:tenant_id>/", operator_organizations.one, name="organization"),
     path("organizations/<int:tenant_id>/change/", operator_organizations.change, name="organization-change"),
+    path("catalogue/", operator_catalogue.catalogue, name="catalogue"),
+    path("catalogue/new/", operator_catalogue.new, name="product-new"),
+    path("catalogue/import/", operator_import.catalogue_import, name="catalogue-import"),
+    path("catalogue/products/<slug:slug>/", operator_catalogue.product, name="product"),
+    path("catalogue/products/<slug:slug>/prices/", operator_prices.prices, name="prices"),
+    path("catalogue/prices/<int:price_id>/", operator_prices.price, name="price"),
     path("billing/", operator_billing.billing, name="billing"),
     path("work/purchases/", operator_work.purchases, name="work-purchases"),
     path("work/charges/", operator_work.charges, name="work-charges"),

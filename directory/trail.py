@@ -46,7 +46,7 @@ BEGINNINGS: Final[Mapping[str, tuple[str, ...]]] = {
         *("directory.user.signed_in", "directory.session.", "directory.token.", "directory.domain."),
         *("directory.identity_provider.", "directory.scim.", "directory.second_factor."),
     ),
-    "settings": ("directory.tenant.",),
+    "settings": ("directory.tenant.", "commerce.product.", "commerce.price."),
     "partners": ("directory.partner.", "directory.relationship.", "commerce.solution."),
     "jobs": ("directory.job.", "directory.mail.", "commerce.event."),
 }
@@ -74,6 +74,8 @@ TARGETS: Final[Mapping[str, Text]] = {
     "subscription": _("Purchase"),
     "bill": _("Bill"),
     "card": _("Card"),
+    "product": _("Product"),
+    "billing": _("Billing of the installation"),
 }
 _WORDS: dict[str, Text] = {
     "directory.user.created": _("Account made"),

@@ -27,6 +27,7 @@ type Code = Literal[
     "market_closed",
     "category_excluded",
     "product_central_only",
+    "product_withdrawn",
     "policy_disabled",
     "policy_trials_only",
     "policy_undecided",
@@ -70,6 +71,7 @@ class Facts:
     had_trial: bool = False
     offers_free_trial: bool = False
     is_undecided: bool = False
+    product_is_withdrawn: bool = False
     spending: Spending | None = None
 
 
@@ -173,6 +175,13 @@ def _of_the_market(facts: Facts) -> Iterator[Reason]:
         "category": facts.category,
         "country": facts.country,
     }
+    if facts.product_is_withdrawn:
+        yield Reason(
+            "product_withdrawn",
+            _("%(product)s is not sold any more") % names,
+            _("Who has it keeps it, and it renews. Ask your IT admins what you can use instead."),
+        )
+        return
     if not facts.has_price:
         yield Reason(
             "not_sold_in_country",

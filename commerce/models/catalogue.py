@@ -5,6 +5,10 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
 from config.kit import grants
+from config.kit.tenancy import VendorWall
+
+# The vendor's staff add and change products, their plans and former ids, and delete former ids (`VendorWall`).
+_ADDED_AND_CHANGED = "SELECT, INSERT, UPDATE"
 
 
 class VendorEntity(models.Model):
@@ -44,13 +48,14 @@ class Market(models.Model):
 
 class ProductQuerySet(models.QuerySet["Product"]):
     def sold_by_self_service(self) -> "ProductQuerySet":
-        return self.filter(self_service=True)
+        return self.filter(self_service=True, withdrawn_at=None)
 
 
 class Product(models.Model):
     """One product with one service plan. `key` is the current product id on the wire.
 
     `added_at`: when it came into this catalogue, after which it is new to whoever made a rule for new products before.
+    `withdrawn_at`: since when nothing new is sold of it; what runs goes on.
     """
 
     key = models.CharField(max_length=40, unique=True)
@@ -70,16 +75,22 @@ class Product(models.Model):
     expired_days = models.PositiveSmallIntegerField(default=30)
     disabled_days = models.PositiveSmallIntegerField(default=90)
     added_at = models.DateTimeField(db_default=Now(), editable=False)
+    withdrawn_at = models.DateTimeField(null=True, blank=True)
 
-    app_grants = grants.READ_ONLY
+    app_grants = _ADDED_AND_CHANGED
 
     objects = ProductQuerySet.as_manager()
 
     class Meta:
         ordering = ["name"]
+        constraints = [VendorWall(name="commerce_product_vendor")]
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def is_withdrawn(self) -> bool:
+        return self.withdrawn_at is not None
 
 
 class ProductAlias(models.Model):
@@ -88,7 +99,10 @@ class ProductAlias(models.Model):
     former_key = models.CharField(max_length=40, unique=True)
     product = models.ForeignKey(Product, on_delete=models.CASCADE, related_name="aliases")
 
-    app_grants = grants.READ_ONLY
+    app_grants = "SELECT, INSERT, DELETE"
+
+    class Meta:
+        constraints = [VendorWall(name="commerce_productalias_vendor")]
 
     def __str__(self) -> str:
         return self.former_key
@@ -118,10 +132,11 @@ class Plan(models.Model):
     term_months = models.PositiveSmallIntegerField()
     billing_months = models.PositiveSmallIntegerField()
 
-    app_grants = grants.READ_ONLY
+    app_grants = "SELECT, INSERT"
 
     class Meta:
         constraints = [
+            VendorWall(name="commerce_plan_vendor"),
             models.UniqueConstraint(
                 fields=["product", "term_months", "billing_months"], name="commerce_plan_once"
             ),
@@ -165,10 +180,12 @@ class Price(models.Model):
     valid_from = models.DateTimeField()
     published_at = models.DateTimeField(db_default=Now())
 
-    app_grants = grants.READ_ONLY
+    app_grants = grants.EVERYTHING
 
     class Meta:
         constraints = [
+            # One that has begun is nobody's to change, under the app's login.
+            VendorWall(name="commerce_price_vendor", changes="valid_from > now()"),
             models.UniqueConstraint(fields=["plan", "market", "valid_from"], name="commerce_price_once"),
             models.CheckConstraint(
                 condition=models.Q(unit_price_minor__gte=0), name="commerce_price_positive"

@@ -2,13 +2,14 @@
 
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from django.db import models
 
+from commerce.catalogue_files import PLANS, PriceLine, PricesFile, ProductLine, ProductsFile, read_file
 from commerce.models import (
     Market,
     MarketExclusion,
@@ -24,9 +25,6 @@ DATA = Path(__file__).resolve().parent.parent / "data"
 
 # The list prices of the files hold from here on; later ones are rows of their own.
 PRICES_VALID_FROM = datetime(2020, 1, 1, tzinfo=UTC)
-
-# Term and billing period as the price file writes them, in months.
-PLANS = {"P1M/P1M": (1, 1), "P1Y/P1M": (12, 1), "P1Y/P1Y": (12, 12)}
 
 WITHOUT_SELF_SERVICE = frozenset({"IN"})
 EXCLUDED_CATEGORIES = {"BR": ("Project", "Visio"), "CD": ("Project", "Visio")}
@@ -46,17 +44,34 @@ def load_catalogue(*, at: datetime, folder: Path = DATA) -> Loaded:
 
     A product that is not there yet came into the catalogue at `at`.
 
-    Rows that are not in the files stay. Needs the owner's login: the tables are the vendor's, read-only to
-    everyone else. One statement per table. Source: product §3.3 (markets), §17 (catalogue).
+    Rows that are not in the files stay. Needs the owner's login: entities, markets and prices that have begun are nobody
+    else's to write. One statement per table. Source: product §3.3 (markets), §17 (catalogue).
+
+    :raises ValueError: a line of the files cannot be used.
     """
     texts = json.loads((folder / "texts.json").read_text())
+    product_lines, price_lines = _product_lines(folder), _price_lines(folder)
     with atomic():
         entities = _load_entities(list(_rows(folder / "vendor_entities.csv")))
         markets = _load_markets(list(_rows(folder / "markets.csv")), entities)
-        products = _load_products(list(_rows(folder / "products.csv")), texts, at)
+        products = _load_products(product_lines, texts, at)
         plans = _load_plans(products)
-        prices = _load_prices(list(_rows(folder / "prices.csv")), plans, markets)
+        prices = _load_prices(price_lines, plans, markets)
     return Loaded(len(products), len(plans), len(markets), prices)
+
+
+def _product_lines(folder: Path) -> tuple[ProductLine, ...]:
+    file = read_file((folder / "products.csv").read_bytes())
+    if not isinstance(file, ProductsFile) or file.bad:
+        raise ValueError(f"products.csv cannot be used: {file.bad}")
+    return file.lines
+
+
+def _price_lines(folder: Path) -> tuple[PriceLine, ...]:
+    file = read_file((folder / "prices.csv").read_bytes())
+    if not isinstance(file, PricesFile) or file.bad:
+        raise ValueError(f"prices.csv cannot be used: {file.bad}")
+    return file.lines
 
 
 def _rows(path: Path) -> Iterator[dict[str, str]]:
@@ -119,23 +134,23 @@ def _load_markets(rows: list[dict[str, str]], entities: dict[str, VendorEntity])
 
 
 def _load_products(
-    rows: list[dict[str, str]], texts: dict[str, dict[str, Any]], at: datetime
+    lines: Sequence[ProductLine], texts: dict[str, dict[str, Any]], at: datetime
 ) -> dict[str, Product]:
     _upsert(
         [
             Product(
-                key=row["product_id"],
-                slug=row["slug"],
-                name=row["name"],
-                category=row["category"],
-                self_service=row["self_service"] == "yes",
-                trial_without_card=row["trial_without_payment_method"] == "yes",
-                sku_id=row["sku_id"],
-                sku_part_number=row["sku_part_number"],
+                key=line.key,
+                slug=line.slug,
+                name=line.name,
+                category=line.category,
+                self_service=line.self_service,
+                trial_without_card=line.trial_without_card,
+                sku_id=line.sku_id,
+                sku_part_number=line.sku_part_number,
                 added_at=at,
-                **texts[row["slug"]],
+                **texts[line.slug],
             )
-            for row in rows
+            for line in lines
         ],
         ["key"],
         [
@@ -143,12 +158,12 @@ def _load_products(
             *("tagline", "description", "features", "links"),
         ],
     )
-    products = Product.objects.in_bulk([row["product_id"] for row in rows], field_name="key")
+    products = Product.objects.in_bulk([line.key for line in lines], field_name="key")
     _upsert(
         [
-            ProductAlias(former_key=row["former_product_id"], product=products[row["product_id"]])
-            for row in rows
-            if row["former_product_id"]
+            ProductAlias(former_key=line.former_key, product=products[line.key])
+            for line in lines
+            if line.former_key
         ],
         ["former_key"],
         ["product"],
@@ -170,19 +185,19 @@ def _load_plans(products: dict[str, Product]) -> dict[tuple[int, int, int], Plan
 
 
 def _load_prices(
-    rows: list[dict[str, str]], plans: dict[tuple[int, int, int], Plan], markets: dict[str, Market]
+    lines: Sequence[PriceLine], plans: dict[tuple[int, int, int], Plan], markets: dict[str, Market]
 ) -> int:
     product_ids = dict(Product.objects.values_list("key", "id"))
     prices = [
         Price(
-            plan=plans[product_ids[row["product_id"]], *PLANS[row["plan_term/billing_period"]]],
-            market=markets[row["market"]],
-            currency=row["currency"],
-            unit_price_minor=int(row["unit_price_minor"]),
+            plan=plans[product_ids[line.product_key], *line.terms],
+            market=markets[line.market],
+            currency=line.currency,
+            unit_price_minor=line.unit_price_minor,
             valid_from=PRICES_VALID_FROM,
             published_at=PRICES_VALID_FROM,
         )
-        for row in rows
+        for line in lines
     ]
     _upsert(prices, ["plan", "market", "valid_from"], ["currency", "unit_price_minor"])
     return len(prices)

@@ -30,7 +30,7 @@ WITH mail AS MATERIALIZED (
                'link', %(public_url)s || '/admin/billing/policy/products/' || product.slug || '/') AS context
       FROM policies_tenantpolicy policy
       JOIN directory_tenant t ON t.id = policy.tenant_id AND t.kind NOT IN ('government', 'education')
-      JOIN commerce_product product ON product.self_service AND product.added_at > policy.new_products_since
+      JOIN commerce_product product ON product.self_service AND product.withdrawn_at IS NULL AND product.added_at > policy.new_products_since
      WHERE policy.new_products_value = 'Ask'
        AND NOT EXISTS (SELECT FROM policies_categorypolicy c
                         WHERE c.tenant_id = t.id AND c.category = product.category)

@@ -26,7 +26,7 @@ class ListPrice(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A product in one market. `prices`: by plan, in `PLAN_ORDER`; empty when it is not sold there.
+    """A product in one market. `prices`: by plan, in `PLAN_ORDER`; empty when it is not sold there, or withdrawn.
 
     `is_open`: it can be bought by self-service there.
     """
@@ -117,9 +117,14 @@ def offers(*, products: list[Product], market: Market | None, at: datetime) -> l
         Offer(
             product,
             tuple(prices[product.pk][terms] for terms in PLAN_ORDER if terms in prices[product.pk])
-            if product.pk in prices
+            if product.pk in prices and not product.is_withdrawn
             else (),
-            is_open=product.self_service and market.self_service and product.category not in closed,
+            is_open=(
+                product.self_service
+                and not product.is_withdrawn
+                and market.self_service
+                and product.category not in closed
+            ),
         )
         for product in products
     ]

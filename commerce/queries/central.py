@@ -62,10 +62,12 @@ class CentralQuote:
 
 
 def agreed_price(*, tenant_id: int, plan: Plan) -> AgreementPrice | None:
-    """The organization's price of a plan, the lowest of its agreements that have not ended. One query."""
+    """The organization's price of a plan, the lowest of its agreements that have not ended; None of a product
+    that was withdrawn. One query.
+    """
     price: AgreementPrice | None = (
         AgreementPrice.objects.select_related("agreement")
-        .filter(tenant_id=tenant_id, plan=plan, agreement__ended_at=None)
+        .filter(tenant_id=tenant_id, plan=plan, agreement__ended_at=None, plan__product__withdrawn_at=None)
         .order_by("unit_price_minor", "id")
         .first()
     )
@@ -73,9 +75,11 @@ def agreed_price(*, tenant_id: int, plan: Plan) -> AgreementPrice | None:
 
 
 def agreed_prices(tenant_id: int) -> list[AgreementPrice]:
-    """Every plan that the organization has a price for, once, by product and in the order of plans. One query."""
+    """Every plan that is sold and that the organization has a price for, once, by product and in the order of plans. One query."""
     rows = (
-        AgreementPrice.objects.filter(tenant_id=tenant_id, agreement__ended_at=None)
+        AgreementPrice.objects.filter(
+            tenant_id=tenant_id, agreement__ended_at=None, plan__product__withdrawn_at=None
+        )
         .select_related("plan__product", "agreement")
         .order_by("plan_id", "unit_price_minor", "id")
         .distinct("plan_id")

@@ -73,6 +73,7 @@ def facts_for(*, actor: Actor, product: Product, at: datetime) -> Facts:
         market_is_open=market is not None and market.self_service,
         category_is_open=market is not None and not market.excludes_category,
         product_is_self_service=product.self_service,
+        product_is_withdrawn=product.is_withdrawn,
         policy=policy.value,
         is_undecided=policy.is_undecided,
         offers_free_trial=product.trial_without_card,

@@ -31,7 +31,7 @@ def catalogue_page(request: HttpRequest) -> HttpResponse:
     """What is sold by self-service, and on request the rest; also the start page of who is not signed in."""
     at = now()
     shown = shown_market(request)
-    products = list(Product.objects.all())
+    products = list(Product.objects.filter(withdrawn_at=None))
     everything = "all" in request.GET
     listed = [product for product in products if everything or product.self_service]
     category, words = request.GET.get("category", ""), request.GET.get("q", "").strip()[:100]

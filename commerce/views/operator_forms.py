@@ -3,6 +3,7 @@
 from typing import Any
 
 from django import forms
+from django.utils.functional import Promise
 
 from config.kit.errors import DomainError
 
@@ -13,6 +14,10 @@ TEXT = {"class": "sk-input", "autocomplete": "off", "spellcheck": "false"}
 def text(longest: int, **attrs: str) -> forms.TextInput:
     """One line; as long as its field lets it be."""
     return forms.TextInput(TEXT | {"maxlength": str(longest)} | attrs)
+
+
+def checkbox(label: Promise) -> forms.BooleanField:
+    return forms.BooleanField(label=label, required=False)  # type: ignore[arg-type]
 
 
 def at_its_field(form: forms.Form, refused: DomainError, **fields: Any) -> str:

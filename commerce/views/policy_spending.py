@@ -1,6 +1,6 @@
 """What people may spend by themselves: the cap and the threshold (product §9)."""
 
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from http import HTTPStatus
 
 from django.contrib import messages
@@ -14,7 +14,7 @@ from config.kit.actors import Actor
 from config.kit.admin import render_page
 from config.kit.clock import now
 from config.kit.errors import Malformed, NotVisible
-from config.kit.money import digits
+from config.kit.money import digits, parse_minor
 from directory.permissions import Capability
 from policies.models import Basis
 from policies.operations import policies as operations
@@ -79,14 +79,9 @@ def _limit_of(values: dict[str, str], name: str, currency: str) -> Limit | None:
 
     :raises Malformed: no amount of this currency.
     """
-    typed = values[name].strip().replace(",", ".")
-    if not typed:
+    if not values[name].strip():
         return None
-    wrong = Malformed(_("Enter an amount such as 50 or 49.90."), field=name)
-    try:
-        minor = Decimal(typed).scaleb(digits(currency))
-    except InvalidOperation:
-        raise wrong from None
-    if not minor.is_finite() or minor != minor.to_integral_value() or not 0 <= minor <= operations.MOST_MINOR:
-        raise wrong
-    return Limit(int(minor), values[f"{name}_basis"])  # type: ignore[arg-type]
+    minor = parse_minor(values[name], currency)
+    if minor is None:
+        raise Malformed(_("Enter an amount such as 50 or 49.90."), field=name)
+    return Limit(minor, values[f"{name}_basis"])  # type: ignore[arg-type]

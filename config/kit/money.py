@@ -1,11 +1,14 @@
 """Money: integer minor units with an ISO 4217 currency; shown by locale through babel."""
 
 from dataclasses import dataclass
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 from typing import Self
 
 from babel.numbers import format_currency, get_currency_precision
 from django.utils.translation import get_language
+
+# Beyond any sum that a person types.
+MOST_MINOR = 10**15
 
 
 def digits(currency: str) -> int:
@@ -16,6 +19,17 @@ def digits(currency: str) -> int:
 def round_half_up(value: Decimal) -> int:
     """To whole minor units, halves away from zero."""
     return int(value.quantize(Decimal(1), rounding=ROUND_HALF_UP))
+
+
+def parse_minor(typed: str, currency: str) -> int | None:
+    """An amount as people type it in minor units, a comma is a decimal sign too; None of what is no amount of the currency."""
+    text = typed.strip().replace(",", ".")
+    try:
+        minor = Decimal(text).scaleb(digits(currency))
+    except InvalidOperation:
+        return None
+    is_whole = len(text) <= 40 and minor.is_finite() and minor == minor.to_integral_value()
+    return int(minor) if is_whole and 0 <= minor <= MOST_MINOR else None
 
 
 def tax_on(net_minor: int, rate: Decimal) -> int:

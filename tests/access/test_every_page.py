@@ -18,7 +18,7 @@ from django.http import HttpResponse
 from django.test import Client
 from django.urls import reverse
 
-from commerce.models import CardSetup, Checkout, HandOver, SavedView, Solution, Subscription
+from commerce.models import CardSetup, Checkout, HandOver, Price, SavedView, Solution, Subscription
 from commerce.operations.handovers import offer_hand_over
 from config.kit.access import rule_of
 from config.kit.actors import Actor
@@ -457,6 +457,12 @@ def relationship(world: World) -> dict[str, dict[str, Any]]:
     return {kind: {"key": key} for kind, key in world.relationships.items()}
 
 
+def begun_price(world: World) -> dict[str, dict[str, Any]]:
+    """A price is the vendor's, and shown to its staff alone on its own page."""
+    found: Price = Price.objects.filter(plan__product__slug="power-bi-pro").earliest("pk")
+    return {"begun": {"price_id": found.pk}, MISSING: {"price_id": 2**40}}
+
+
 def organization(world: World) -> dict[str, dict[str, Any]]:
     """An organization is everybody's of the vendor's staff who may see organizations."""
     return {"customer": {"tenant_id": world.a.pk}, MISSING: {"tenant_id": 2**40}}
@@ -608,6 +614,9 @@ EXAMPLES = {
     "portal:relationship": relationship,
     "portal:solution-withdraw": solution,
     "operator:organization": organization,
+    "operator:product": product,
+    "operator:prices": product,
+    "operator:price": begun_price,
     "operator:organization-change": organization,
     "portal:job": job,
     "portal:job-progress": job,

@@ -70,6 +70,7 @@ def test_a_non_profit_may_buy() -> None:
             "product_central_only",
             "Power BI Pro is not sold by self-service",
         ),
+        ("product_is_withdrawn", True, "product_withdrawn", "Power BI Pro is not sold any more"),
         ("policy", "Disabled", "policy_disabled", "Contoso does not allow buying Power BI Pro"),
         (
             "policy",

@@ -1,0 +1,255 @@
+"""The catalogue at the vendor's site: the list, a product, a new one (product §16)."""
+
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import urlencode
+
+from django import forms
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from django.views.decorators.http import require_http_methods, require_safe
+
+from commerce.forms import LineField, WholeNumberField
+from commerce.models import Product
+from commerce.operations import products as operations
+from commerce.queries.catalogue import PLAN_ORDER, markets
+from commerce.queries.catalogue_staff import SHOWN, priced_markets, products_page
+from commerce.views.operator_forms import at_its_field, checkbox, text
+from config.kit import access
+from config.kit.actors import Actor
+from config.kit.clock import now
+from config.kit.errors import DomainError, Malformed, NotVisible, Text
+from config.kit.operator import render_operator_page
+from directory.staff import StaffCapability
+
+CHIPS: dict[str, Text] = {
+    "": gettext_lazy("All"),
+    "self-service": gettext_lazy("Self-service"),
+    "central": gettext_lazy("Central only"),
+    "withdrawn": gettext_lazy("Withdrawn"),
+}
+
+
+class ProductForm(forms.Form):
+    """What is said of a product and decided about it."""
+
+    name = LineField(label=gettext_lazy("Name"), max_length=200, widget=text(200))
+    category = LineField(
+        label=gettext_lazy("Category"),
+        max_length=40,
+        widget=text(40, list="categories"),
+        help_text=gettext_lazy("Organizations' policies and markets' exclusions of a category hold for it."),
+    )
+    tagline = LineField(label=gettext_lazy("In one line"), required=False, max_length=200, widget=text(200))
+    description = forms.CharField(
+        label=gettext_lazy("What it does"),
+        required=False,
+        max_length=operations.LONGEST_DESCRIPTION,
+        widget=forms.Textarea({"class": "sk-input", "rows": "4"}),
+    )
+    max_quantity = WholeNumberField(
+        label=gettext_lazy("Most seats at checkout"), initial="300", widget=text(6, inputmode="numeric")
+    )
+    expired_days = WholeNumberField(
+        label=gettext_lazy("Days of Expired"),
+        initial="30",
+        widget=text(4, inputmode="numeric"),
+        help_text=gettext_lazy("People keep access, all can still be renewed."),
+    )
+    disabled_days = WholeNumberField(
+        label=gettext_lazy("Days of Disabled"),
+        initial="90",
+        widget=text(4, inputmode="numeric"),
+        help_text=gettext_lazy("Nobody has access, it can be brought back."),
+    )
+    self_service = checkbox(gettext_lazy("People may buy it themselves"))
+    trial_without_card = checkbox(gettext_lazy("It has a trial without a card"))
+    guests_may_hold = checkbox(gettext_lazy("Guests may hold licenses of it"))
+
+    @property
+    def said(self) -> operations.Said:
+        return operations.Said(**{name: self.cleaned_data[name] for name in operations.Said.__slots__})
+
+
+class NewForm(ProductForm):
+    """A product with its ids."""
+
+    key = LineField(
+        label=gettext_lazy("Product id"),
+        max_length=40,
+        widget=text(40, autocapitalize="none"),
+        help_text=gettext_lazy("On the wire, and for ever: letters, digits and hyphens."),
+    )
+    slug = LineField(
+        label=gettext_lazy("Address"),
+        max_length=100,
+        widget=text(100, autocapitalize="none"),
+        help_text=gettext_lazy("After /products/: small letters, digits and hyphens."),
+    )
+    sku_id = LineField(label=gettext_lazy("SKU id"), max_length=36, widget=text(36, autocapitalize="none"))
+    sku_part_number = LineField(label=gettext_lazy("SKU part number"), max_length=80, widget=text(80))
+
+
+class FormerIdForm(forms.Form):
+    former_key = LineField(
+        label=gettext_lazy("Former id"), max_length=40, widget=text(40, autocapitalize="none")
+    )
+
+
+@access.requires(sees=StaffCapability.OPERATE_CATALOGUE)
+@require_safe
+def catalogue(request: HttpRequest) -> HttpResponse:
+    """Every product, by name."""
+    show = request.GET.get("show", "")
+    query = request.GET.get("q", "").replace("\0", "").strip()[:100]
+    if show not in SHOWN:
+        raise Malformed(_("There is no such filter."), field="show")
+    found = products_page(show=show, query=query, cursor=request.GET.get("page", ""))
+    kept = {"q": query, "show": show}
+    context = {
+        "title": _("Catalogue"),
+        "rows": found.rows,
+        "chips": [
+            {"label": label, "address": _address(kept | {"show": code}), "is_current": code == show}
+            for code, label in CHIPS.items()
+        ],
+        "query": query,
+        "show": show,
+        "next": _address(kept | {"page": found.next}) if found.next else "",
+        "back": _address(kept | {"page": found.back}) if found.back else "",
+    }
+    return render_operator_page(request, "commerce/operator_catalogue.html", context)
+
+
+def _address(values: dict[str, str]) -> str:
+    return f"?{urlencode({name: value for name, value in values.items() if value})}"
+
+
+@access.requires(sees=StaffCapability.OPERATE_CATALOGUE)
+@require_http_methods(["GET", "HEAD", "POST"])
+def new(request: HttpRequest) -> HttpResponse:
+    """Add a product, with three plans and without prices."""
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    form, status, problem = NewForm(request.POST or None), int(HTTPStatus.OK), ""
+    if request.method == "POST":
+        status = HTTPStatus.UNPROCESSABLE_ENTITY
+        if form.is_valid():
+            ids = operations.Ids(**{name: form.cleaned_data[name] for name in operations.Ids.__slots__})
+            try:
+                made = operations.add_product(staff=actor, ids=ids, said=form.said, at=now())
+            except NotVisible:
+                raise
+            except DomainError as refused:
+                status, problem = refused.status, at_its_field(form, refused)
+            else:
+                messages.success(request, _("Added. It has no price yet: add one for each market."))
+                return _to(made.slug)
+    context = {
+        "title": _("Add a product"),
+        "crumbs": [(_("Catalogue"), reverse("operator:catalogue"))],
+        "form": form,
+        "categories": _categories(),
+        "problem": problem or (_("Nothing was added.") if status != HTTPStatus.OK else ""),
+    }
+    return render_operator_page(request, "commerce/operator_product_new.html", context, status=status)
+
+
+@access.requires(sees=StaffCapability.OPERATE_CATALOGUE)
+@require_http_methods(["GET", "HEAD", "POST"])
+def product(request: HttpRequest, slug: str) -> HttpResponse:
+    """One product. POST: edit it, withdraw it, offer it again, or say what it was called."""
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    found = _found(slug)
+    form, id_form = ProductForm(initial=_initial(found)), FormerIdForm()
+    status, problem = int(HTTPStatus.OK), ""
+    if request.method == "POST":
+        action = request.POST.get("action", "")
+        shown: forms.Form = form
+        if action == "edit":
+            shown = form = ProductForm(request.POST)
+        elif action == "add-id":
+            shown = id_form = FormerIdForm(request.POST)
+        status = HTTPStatus.UNPROCESSABLE_ENTITY
+        if not shown.is_bound or shown.is_valid():
+            try:
+                said = _do(request, actor, found, action, shown)
+            except NotVisible:
+                raise
+            except DomainError as refused:
+                status, problem = refused.status, at_its_field(shown, refused)
+            else:
+                messages.success(request, said)
+                return _to(slug)
+    return _page(request, _found(slug), form, id_form, problem, status)
+
+
+def _page(
+    request: HttpRequest, found: Product, form: ProductForm, id_form: FormerIdForm, problem: str, status: int
+) -> HttpResponse:
+    priced = priced_markets(found)
+    plans = {(plan.term_months, plan.billing_months): plan for plan in found.plans.all()}
+    # After a conflict what was typed stays, with the version that holds now: the next click is an informed one.
+    context = {
+        "title": found.name,
+        "crumbs": [(_("Catalogue"), reverse("operator:catalogue"))],
+        "product": found,
+        "version": operations.said_of(found).version,
+        "form": form,
+        "id_form": id_form,
+        "former": [alias.former_key for alias in found.aliases.order_by("former_key")],
+        "plans": [plans[terms] for terms in PLAN_ORDER if terms in plans],
+        "markets": [{"market": market, "has_price": market.code in priced} for market in markets()],
+        "categories": _categories(),
+        "problem": problem or (_("Nothing was changed.") if status != HTTPStatus.OK else ""),
+    }
+    return render_operator_page(request, "commerce/operator_product.html", context, status=status)
+
+
+def _do(request: HttpRequest, actor: Actor, found: Product, action: str, form: forms.Form) -> str:
+    at = now()
+    match action:
+        case "edit":
+            assert isinstance(form, ProductForm)
+            seen = request.POST.get("version", "")
+            is_changed = operations.edit_product(
+                staff=actor, product_id=found.pk, said=form.said, seen=seen, at=at
+            )
+            return _("Saved.") if is_changed else _("Nothing was changed.")
+        case "withdraw":
+            operations.withdraw_product(staff=actor, product_id=found.pk, at=at)
+            return _("Withdrawn: nothing new is sold of it. What runs goes on.")
+        case "offer-again":
+            operations.offer_product_again(staff=actor, product_id=found.pk, at=at)
+            return _("It is sold again.")
+        case "add-id":
+            key = form.cleaned_data["former_key"]
+            operations.add_former_id(staff=actor, product_id=found.pk, former_key=key, at=at)
+            return _("%(id)s means this product from now on.") % {"id": key}
+        case "remove-id":
+            key = request.POST.get("former_key", "")[:40].replace("\0", "")
+            operations.remove_former_id(staff=actor, product_id=found.pk, former_key=key, at=at)
+            return _("%(id)s means nothing from now on.") % {"id": key}
+    raise Malformed(_("Choose what to do."), field="action")
+
+
+def _found(slug: str) -> Product:
+    found = Product.objects.prefetch_related("plans").filter(slug=slug).first()
+    if found is None:
+        raise NotVisible
+    return found
+
+
+def _initial(product: Product) -> dict[str, Any]:
+    said = operations.said_of(product)
+    return {name: getattr(said, name) for name in operations.Said.__slots__}
+
+
+def _categories() -> list[str]:
+    return list(Product.objects.order_by("category").values_list("category", flat=True).distinct())
+
+
+def _to(slug: str) -> HttpResponseRedirect:
+    return HttpResponseRedirect(reverse("operator:product", args=[slug]), status=HTTPStatus.SEE_OTHER)
