@@ -32,6 +32,7 @@ ITEMS = (
     Item(_WORK, _("Jobs"), "clock", "operator:work-jobs", May.OPERATE_WORK),
     Item(_("Customers"), _("Organizations"), "users", "operator:organizations", May.SEE_TENANTS),
     Item(_("Catalogue"), _("Products & prices"), "box", "operator:catalogue", May.OPERATE_CATALOGUE),
+    Item(_("Customers"), _("Read a customer's pages"), "search", "operator:sessions", May.OPEN_STAFF_SESSION),
     Item(_("Installation"), _("Billing"), "bill", "operator:billing", May.OPERATE_TENANTS),
 )
 

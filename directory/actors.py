@@ -14,15 +14,18 @@ from directory.models import (
     RelationshipAssignment,
     RoleAssignment,
     StaffAssignment,
+    StaffSession,
     Tenant,
     User,
 )
 from directory.models.partners import AssignmentQuerySet
-from directory.permissions import grants_for
-from directory.staff import staff_grants
+from directory.permissions import Role, grants_for
+from directory.staff import SUPPORT, StaffCapability, roles_with, staff_grants
 
 _HAS_CUSTOMERS = "+customers"
 _IS_OF_PARTNER = "+partner"
+# What the vendor's staff see of an organization in a session of theirs, as far as delegation reaches.
+READS_AS = Role.GLOBAL_READER
 
 
 def build_actor(
@@ -33,7 +36,9 @@ def build_actor(
     Runs inside `tenant_atomic(user.tenant_id)`. One query.
     """
     if acting_tenant_id != user.tenant_id:
-        return _partner(user, acting_tenant_id, at=at, door=door, correlation_id=correlation_id)
+        return _partner(user, acting_tenant_id, at=at, door=door, correlation_id=correlation_id) or _staff(
+            user, acting_tenant_id, at=at, door=door, correlation_id=correlation_id
+        )
     found = set(
         RoleAssignment.objects.filter(user=user)
         .values_list("role", flat=True)
@@ -124,6 +129,34 @@ def _partner(user: User, customer_id: int, *, at: datetime, door: Door, correlat
         partner_name=first.partner_name,
         relationship_ends_at=first.ends_at,
         has_customers=True,
+        door=door,
+        correlation_id=correlation_id or uuid.uuid4().hex,
+    )
+
+
+def _staff(user: User, customer_id: int, *, at: datetime, door: Door, correlation_id: str) -> Actor | None:
+    """A member of the vendor's staff in a session of theirs that runs: reads what a global reader reads."""
+    if door not in ("web", "job"):
+        return None
+    works = StaffAssignment.objects.filter(
+        tenant_id=user.tenant_id, user_id=user.pk, role__in=roles_with(StaffCapability.OPEN_STAFF_SESSION)
+    )
+    own = StaffSession.objects.of(user_id=user.pk, home_tenant_id=user.tenant_id).running(at)
+    session = own.filter(Exists(works), tenant_id=customer_id).order_by("-id").first()
+    if session is None:
+        return None
+    roles = frozenset({READS_AS})
+    return Actor(
+        user_id=user.pk,
+        tenant_id=customer_id,
+        home_tenant_id=user.tenant_id,
+        label=user.name,
+        email=user.email,
+        roles=roles,
+        grants=grants_for(roles, is_purchaser=False, is_guest=False, is_partner=True),
+        staff_session_id=session.pk,
+        relationship_label=f"{SUPPORT}: {session.reason}"[:200],
+        relationship_ends_at=session.ends_at,
         door=door,
         correlation_id=correlation_id or uuid.uuid4().hex,
     )

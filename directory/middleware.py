@@ -142,8 +142,10 @@ class AccessMiddleware:
                 session.flush()
                 return None
             actor = build_actor(user, acting_tenant_id=acting, at=at, correlation_id=correlation_id)
+            if actor is not None and actor.is_staff and not session.get(STAFF_FACTOR):
+                actor = None
             if actor is None:
-                # The relationship is over: from this request on the person is at home again.
+                # The relationship, or the staff's session, is over: from this request on the person is at home again.
                 session.cycle_key()
                 session[ACTING] = home
                 session.pop(RIGHTS, None)
@@ -159,7 +161,8 @@ class AccessMiddleware:
         if tenant is None:
             with tenant_atomic(actor):
                 tenant = tenant_row(actor.tenant_id)
-        if tenant.admins_need_second_factor and actor.roles and not session.get(SECOND_FACTOR):
+        has_factor = actor.is_staff or session.get(SECOND_FACTOR)
+        if tenant.admins_need_second_factor and actor.roles and not has_factor:
             request.lacks_second_factor = tenant.name  # type: ignore[attr-defined]
             if actor.is_partner:
                 # Nothing is left to act with: at home, unless that asks for the same.

@@ -131,6 +131,16 @@ def follow_rights(request: HttpRequest, actor: Actor) -> None:
         session[RIGHTS] = held
 
 
+def act_in(request: HttpRequest, tenant_id: int, rights: list[object] | None = None) -> None:
+    """From the next request on the session acts in that organization, under a new key; each request asks whether it may."""
+    request.session.cycle_key()
+    request.session[ACTING] = tenant_id
+    if rights is None:
+        request.session.pop(RIGHTS, None)
+    else:
+        request.session[RIGHTS] = rights
+
+
 def end_session(request: HttpRequest) -> None:
     """Empty the browser's session; what it was is over, wherever it was copied to."""
     home, row = request.session.get(HOME), request.session.get(ROW)

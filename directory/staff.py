@@ -11,6 +11,8 @@ from config.kit.actors import Scope
 
 ALL: Final[frozenset[Scope]] = frozenset({"all"})
 YES, NO = True, False
+# How the staff are named in an organization's audit trail.
+SUPPORT: Final = "Support"
 
 
 class StaffRole:
@@ -71,3 +73,8 @@ def staff_grants(roles: Collection[str]) -> dict[str, frozenset[Scope]]:
         for capability, row in STAFF_TABLE.items()
         if any(getattr(row, column) for column in columns)
     }
+
+
+def roles_with(capability: str) -> list[str]:
+    """The roles that have a capability."""
+    return [role for role in STAFF_ROLES if getattr(STAFF_TABLE[capability], _COLUMNS[role])]

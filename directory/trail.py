@@ -136,6 +136,8 @@ _WORDS: dict[str, Text] = {
     "directory.job.resumed": _("Job resumed"),
     "directory.job.canceled": _("Job canceled"),
     "directory.mail.sent_again": _("Mail sent again by the vendor's staff"),
+    "directory.staff_session.opened": _("The vendor's staff began to read the organization's pages"),
+    "directory.staff_session.ended": _("The vendor's staff stopped reading the organization's pages"),
     "directory.partner.acting_started": _("Partner began to act for the organization"),
     "directory.relationship.created": _("Partner relationship made"),
     "directory.relationship.asked": _("Partner asked for a relationship"),

@@ -41,6 +41,7 @@ from config.kit.money import tax_on
 from config.kit.tenancy import connection, tenant_atomic, use_login
 from directory.actors import as_staff, build_actor
 from directory.models import (
+    STAFF_SESSION_LASTS,
     Domain,
     IdentityProvider,
     Job,
@@ -48,6 +49,7 @@ from directory.models import (
     RelationshipAssignment,
     RoleAssignment,
     StaffAssignment,
+    StaffSession,
     Tenant,
     User,
 )
@@ -136,6 +138,22 @@ def make_staff(vendor: Tenant, *roles: str, **fields: Any) -> User:
             for role in roles
         )
     return user
+
+
+def make_staff_session(user: User, organization: Tenant, at: datetime = AT) -> StaffSession:
+    """One of the vendor's staff reads the pages of an organization, from `at` on."""
+    with tenant_atomic(user.tenant_id):
+        session: StaffSession = StaffSession.objects.create(
+            tenant=organization,
+            staff_tenant_id=user.tenant_id,
+            user_id=user.pk,
+            staff_name=user.name,
+            organization=organization.name,
+            reason="Case 17: a bill is wrong",
+            opened_at=at,
+            ends_at=at + STAFF_SESSION_LASTS,
+        )
+    return session
 
 
 def staff_actor_of(user: User, *, at: datetime = AT, with_factor: bool = True) -> Actor:

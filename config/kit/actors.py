@@ -17,8 +17,8 @@ class Actor:
     """Built once per request or job and passed to every operation and every `visible_to`.
 
     `grants` maps a capability to the scopes that the roles give, all columns of product §2 added up.
-    `home_tenant_id` is where the person's account lives; it differs from `tenant_id` only for partners,
-    who then act through `relationship_id`; with several relationships `relationship_ends_at` is the earliest
+    `home_tenant_id` is where the person's account lives; it differs from `tenant_id` only for the vendor's staff, who
+    read through `staff_session_id`, and for partners, who act through `relationship_id`; with several relationships `relationship_ends_at` is the earliest
     end. `has_customers`: at home, there are customers that the person may act for; `is_of_partner`: at home, the
     organization is or was a partner of some customer, or asked to be. `staff_roles`: what a person of the vendor
     works at; their capabilities are among `grants` only once the second factor was shown.
@@ -32,6 +32,7 @@ class Actor:
     roles: frozenset[str] = frozenset()
     grants: Mapping[str, frozenset[Scope]] = field(default_factory=dict)
     relationship_id: int | None = None
+    staff_session_id: int | None = None
     relationship_label: str = ""
     partner_name: str = ""
     relationship_ends_at: datetime | None = None
@@ -45,7 +46,13 @@ class Actor:
 
     @property
     def is_partner(self) -> bool:
-        return self.relationship_id is not None
+        """Whether they act in an organization that is not their own: a partner, or the vendor's staff in a session."""
+        return self.relationship_id is not None or self.staff_session_id is not None
+
+    @property
+    def is_staff(self) -> bool:
+        """Whether it is the vendor's staff, reading a customer's pages."""
+        return self.staff_session_id is not None
 
     @property
     def is_system(self) -> bool:

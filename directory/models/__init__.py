@@ -7,11 +7,12 @@ from directory.models.mail import MailPreference, OutgoingMail
 from directory.models.partners import Invitation, Relationship, RelationshipAssignment
 from directory.models.people import Group, GroupMembership, RoleAssignment, User
 from directory.models.sessions import BrowserSession
-from directory.models.staff import StaffAssignment
+from directory.models.staff import STAFF_SESSION_LASTS, StaffAssignment, StaffSession
 from directory.models.tenants import Domain, IdentityProvider, Tenant
 from directory.models.tokens import ApiToken, IdempotentCall
 
 __all__ = [
+    "STAFF_SESSION_LASTS",
     "AccountLink",
     "ApiToken",
     "AuditEntry",
@@ -31,6 +32,7 @@ __all__ = [
     "RelationshipAssignment",
     "RoleAssignment",
     "StaffAssignment",
+    "StaffSession",
     "Tenant",
     "User",
 ]

@@ -14,9 +14,7 @@ from config.kit.errors import Conflict, NotVisible
 from config.kit.listings import Listing, find
 from config.kit.tenancy import login_alias, tenant_atomic
 from directory.operations import audit
-from directory.staff import StaffCapability
-
-SUPPORT = "Support"
+from directory.staff import SUPPORT, StaffCapability
 
 
 class NotWaiting(Conflict):

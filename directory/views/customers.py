@@ -19,7 +19,8 @@ from directory.operations.partners import record_acting
 from directory.permissions import Capability
 from directory.queries import customers_of
 from directory.queries.partners import invitations_made, relationships_page
-from directory.sessions import ACTING, RIGHTS, rights_of
+from directory.sessions import act_in, rights_of
+from directory.views import staff_sessions
 from directory.views.relationship_words import names
 
 CHIPS: dict[str, Text] = {
@@ -118,9 +119,7 @@ def act_for(request: HttpRequest) -> HttpResponse:
     if chosen is None:
         raise NotVisible
     record_acting(user=request.user, customer_id=chosen.tenant_id, at=at)  # type: ignore[arg-type]
-    request.session.cycle_key()
-    request.session[ACTING] = chosen.tenant_id
-    request.session[RIGHTS] = rights_of(chosen.tenant_id, chosen.roles)
+    act_in(request, chosen.tenant_id, rights_of(chosen.tenant_id, chosen.roles))
     return redirect("portal:index")
 
 
@@ -129,9 +128,9 @@ def act_for(request: HttpRequest) -> HttpResponse:
 def stop_acting(request: HttpRequest) -> HttpResponse:
     """Be at home again."""
     actor: Actor = request.actor  # type: ignore[attr-defined]
+    if actor.is_staff:
+        return staff_sessions.leave(request, actor)
     if not actor.has_customers:
         raise NotVisible
-    request.session.cycle_key()
-    request.session[ACTING] = actor.home_tenant_id
-    request.session.pop(RIGHTS, None)
+    act_in(request, actor.home_tenant_id)
     return redirect("portal:customers")

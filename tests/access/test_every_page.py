@@ -45,6 +45,7 @@ from tests.factories import (
     make_job,
     make_relationship,
     make_staff,
+    make_staff_session,
     make_subscription,
     make_tenant,
     make_user,
@@ -64,6 +65,8 @@ STAFF = {
 }
 # Somebody of the vendor's staff who has signed in and not shown the second factor.
 NOT_SHOWN = "vendor superuser without second factor"
+# Somebody of it who reads the pages of A in a session of an hour.
+READING = "vendor support in a session"
 HOME_ROLES = ("member", "guest", "purchaser", *ROLES)
 PEOPLE = (
     "anonymous",
@@ -74,6 +77,7 @@ PEOPLE = (
     "other tenant's global admin",
     *STAFF,
     NOT_SHOWN,
+    READING,
 )
 # Whose session acts for a customer without a right to.
 LOST = ("partner whose relationship ended", "partner not assigned")
@@ -111,12 +115,13 @@ class World:
     relationships: dict[str, uuid.UUID]
     domains: dict[str, int]
     solutions: dict[str, uuid.UUID]
+    sessions: dict[str, uuid.UUID]
 
     def client(self, who: str) -> Client:
         if who == "anonymous":
             return Client()
         user, acting_for = self.people[who]
-        return client_of(user, acting_for, with_factor=who in STAFF)
+        return client_of(user, acting_for, with_factor=who in STAFF or who == READING)
 
     def actor(self, who: str) -> Actor | None:
         """Whom the gate makes of the session: a partner without a right is at home again."""
@@ -146,6 +151,12 @@ def world(request: pytest.FixtureRequest) -> World:
     for staff, works_at in STAFF.items():
         people[staff] = (make_staff(vendor, *works_at), None)
     people[NOT_SHOWN] = (make_staff(vendor, "staff_superuser"), None)
+    people[READING] = (make_staff(vendor, "staff_support"), a)
+    make_staff_session(people[READING][0], a, at)
+    sessions = {
+        FOREIGN: make_staff_session(make_staff(vendor, "staff_support"), a, at).key,
+        MISSING: uuid.uuid4(),
+    }
     for role in ROLES:
         people[role] = (make_user(a, roles=(role,)), None)
         delegate = make_user(partner)
@@ -265,7 +276,7 @@ def world(request: pytest.FixtureRequest) -> World:
     return World(
         *(a, b, people, purchases, checkouts, changes, offers, cards, setups, trial_cards, bills, jobs),
         *(policy_changes, views, purchasers, requests, groups, notices, runs, group_licenses, entries),
-        *(relationships, domains, solutions),
+        *(relationships, domains, solutions, sessions),
     )
 
 
@@ -539,7 +550,14 @@ def offer_setup(world: World) -> dict[str, dict[str, Any]]:
     }
 
 
+def staff_session(world: World) -> dict[str, Any]:
+    """Another one's of the staff."""
+    return {kind: {"key": key} for kind, key in world.sessions.items()}
+
+
 EXAMPLES = {
+    "operator:session-enter": staff_session,
+    "operator:session-end": staff_session,
     "commerce:offer": offer,
     "commerce:offer-card": offer,
     "commerce:offer-card-setup": offer_setup,
@@ -714,6 +732,9 @@ def manages_group(actor: Actor, kind: str) -> bool | None:
 
 # Pages whose answer hangs on more than a capability: address -> whether it is there for the person.
 EXPLICIT = {
+    # Their own alone; of another's, entering leads back to the list.
+    "operator:session-enter": lambda actor, kind: True,
+    "operator:session-end": lambda actor, kind: False,
     "operator:second-factor": lambda actor, kind: bool(actor.staff_roles),
     "operator:factor-app": lambda actor, kind: bool(actor.staff_roles),
     "operator:factor-passkey": lambda actor, kind: (
@@ -751,7 +772,7 @@ EXPLICIT = {
     # One page for whoever it is not for, whether it is there or not: never the 404 of what is missing.
     "portal:relationship": lambda actor, kind: None,
     "portal:act-for": lambda actor, kind: False,  # without naming a customer
-    "portal:stop-acting": lambda actor, kind: actor.has_customers,
+    "portal:stop-acting": lambda actor, kind: actor.has_customers or actor.is_staff,
     "licensing:give-back": lambda actor, kind: False,  # nobody of this world holds a license
     "licensing:app": lambda actor, kind: None if kind != MISSING else False,  # 403 by the license check
     "commerce:offer": lambda actor, kind: kind == OWN and actor.is_purchaser,  # whoever it was offered to
