@@ -74,6 +74,7 @@ _TOPIC_OF: Final[Mapping[str, str]] = {
     "new_product": "policy",
     "role_changed": "security",
     "sign_in_changed": "security",
+    "second_factor_changed": "security",
 }
 
 

@@ -4,6 +4,8 @@ from datetime import datetime
 from typing import Any
 
 from allauth.mfa.models import Authenticator
+from django.conf import settings
+from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 
 from config.kit.actors import Actor
@@ -13,6 +15,7 @@ from directory import factors
 from directory.factors import APP, PASSKEY, RECOVERY
 from directory.models import BrowserSession, User
 from directory.operations.audit import record
+from directory.operations.mail import queue_mail
 from directory.operations.people import lock_managed, target_of
 from directory.queries.factors import passkeys_of
 
@@ -72,8 +75,10 @@ def set_up_app(
         step = factors.step_of(secret, code, at=real_at)
         if step is None:
             raise WrongCode
-        factors.new_app(user, secret, step=step, at=real_at).save()
+        row = factors.new_app(user, secret, step=step, at=real_at)
+        row.save()
         record(actor, "directory.second_factor.added", at=at, **target_of(user), after={"kind": APP})
+        _tell(actor, user, "added", row, at)
         return _first_codes(actor, user, at, real_at)
 
 
@@ -104,6 +109,7 @@ def set_up_passkey(
         row.save()
         after = {"kind": PASSKEY, "name": name}
         record(actor, "directory.second_factor.added", at=at, **target_of(user), after=after)
+        _tell(actor, user, "added", row, at)
         return _first_codes(actor, user, at, real_at)
 
 
@@ -153,6 +159,7 @@ def remove_factor(*, actor: Actor, factor_id: int, has_shown: bool, at: datetime
             raise NotVisible
         if len(rows) == 1:
             raise LastFactor
+        _tell(actor, user, "removed", row, at)
         row.delete()
         before = {"kind": row.type} | ({"name": row.data["name"]} if row.type == PASSKEY else {})
         record(actor, "directory.second_factor.removed", at=at, **target_of(user), before=before)
@@ -168,7 +175,9 @@ def renew_recovery_codes(*, actor: Actor, has_shown: bool, at: datetime, real_at
         if not has_shown:
             raise NotAllowed
         Authenticator.objects.filter(user=user, type=RECOVERY).delete()
-        return _first_codes(actor, user, at, real_at)
+        codes = _first_codes(actor, user, at, real_at)
+        _tell(actor, user, "codes_made", Authenticator.objects.get(user=user, type=RECOVERY), at)
+    return codes
 
 
 def forget_factors(*, actor: Actor, user_id: int, at: datetime, real_at: datetime) -> int:
@@ -184,6 +193,9 @@ def forget_factors(*, actor: Actor, user_id: int, at: datetime, real_at: datetim
         user = lock_managed(actor, user_id, is_checked=True)
         rows = Authenticator.objects.filter(user=user)
         count: int = rows.exclude(type=RECOVERY).count()
+        newest = rows.order_by("-id").first()
+        if newest is not None:
+            _tell(actor, user, "forgotten", newest, at)
         rows.delete()
         BrowserSession.objects.open().filter(user=user).update(ended_at=real_at)
         record(
@@ -209,3 +221,22 @@ def _first_codes(actor: Actor, user: User, at: datetime, real_at: datetime) -> l
     row.save()
     record(actor, "directory.second_factor.codes_made", at=at, **target_of(user), after={"codes": len(codes)})
     return codes
+
+
+def _tell(actor: Actor, user: User, what: str, row: Authenticator, at: datetime) -> None:
+    """A mail and a notice to the person, also of what they did themselves: perhaps it was not they."""
+    is_one = what in ("added", "removed")
+    queue_mail(
+        "second_factor_changed",
+        event_key=f"{what}:{row.pk}",
+        to=[user],
+        tenant_id=user.tenant_id,
+        context={
+            "what": what,
+            "factor": row.type if is_one else "",
+            "factor_name": row.data["name"] if is_one and row.type == PASSKEY else "",
+            "by": actor.label,
+            "link": f"{settings.PUBLIC_URL}{reverse('operator:factors')}",
+        },
+        at=at,
+    )

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from allauth.mfa.models import Authenticator
 from django.db.models import F, Q, QuerySet
 
 from commerce.models import Bill, CancelRequest, Card, Checkout, HandOver, Subscription, SupportCase, Trial
@@ -190,6 +191,15 @@ def sections(user: User) -> Iterator[tuple[str, Iterator[dict[str, Any]]]]:
         _rows(
             BrowserSession.objects.filter(**own).values(
                 "address", "agent", "started_at", "seen_at", "ended_at"
+            )
+        ),
+    )
+    # Never their `data`: it has the secret of an app, and what recovery codes are made of.
+    yield (
+        "second_factors",
+        _rows(
+            Authenticator.objects.filter(user_id=user.pk).values(
+                "type", "created_at", "last_used_at", name=F("data__name")
             )
         ),
     )

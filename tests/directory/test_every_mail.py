@@ -74,6 +74,7 @@ KINDS = {
     "relationship_ending": "relationship asked or ended",
     "relationship_ended": "relationship asked or ended",
     "sign_in_changed": "identity provider or domain changed",
+    "second_factor_changed": "beyond: second factors of the vendor's staff",
 }
 
 
@@ -187,6 +188,8 @@ def sample(kind: str, link: str) -> dict[str, object]:
             "outcome": "approved",
             "roles": ["billing_admin", "license_admin"],
             "struck": ["user_admin"],
+            "factor": "webauthn",
+            "factor_name": "Blue key",
             "days": 365,
             "extends": True,
             "is_partner": True,

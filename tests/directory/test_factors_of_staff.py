@@ -10,14 +10,16 @@ from django.db import connection
 from django.db.utils import ProgrammingError
 from django.test import Client
 
+from config.kit.actors import Actor
 from config.kit.clock import real_now
 from config.kit.errors import NotAllowed
 from config.kit.rate import TooManyTries
 from config.kit.tenancy import check_walls, tenant_atomic, use_login
 from directory import factors
-from directory.models import AuditEntry
+from directory.models import AuditEntry, OutgoingMail
 from directory.operations import second_factor
 from directory.operations.leaving import delete_user
+from directory.operations.outbox import message_of
 from directory.sessions import PROVED, STAFF_FACTOR
 from directory.views import factor_limits
 from tests.factories import client_of, make_staff, make_tenant, make_user, staff_actor_of
@@ -477,3 +479,112 @@ def test_the_mark_of_the_session_is_given_by_showing_it_alone(sven, at):
     post(browser, SHOW, code=wrong_code())
 
     assert STAFF_FACTOR not in browser.session
+
+
+# --- What the person is told --------------------------------------------------------------------------------
+
+
+def mails_to(user):
+    with tenant_atomic(user.tenant_id):
+        rows = OutgoingMail.objects.filter(to_user_id=user.pk, kind="second_factor_changed").order_by("id")
+        return [(row.context["what"], row.context["factor"], row.context["factor_name"]) for row in rows]
+
+
+def add_passkey(user, name):
+    with tenant_atomic(user.tenant_id):
+        return Authenticator.objects.create(
+            user=user, type=factors.PASSKEY, data={"name": name, "credential": {}}, created_at=real_now()
+        )
+
+
+def test_the_person_gets_a_mail_about_each_factor_that_comes_and_goes_and_none_for_showing_one(sven, at):
+    set_up(sven, at=at)
+    key = add_passkey(sven, "Blue key")
+    browser = client_of(sven, with_factor=True)
+
+    post(browser, SHOW, code=code_now())
+    post(browser, OWN, factor=key.pk)
+    post(browser, OWN, action="codes")
+    post(browser, OWN, action="codes")
+
+    assert mails_to(sven) == [
+        ("added", "totp", ""),
+        ("removed", "webauthn", "Blue key"),
+        ("codes_made", "", ""),
+        ("codes_made", "", ""),
+    ]
+
+
+def test_whoever_was_reset_by_the_installation_is_told(sven, at):
+    set_up(sven, at=at)
+
+    second_factor.forget_factors(
+        actor=Actor.system(sven.tenant_id, door="cli"), user_id=sven.pk, at=at, real_at=real_now()
+    )
+
+    assert mails_to(sven)[1:] == [("forgotten", "", "")]
+
+
+def test_what_is_refused_tells_nobody(sven, at):
+    set_up(sven, at=at)
+    browser = client_of(sven, with_factor=True)
+    app = rows_of(sven)[0]
+
+    post(browser, OWN, factor=app.pk)
+    post(client_of(sven), SHOW, code=wrong_code())
+
+    assert len(mails_to(sven)) == 1
+
+
+def test_the_mail_holds_no_secret_and_says_what_to_do(sven, at):
+    codes = set_up(sven, at=at)
+    with tenant_atomic(sven.tenant_id):
+        message = message_of(OutgoingMail.objects.get(kind="second_factor_changed"))
+
+    text = f"{message.subject} {message.body} {message.alternatives}"
+    assert message.subject == "An authenticator app was set up for your account"
+    assert "If it was not you, end your sessions" in message.body
+    assert SECRET not in text
+    assert all(code not in text for code in codes)
+
+
+# --- An hour without a click --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("address", [START, OWN, "/my/accounts/"])
+@pytest.mark.parametrize(("seconds", "goes_on"), [(-1, True), (1, False)])
+def test_a_session_of_staff_ends_to_the_second_after_an_hour_without_a_click(
+    sven, at, address, seconds, goes_on, monkeypatch
+):
+    set_up(sven, at=at)
+    browser = client_of(sven, with_factor=True)
+    later = browser.session["session_seen"] + 3600 + seconds
+    monkeypatch.setattr("directory.middleware.time.time", lambda: later)
+
+    answer = browser.get(address)
+
+    assert answer.status_code == (200 if goes_on else 302)
+    assert goes_on or answer["Location"].startswith("/sign-in/?next=")
+    assert (STAFF_FACTOR in browser.session) == goes_on
+
+
+def test_each_click_begins_the_hour_anew_and_the_day_ends_it_anyway(sven, at, monkeypatch):
+    set_up(sven, at=at)
+    browser = client_of(sven, with_factor=True)
+    began = browser.session["session_since"]
+    clock = {"now": began}
+    monkeypatch.setattr("directory.middleware.time.time", lambda: clock["now"])
+    answers = []
+    for click in range(1, 26):
+        clock["now"] = began + click * 3599
+        answers.append(browser.get(START).status_code)
+
+    assert answers == [200] * 24 + [302]
+
+
+def test_without_the_second_factor_a_session_of_staff_ends_after_the_same_hour(sven, monkeypatch):
+    browser = client_of(sven)
+    later = browser.session["session_seen"] + 3601
+    monkeypatch.setattr("directory.middleware.time.time", lambda: later)
+
+    assert browser.get("/my/accounts/").status_code == 302

@@ -1,14 +1,18 @@
 """A person downloads what is stored about them: their own rows, nobody else's, no secret (product §11)."""
 
 import json
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from allauth.mfa.models import Authenticator
 from django.core.cache import cache
 
+from config.kit.clock import real_now
 from config.kit.tenancy import tenant_atomic
+from directory import factors
 from directory.models import AuditEntry, Tenant, User
+from directory.operations import second_factor
 from directory.operations.people import add_member, create_group
 from licensing.operations.requests import ask_for_licenses
 from tests.factories import (
@@ -16,9 +20,11 @@ from tests.factories import (
     client_of,
     make_relationship,
     make_self_service_subscription,
+    make_staff,
     make_tenant,
     make_user,
     product,
+    staff_actor_of,
     token_of,
 )
 
@@ -70,6 +76,34 @@ def test_it_holds_the_own_rows_of_every_kind(contoso: Tenant, pat: User, at: dat
     assert [row["ended_at"] for row in data["sessions"]] == [None]
     assert "directory.token.issued" in {row["code"] for row in data["audit"]}
     assert secret not in json.dumps(data)
+
+
+def test_second_factors_are_listed_without_their_secrets(at: datetime) -> None:
+    vendor = make_tenant(kind="vendor")
+    sven, olga = (make_staff(vendor, "staff_support", name=name) for name in ("Sven", "Olga"))
+    then = real_now() - timedelta(days=1)
+    secret = factors.new_secret()
+    for each, its in ((sven, secret), (olga, factors.new_secret())):
+        codes = second_factor.set_up_app(
+            actor=staff_actor_of(each, at=at),
+            secret=its,
+            code=factors.code_at(its, then),
+            has_shown=False,
+            at=at,
+            real_at=then,
+        )
+    with tenant_atomic(vendor.pk):
+        data = {"name": "Blue key", "credential": {"rawId": "ZQ-credential"}}
+        Authenticator.objects.create(user=sven, type=factors.PASSKEY, data=data, created_at=then)
+        stored = str(list(Authenticator.objects.values_list("data", flat=True)))
+
+    body = download(sven).getvalue().decode()
+
+    listed = [(row["type"], row["name"]) for row in json.loads(body)["second_factors"]]
+    assert listed == [("totp", None), ("recovery_codes", None), ("webauthn", "Blue key")]
+    assert "gAAAA" in stored
+    for hidden in (secret, "gAAAA", "ZQ-credential", "seed", "used_mask", *codes):
+        assert hidden not in body
 
 
 def test_nothing_of_a_colleague_is_in_it(contoso: Tenant, pat: User, at: datetime) -> None:
