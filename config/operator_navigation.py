@@ -25,15 +25,15 @@ _WORK = _("Work that stopped")
 ITEMS = (
     Item(_("Today"), _("What needs a look"), "inbox", "operator:index", May.OPERATE),
     Item(_WORK, _("Purchases"), "box", "operator:work-purchases", May.OPERATE_WORK),
-    Item(_WORK, _("Charges"), "card", "operator:work-charges", May.OPERATE_WORK),
+    Item(_WORK, _("Charges"), "credit_card", "operator:work-charges", May.OPERATE_WORK),
     Item(_WORK, _("Refunds"), "undo", "operator:work-refunds", May.OPERATE_WORK),
     Item(_WORK, _("Processor's events"), "link", "operator:work-events", May.OPERATE_WORK),
-    Item(_WORK, _("Mails"), "bell", "operator:work-mails", May.OPERATE_WORK),
-    Item(_WORK, _("Jobs"), "clock", "operator:work-jobs", May.OPERATE_WORK),
-    Item(_("Customers"), _("Organizations"), "users", "operator:organizations", May.SEE_TENANTS),
-    Item(_("Catalogue"), _("Products & prices"), "box", "operator:catalogue", May.OPERATE_CATALOGUE),
+    Item(_WORK, _("Mails"), "mail", "operator:work-mails", May.OPERATE_WORK),
+    Item(_WORK, _("Jobs"), "schedule", "operator:work-jobs", May.OPERATE_WORK),
+    Item(_("Customers"), _("Organizations"), "apartment", "operator:organizations", May.SEE_TENANTS),
     Item(_("Customers"), _("Read a customer's pages"), "search", "operator:sessions", May.OPEN_STAFF_SESSION),
-    Item(_("Installation"), _("Billing"), "bill", "operator:billing", May.OPERATE_TENANTS),
+    Item(_("Catalogue"), _("Products & prices"), "inventory_2", "operator:catalogue", May.OPERATE_CATALOGUE),
+    Item(_("Installation"), _("Billing"), "payments", "operator:billing", May.OPERATE_TENANTS),
 )
 
 

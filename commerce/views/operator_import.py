@@ -126,7 +126,7 @@ def _form_page(
         "title": _("Import a file"),
         "crumbs": [(_("Catalogue"), reverse("operator:catalogue"))],
         "form": form,
-        "heads": [",".join(head) for head in HEADS.values()],
+        "heads": [(_("Products"), ",".join(HEADS["products"])), (_("Prices"), ",".join(HEADS["prices"]))],
         "problem": problem or (_("Nothing was imported.") if form.errors else ""),
     }
     return render_operator_page(request, "commerce/operator_import.html", context, status=status)

@@ -274,6 +274,7 @@ def _page_of_one(
         "tenant": tenant,
         "country": country_name(tenant.country),
         "domains": [{"domain": each, "state": _state_of(each)} for each in found.domains],
+        "read_address": _read_address(actor, found),
         "callback": f"{settings.PUBLIC_URL}{callback}",
         "standing_action": standing,
         "standing_form": made.get(standing) or ReasonForm(),
@@ -283,6 +284,14 @@ def _page_of_one(
         "problem": problem or (_("Nothing was changed.") if status != HTTPStatus.OK else ""),
     }
     return render_operator_page(request, "commerce/operator_organization.html", context, status=status)
+
+
+def _read_address(actor: Actor, found: Organization) -> str:
+    """Where a session begins in which its pages are read; empty for who opens none, and without a domain that leads there."""
+    leading = [domain.name for domain in found.domains if domain.verified_at]
+    if not (found.is_customer and leading and actor.may(StaffCapability.OPEN_STAFF_SESSION)):
+        return ""
+    return f"{reverse('operator:sessions')}?{urlencode({'domain': leading[0]})}"
 
 
 def _state_of(domain: Domain) -> dict[str, str]:

@@ -28,12 +28,22 @@ from commerce.operations.products import (
     said_of,
     withdraw_product,
 )
+from commerce.queries.central import agreed_price, agreed_prices
 from config.kit.actors import Actor
 from config.kit.clock import now
 from config.kit.errors import Malformed, NotVisible
 from config.kit.tenancy import tenant_atomic
 from directory.models import AuditEntry, Tenant, User
-from tests.factories import client_of, make_staff, make_tenant, make_user, plan, product, staff_actor_of
+from tests.factories import (
+    client_of,
+    make_agreement,
+    make_staff,
+    make_tenant,
+    make_user,
+    plan,
+    product,
+    staff_actor_of,
+)
 
 pytestmark = pytest.mark.django_db(databases=["default", "owner", "worker"])
 
@@ -296,6 +306,16 @@ def test_a_withdrawn_product_is_bought_by_nobody_until_it_is_sold_again(actor: A
     assert "Withdrawn since" in client.get(PAGE).text
     offer_product_again(staff=actor, product_id=found.pk, at=now())
     assert "is not sold any more" not in mike.get("/buy/power-bi-pro/").text
+
+
+def test_a_withdrawn_product_is_not_bought_centrally_either(actor: Actor) -> None:
+    contoso = make_tenant()
+    make_agreement(contoso)
+    withdraw_product(staff=actor, product_id=product("power-bi-pro").pk, at=now())
+
+    with tenant_atomic(contoso.pk):
+        assert agreed_prices(contoso.pk) == []
+        assert agreed_price(tenant_id=contoso.pk, plan=plan()) is None
 
 
 def test_the_ids_of_a_product_that_is_not_there_are_not_added(actor: Actor) -> None:

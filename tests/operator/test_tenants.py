@@ -531,6 +531,14 @@ def test_an_organization_that_is_not_there_is_not_found(client: Client, number: 
         assert client.post(address, {"action": "suspend", "reason": "x"}).status_code == 404
 
 
+def test_support_goes_from_an_organization_to_a_session_in_which_its_pages_are_read(vendor: Tenant) -> None:
+    contoso = make_tenant(domain="contoso.example")
+    sven = client_of(make_staff(vendor, "staff_support"), with_factor=True)
+
+    assert "/operator/sessions/?domain=contoso.example" in sven.get(f"{LIST}{contoso.pk}/").text
+    assert "/operator/sessions/?domain=" not in sven.get(f"{LIST}{vendor.pk}/").text
+
+
 def test_a_page_of_an_organization_names_nobody_of_it(client: Client) -> None:
     contoso = make_tenant(name="Contoso")
     make_user(contoso, name="Gina Secret", email="gina.secret@contoso.example", roles=("global_admin",))
