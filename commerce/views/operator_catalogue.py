@@ -69,6 +69,11 @@ class ProductForm(forms.Form):
     trial_without_card = checkbox(gettext_lazy("It has a trial without a card"))
     guests_may_hold = checkbox(gettext_lazy("Guests may hold licenses of it"))
 
+    def clean_description(self) -> str:
+        """Lines as they are stored: browsers send each with a carriage return."""
+        text: str = self.cleaned_data["description"]
+        return text.replace("\r\n", "\n")
+
     @property
     def said(self) -> operations.Said:
         return operations.Said(**{name: self.cleaned_data[name] for name in operations.Said.__slots__})

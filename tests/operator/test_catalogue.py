@@ -173,6 +173,18 @@ def test_what_is_said_of_a_product_is_edited_and_the_trail_keeps_what_differs(
     assert after == {"tagline": "Charts", "guests_may_hold": True}
 
 
+def test_a_description_that_was_not_touched_is_no_change(client: Client, actor: Actor) -> None:
+    found = product("power-bi-pro")
+    client.post(PAGE, form_of(found, description="One\r\nTwo"))
+    lines = product("power-bi-pro")
+    assert lines.description == "One\nTwo"
+
+    again = client.post(PAGE, form_of(lines, description="One\r\nTwo"), follow=True)
+
+    assert "Nothing was changed." in again.text
+    assert len(trail(actor, "commerce.product.")) == 1
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [

@@ -108,11 +108,27 @@ def test_a_file_is_imported_as_its_dry_run_shows(open_page: Callable[[str, str],
     )
     page.get_by_role("button", name="See what it would do").click()
     assert page.get_by_text("Self-service and trial are yes or no.").is_visible()
+    problems = problems_of(page, "import plan", "no script")
     wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
     page.get_by_role("button", name="Import 1 line").click()
 
+    assert problems == []
     assert wide <= 0
     assert page.get_by_text("Imported: 1 added, 0 changed, 0 as before, 1 left out.").is_visible()
+
+
+@pytest.mark.parametrize("look", ["desktop", "phone"])
+def test_a_form_with_mistakes_says_so_at_its_fields(look: str, open_page: Callable[[str, str], Page]) -> None:
+    page = open_page("/operator/organizations/new/", look)
+
+    page.get_by_role("textbox", name="E-mail domain").fill("nonsense")
+    page.get_by_label("Work e-mail").fill("nobody")
+    page.get_by_role("button", name="Set up the organization").click()
+    problems = problems_of(page, f"organization mistakes {look}", "no script")
+
+    assert problems == []
+    assert page.get_by_role("textbox", name="Name", exact=True).get_attribute("aria-invalid") == "true"
+    assert page.get_by_text("Nothing was set up.").is_visible()
 
 
 def test_an_organization_is_suspended_and_taken_up_in_the_browser(
