@@ -1,6 +1,6 @@
 """What the vendor's staff set up and change of an organization (product §1, §2; docs/operator-tenants.md)."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -17,8 +17,10 @@ from commerce.queries.organizations import CUSTOMER_KINDS
 from config.kit.actors import Actor
 from config.kit.errors import Conflict, Malformed, NotVisible, Text
 from config.kit.tenancy import tenant_atomic
+from directory.domains import fold_domain
 from directory.models import Domain, IdentityProvider, Tenant
 from directory.operations.domains import DomainAdded, DomainTaken, add_domain
+from directory.operations.providers import check_issuer
 from directory.operations.provisioning import create_account
 from directory.operations.roles import grant_role
 from directory.operations.staff_deeds import acting_in, note, note_at_home, require_staff
@@ -285,37 +287,75 @@ def _add_domain(staff: Actor, by: Actor, name: str, vouched: str, at: datetime) 
     return domain
 
 
+def mistakes_of(wanted: NewOrganization) -> list[Malformed]:
+    """Everything that cannot be used of what was entered, by field, the first of each."""
+    found: dict[str, Malformed] = {}
+    for check in _CHECKS:
+        try:
+            check(wanted)
+        except Malformed as mistake:
+            found.setdefault(mistake.field, mistake)
+    return list(found.values())
+
+
 def _checked(wanted: NewOrganization) -> NewOrganization:
-    name = _line(wanted.name, "name", LONGEST_NAME, is_needed=True)
+    """What was entered, as it is stored. :raises Malformed: the first mistake."""
+    for mistake in mistakes_of(wanted):
+        raise mistake
+    return replace(
+        wanted,
+        name=_line(wanted.name, "name", LONGEST_NAME),
+        vouched=_line(wanted.vouched, "vouched"),
+        domain=wanted.domain.strip(),
+        admin_name=wanted.admin_name.strip(),
+        admin_email=wanted.admin_email.strip().lower(),
+        admin_id=wanted.admin_id.strip(),
+    )
+
+
+def _check_choices(wanted: NewOrganization) -> None:
     if wanted.kind not in dict(CUSTOMER_KINDS):
         raise Malformed(_("Choose a kind of organization."), field="kind")
     if wanted.time_zone not in available_timezones():
         raise Malformed(_("Choose a time zone."), field="time_zone")
     if wanted.language not in dict(settings.LANGUAGES):
         raise Malformed(_("Choose a language."), field="language")
+
+
+def _check_domain(wanted: NewOrganization) -> None:
     vouched = _line(wanted.vouched, "vouched")
-    if vouched and not wanted.domain.strip():
-        raise Malformed(_("Enter the domain that you vouch for."), field="domain")
+    if not wanted.domain.strip():
+        if vouched:
+            raise Malformed(_("Enter the domain that you vouch for."), field="domain")
+        return
+    try:
+        fold_domain(wanted.domain)
+    except Malformed as error:
+        raise Malformed(error.message, field="domain") from error
+
+
+def _check_its_provider(wanted: NewOrganization) -> None:
     if wanted.issuer or wanted.client_id or wanted.client_secret:
         _check_provider(wanted.issuer, wanted.client_id, wanted.client_secret)
+
+
+def _check_its_admin(wanted: NewOrganization) -> None:
     admin = [wanted.admin_name.strip(), wanted.admin_email.strip(), wanted.admin_id.strip()]
     if any(admin):
         _check_admin(*admin)
-    return replace(
-        wanted,
-        name=name,
-        vouched=vouched,
-        domain=wanted.domain.strip(),
-        admin_name=admin[0],
-        admin_email=admin[1].lower(),
-        admin_id=admin[2],
-    )
+
+
+_CHECKS: tuple[Callable[[NewOrganization], object], ...] = (
+    lambda wanted: _line(wanted.name, "name", LONGEST_NAME, is_needed=True),
+    _check_choices,
+    _check_domain,
+    _check_its_provider,
+    _check_its_admin,
+)
 
 
 def _check_provider(issuer: str, client_id: str, client_secret: str) -> None:
-    """What `configure_identity_provider` does not look at; the issuer itself it does."""
-    if not issuer:
-        raise Malformed(_("Enter the issuer's address, beginning with https://."), field="issuer")
+    check_issuer(issuer)
     if not client_id or len(client_id) > LONGEST_NAME or not client_id.isprintable():
         raise Malformed(_("Enter the client's id, as the provider shows it."), field="client_id")
     if not client_secret or len(client_secret) > 1000 or not client_secret.isprintable():
@@ -366,6 +406,7 @@ __all__ = [
     "change_organization",
     "checked_change",
     "create_organization",
+    "mistakes_of",
     "name_first_provider",
     "suspend_organization",
     "take_up_organization",

@@ -144,6 +144,19 @@ class NewForm(DomainForm, ProviderForm):
         for name in ("domain", "issuer", "client_id", "client_secret"):
             self.fields[name].required = False
 
+    @property
+    def wanted(self) -> operations.NewOrganization:
+        """What was entered; empty where a field could not be read."""
+        names = operations.NewOrganization.__slots__
+        return operations.NewOrganization(**{name: self.cleaned_data.get(name, "") for name in names})
+
+    def clean(self) -> dict[str, Any]:
+        """Every mistake is told at once, at its field."""
+        for mistake in operations.mistakes_of(self.wanted):
+            if mistake.field not in self.errors:
+                self.add_error(mistake.field, str(mistake))
+        return self.cleaned_data
+
 
 def _with_own(choices: list[tuple[str, str]], tenant: Tenant) -> list[tuple[str, str]]:
     """The markets, and the organization's own country where that is none."""
@@ -316,9 +329,8 @@ def new(request: HttpRequest) -> HttpResponse:
     form, status, problem = NewForm(request.POST or None), HTTPStatus.OK, ""
     if request.method == "POST":
         if form.is_valid():
-            wanted = operations.NewOrganization(**form.cleaned_data)
             try:
-                made = operations.create_organization(staff=actor, wanted=wanted, at=now())
+                made = operations.create_organization(staff=actor, wanted=form.wanted, at=now())
             except NotVisible:
                 raise
             except DomainError as refused:

@@ -471,6 +471,15 @@ def test_each_mistake_is_told_at_its_field_and_nothing_is_set_up(
     assert names(vendor, "", "", "", "") == ["Somebody else", "The vendor"]
 
 
+def test_all_mistakes_are_told_at_once(client: Client) -> None:
+    posted = {"domain": "nonsense", "issuer": "ftp://x", "admin_email": "nobody", "time_zone": "UTC"}
+
+    shown = client.post(f"{LIST}new/", posted).text
+
+    for field in ("name", "kind", "country", "language", "domain", "issuer", "admin_name"):
+        assert shown.count(f'id="id_{field}_error"') == 1, field
+
+
 def test_the_secret_that_was_typed_is_never_shown_again(client: Client) -> None:
     answer = client.post(f"{LIST}new/", {"name": "", "client_secret": "very secret words"})
 
