@@ -14,7 +14,7 @@ class CommerceConfig(AppConfig):
         from commerce.operations.payments import kinds
         from commerce.operations.trials import start_prepared
         from commerce.queries import links
-        from commerce.views import operator_work
+        from commerce.views import operator_cases, operator_solutions, operator_work
         from commerce.views.audit_wording import AUDIT_WORDS
         from commerce.views.operator_billing import looks
         from commerce.views.purchase_notices import choices_of
@@ -45,3 +45,5 @@ class CommerceConfig(AppConfig):
         add_to("purchase_notice", choices_of)
         add_looks(StaffCapability.OPERATE, looks)
         add_looks(StaffCapability.OPERATE_WORK, operator_work.looks)
+        add_looks(StaffCapability.OPERATE_CASES, operator_cases.looks)
+        add_looks(StaffCapability.OPERATE_SOLUTIONS, operator_solutions.looks)

@@ -3,11 +3,14 @@
 from django.urls import URLPattern, path
 
 from commerce.views import (
+    operator_agreements,
     operator_billing,
+    operator_cases,
     operator_catalogue,
     operator_import,
     operator_organizations,
     operator_prices,
+    operator_solutions,
     operator_work,
 )
 
@@ -27,4 +30,10 @@ urlpatterns: list[URLPattern] = [
     path("work/charges/", operator_work.charges, name="work-charges"),
     path("work/refunds/", operator_work.refunds, name="work-refunds"),
     path("work/events/", operator_work.events, name="work-events"),
+    path("cases/", operator_cases.cases, name="cases"),
+    path("cases/<int:case_id>/", operator_cases.case, name="case"),
+    path("solutions/", operator_solutions.solutions, name="solutions"),
+    path("agreements/", operator_agreements.agreements, name="agreements"),
+    path("agreements/new/", operator_agreements.new, name="agreement-new"),
+    path("agreements/<int:agreement_id>/", operator_agreements.agreement, name="agreement"),
 ]

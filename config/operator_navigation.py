@@ -21,17 +21,22 @@ class Item(NamedTuple):
     sees: str
 
 
+_ASKED = _("What others ask")
 _WORK = _("Work that stopped")
+_CUSTOMERS = _("Customers")
 ITEMS = (
     Item(_("Today"), _("What needs a look"), "inbox", "operator:index", May.OPERATE),
-    Item(_WORK, _("Purchases"), "box", "operator:work-purchases", May.OPERATE_WORK),
+    Item(_ASKED, _("Cases"), "help", "operator:cases", May.OPERATE_CASES),
+    Item(_ASKED, _("Partners' solutions"), "extension", "operator:solutions", May.OPERATE_SOLUTIONS),
+    Item(_WORK, _("Purchases"), "autorenew", "operator:work-purchases", May.OPERATE_WORK),
     Item(_WORK, _("Charges"), "credit_card", "operator:work-charges", May.OPERATE_WORK),
     Item(_WORK, _("Refunds"), "undo", "operator:work-refunds", May.OPERATE_WORK),
     Item(_WORK, _("Processor's events"), "link", "operator:work-events", May.OPERATE_WORK),
     Item(_WORK, _("Mails"), "mail", "operator:work-mails", May.OPERATE_WORK),
     Item(_WORK, _("Jobs"), "schedule", "operator:work-jobs", May.OPERATE_WORK),
-    Item(_("Customers"), _("Organizations"), "apartment", "operator:organizations", May.SEE_TENANTS),
-    Item(_("Customers"), _("Read a customer's pages"), "search", "operator:sessions", May.OPEN_STAFF_SESSION),
+    Item(_CUSTOMERS, _("Organizations"), "apartment", "operator:organizations", May.SEE_TENANTS),
+    Item(_CUSTOMERS, _("Read a customer's pages"), "search", "operator:sessions", May.OPEN_STAFF_SESSION),
+    Item(_CUSTOMERS, _("Agreements"), "handshake", "operator:agreements", May.OPERATE_CATALOGUE),
     Item(_("Catalogue"), _("Products & prices"), "inventory_2", "operator:catalogue", May.OPERATE_CATALOGUE),
     Item(_("Installation"), _("Billing"), "payments", "operator:billing", May.OPERATE_TENANTS),
 )

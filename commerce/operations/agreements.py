@@ -44,6 +44,15 @@ class NotInForce(Conflict):
     message = _("The agreement is not what it was when you opened the page. Nothing was changed.")
 
 
+class AlreadyInForce(Conflict):
+    """The organization has an agreement."""
+
+    code = "agreement_in_force"
+    message = _(
+        "An agreement with this organization is in force already. Nothing was changed. Change that one."
+    )
+
+
 def price_list(*, domain: str) -> PriceList:
     """The agreement of the organization with that verified domain. :raises NotVisible: there is none."""
     with _organization(domain) as tenant:
@@ -74,28 +83,52 @@ def set_terms(*, domain: str, payment_days: int, staff: str, at: datetime) -> Pr
         return _set_terms(Actor.system(tenant.pk, label=staff, door="cli"), tenant, payment_days, at)
 
 
+def make_agreement(*, staff: Actor, domain: str, payment_days: int, at: datetime) -> PriceList:
+    """Make an agreement, without prices yet, with the organization that has proved the domain.
+
+    :raises NotVisible: not of the staff. :raises Malformed: nobody's domain, or not 0 to 365 days.
+    :raises AlreadyInForce: it has one.
+    """
+    with _customer(staff, customer_of_domain(staff=staff, domain=domain)) as tenant:
+        if _lock_in_force(tenant) is not None:
+            raise AlreadyInForce
+        return _set_terms(staff, tenant, payment_days, at)
+
+
 def agree_on_price(
-    *, staff: Actor, tenant_id: int, product: str, plan: str, unit_price_minor: int, at: datetime
+    *,
+    staff: Actor,
+    tenant_id: int,
+    product: str,
+    plan: str,
+    unit_price_minor: int,
+    at: datetime,
+    agreement_id: int | None = None,
 ) -> PriceList:
     """Agree on a price per seat and billing period, without tax, in the currency of the organization's market.
 
-    Makes the agreement where none is in force. Agreed already: nothing changes. `product` is a slug, `plan` its code.
+    Makes the agreement where none is in force. Agreed already: nothing changes. `product` is a slug, `plan` its code;
+    `agreement_id` the agreement that the page showed.
 
     :raises NotVisible: no such organization, or not of the staff.
     :raises Malformed: the product, plan or price, or no market there.
+    :raises NotInForce: the one that the page showed has ended.
     """
-    with _customer(staff, tenant_id) as tenant:
+    with _customer(staff, tenant_id, agreement_id) as tenant:
         return _set_price(staff, tenant, product, plan, unit_price_minor, at)
 
 
-def agree_on_terms(*, staff: Actor, tenant_id: int, payment_days: int, at: datetime) -> PriceList:
+def agree_on_terms(
+    *, staff: Actor, tenant_id: int, payment_days: int, at: datetime, agreement_id: int | None = None
+) -> PriceList:
     """Agree on the days in which bills are to be paid; bills that were issued keep their day.
 
-    Makes the agreement where none is in force. Agreed already: nothing changes.
+    Makes the agreement where none is in force. Agreed already: nothing changes. `agreement_id` as in `agree_on_price`.
 
     :raises NotVisible: no such organization, or not of the staff. :raises Malformed: not 0 to 365 days.
+    :raises NotInForce: the agreement that the page showed has ended.
     """
-    with _customer(staff, tenant_id) as tenant:
+    with _customer(staff, tenant_id, agreement_id) as tenant:
         return _set_terms(staff, tenant, payment_days, at)
 
 
@@ -195,13 +228,20 @@ def _set_terms(by: Actor, tenant: Tenant, payment_days: int, at: datetime) -> Pr
 
 
 @contextmanager
-def _customer(staff: Actor, tenant_id: int) -> Iterator[Tenant]:
-    """A customer organization, in a transaction that is set to it, inside the vendor's."""
+def _customer(staff: Actor, tenant_id: int, agreement_id: int | None = None) -> Iterator[Tenant]:
+    """A customer organization, in a transaction that is set to it, inside the vendor's.
+
+    :raises NotInForce: `agreement_id` is not that of its agreement in force, which is locked then.
+    """
     require_staff(staff, StaffCapability.OPERATE_CATALOGUE)
     with tenant_atomic(staff), tenant_atomic(tenant_id):
         tenant: Tenant | None = Tenant.objects.exclude(kind=Tenant.Kind.VENDOR).filter(pk=tenant_id).first()
         if tenant is None:
             raise NotVisible
+        if agreement_id is not None:
+            in_force = _lock_in_force(tenant)
+            if in_force is None or in_force.pk != agreement_id:
+                raise NotInForce
         yield tenant
 
 
@@ -220,7 +260,7 @@ def _organization(domain: str) -> Iterator[Tenant]:
             yield Tenant.objects.get(pk=found)
 
 
-def _lock_or_make(by: Actor, tenant: Tenant, at: datetime) -> Agreement:
+def _lock_in_force(tenant: Tenant) -> Agreement | None:
     """The organization's agreement in force, locked against purchases under it; two at once wait for the tenant's row."""
     list(Tenant.objects.select_for_update(no_key=True).filter(pk=tenant.pk).values_list("pk"))
     agreement: Agreement | None = (
@@ -229,6 +269,12 @@ def _lock_or_make(by: Actor, tenant: Tenant, at: datetime) -> Agreement:
         .order_by("id")
         .first()
     )
+    return agreement
+
+
+def _lock_or_make(by: Actor, tenant: Tenant, at: datetime) -> Agreement:
+    """The organization's agreement in force, locked; made where there is none."""
+    agreement = _lock_in_force(tenant)
     if agreement is None:
         agreement = Agreement.objects.create(tenant_id=tenant.pk, name="Framework agreement")
         after = {"payment_days": agreement.payment_days}

@@ -201,12 +201,12 @@ def carry_out_case(
     """Cancel what the case asks for, as its owner would at this moment, and answer by mail.
 
     Inside its refund window it ends at once and the unused days go back to the leaver's card; else its renewal stops.
-    `seen` is what the page said that canceling does. Done again after a crash it only answers. Opens its own
+    `seen` is what the page said that canceling does, without an ending that nothing is left to cancel. Done again after a crash it only answers. Opens its own
     transactions. `staff`: a name, where somebody works at the command line.
 
     :raises NotVisible: not of the staff. :raises CaseClosed: answered before.
     :raises PurchaserIsHere: the owner is back, or it was taken over since: decline it.
-    :raises CancellationChanged: counted anew, it is not what the page said. Nothing was changed.
+    :raises CancellationChanged, NothingToCancel: counted anew, it is not what the page said. Nothing was changed.
     """
     actor = _support(case.tenant_id, staff)
     canceled: Canceled | None = None
@@ -215,6 +215,8 @@ def carry_out_case(
         if SupportCase.objects.get(pk=case.pk).state != State.OPEN:
             raise CaseClosed
         quote = quote_case(case=case, at=at)
+    if quote is None and seen is not None and seen.ending:
+        raise NothingToCancel
     if quote is not None:
         canceled = cancel_subscription(
             actor=actor,

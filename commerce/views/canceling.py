@@ -180,9 +180,9 @@ def _page(
         context |= {
             "quote": quote,
             "signed": _sign(subscription, quote),
-            "figures": _figures(subscription, quote, at),
+            "figures": figures_of(subscription, quote, at),
             "steps": _steps(actor, subscription, quote, at),
-            "button": _button(subscription, quote),
+            "button": button_of(subscription, quote),
             "reasons": [(str(code), label) for code, label in REASONS.items()],
             "chosen_reason": request.POST.get("reason", ""),
             "removable": quote.plan.removable,
@@ -211,7 +211,7 @@ def _nothing_to_cancel(
     return render_page(request, "commerce/cancel_over.html", context, status=HTTPStatus.CONFLICT)
 
 
-def _figures(
+def figures_of(
     subscription: Subscription, quote: CancellationQuote, at: datetime
 ) -> list[tuple[Text, Text, Text]]:
     """Label, value and note of each figure: what happens, the last day, the money."""
@@ -313,7 +313,7 @@ def _deleted_on(subscription: Subscription, quote: CancellationQuote, at: dateti
     return ""
 
 
-def _button(subscription: Subscription, quote: CancellationQuote) -> str:
+def button_of(subscription: Subscription, quote: CancellationQuote) -> str:
     zone = subscription.time_zone
     if quote.ending == Ending.BEFORE_START:
         return _("Cancel before it starts")

@@ -1,7 +1,7 @@
 """Money: integer minor units with an ISO 4217 currency; shown by locale through babel."""
 
 from dataclasses import dataclass
-from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Self
 
 from babel.numbers import format_currency, get_currency_precision
@@ -26,7 +26,7 @@ def parse_minor(typed: str, currency: str) -> int | None:
     text = typed.strip().replace(",", ".")
     try:
         minor = Decimal(text).scaleb(digits(currency))
-    except InvalidOperation:
+    except ArithmeticError:
         return None
     is_whole = len(text) <= 40 and minor.is_finite() and minor == minor.to_integral_value()
     return int(minor) if is_whole and 0 <= minor <= MOST_MINOR else None

@@ -6,7 +6,7 @@ knowing the site. Lower apps do not import the site: it registers its frame, app
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
@@ -42,8 +42,11 @@ def look_at_waiting(
     if instants:
         count = shown_count(len(instants), MOST - 1)
         waits = ngettext("%(count)s waits", "%(count)s wait", len(instants)) % {"count": count}
-        age = _("the oldest for %(age)s") % {"age": timesince(min(instants), at, depth=1)}
-        yield Look(title, f"{waits}, {age}.", address, is_urgent)
+        oldest = min(instants)
+        if at - oldest >= timedelta(minutes=1):
+            age = _("the oldest for %(age)s") % {"age": timesince(oldest, at, depth=1)}
+            waits = f"{waits}, {age}"
+        yield Look(title, f"{waits}.", address, is_urgent)
 
 
 type Finder = Callable[[Actor, datetime], Iterable[Look]]

@@ -141,7 +141,7 @@ def _do[R](request: HttpRequest, work: WorkList[R], actor: Actor, at: datetime) 
     deed = next((deed for deed in work.deeds if deed.key == key), None)
     if deed is None or not (row.isascii() and row.isdigit() and len(row) <= LONGEST_ID):
         raise Malformed(_("Choose what to do with which row. Nothing was changed."))
-    return deed.does(Asked(actor, int(row), request.POST.get("words", ""), at))
+    return deed.does(Asked(actor, int(row), request.POST.get("words", "").replace("\0", ""), at))
 
 
 def _page[R](

@@ -18,7 +18,16 @@ from django.http import HttpResponse
 from django.test import Client
 from django.urls import reverse
 
-from commerce.models import CardSetup, Checkout, HandOver, Price, SavedView, Solution, Subscription
+from commerce.models import (
+    CardSetup,
+    Checkout,
+    HandOver,
+    Price,
+    SavedView,
+    Solution,
+    Subscription,
+    SupportCase,
+)
 from commerce.operations.handovers import offer_hand_over
 from config.kit.access import rule_of
 from config.kit.actors import Actor
@@ -38,6 +47,7 @@ from tests.access.test_rules import walk
 from tests.factories import (
     actor_of,
     client_of,
+    make_agreement,
     make_bill,
     make_card,
     make_change,
@@ -116,6 +126,8 @@ class World:
     domains: dict[str, int]
     solutions: dict[str, uuid.UUID]
     sessions: dict[str, uuid.UUID]
+    cases: dict[str, int]
+    agreements: dict[str, int]
 
     def client(self, who: str) -> Client:
         if who == "anonymous":
@@ -270,13 +282,15 @@ def world(request: pytest.FixtureRequest) -> World:
         FOREIGN: make_solution(b),
         MISSING: uuid.uuid4(),
     }
+    cases = {"": make_case(bought[COLLEAGUES], at), MISSING: 2**40}
+    agreements = {"": make_agreement(former).pk, MISSING: 2**40}
     group_licenses = {kind: make_group_license(each, at) for kind, each in bought.items()}
     entries = {kind: make_entry(each, at) for kind, each in bought.items()} | {MISSING: 2**40}
     domains = {ORG: domain_of(a), FOREIGN: domain_of(b), MISSING: 2**40}
     return World(
         *(a, b, people, purchases, checkouts, changes, offers, cards, setups, trial_cards, bills, jobs),
         *(policy_changes, views, purchasers, requests, groups, notices, runs, group_licenses, entries),
-        *(relationships, domains, solutions, sessions),
+        *(relationships, domains, solutions, sessions, cases, agreements),
     )
 
 
@@ -385,6 +399,19 @@ def make_solution(partner: Tenant) -> uuid.UUID:
     return made.key
 
 
+def make_case(subscription: Subscription, at: datetime) -> int:
+    """What an organization asks the vendor's support for."""
+    with tenant_atomic(subscription.tenant_id):
+        case = SupportCase.objects.create(
+            tenant_id=subscription.tenant_id,
+            kind="cancel",
+            subscription=subscription,
+            asked_at=at,
+            asked_by="test",
+        )
+    return case.pk
+
+
 def make_setup(user: User, *, for_trial: bool = False) -> uuid.UUID:
     """A card that was not added after all, perhaps for a trial."""
     key = uuid.uuid4()
@@ -482,6 +509,16 @@ def organization(world: World) -> dict[str, dict[str, Any]]:
 def solution(world: World) -> dict[str, dict[str, Any]]:
     """A solution is its partner's alone."""
     return {kind: {"key": key} for kind, key in world.solutions.items()}
+
+
+def support_case(world: World) -> dict[str, dict[str, Any]]:
+    """A case is open to the vendor's staff alone, whosever it is."""
+    return {kind: {"case_id": pk} for kind, pk in world.cases.items()}
+
+
+def agreement(world: World) -> dict[str, dict[str, Any]]:
+    """An agreement is open to the vendor's staff alone, whosever it is."""
+    return {kind: {"agreement_id": pk} for kind, pk in world.agreements.items()}
 
 
 def request_of(world: World) -> dict[str, dict[str, Any]]:
@@ -636,6 +673,8 @@ EXAMPLES = {
     "operator:prices": product,
     "operator:price": begun_price,
     "operator:organization-change": organization,
+    "operator:case": support_case,
+    "operator:agreement": agreement,
     "portal:job": job,
     "portal:job-progress": job,
     "portal:job-rows": job,
