@@ -61,7 +61,7 @@ AGREEMENT_LIST = WorkList(
     about=gettext_lazy(
         "Prices and days to pay that were agreed on with an organization. It buys centrally at these prices, on account."
     ),
-    nothing=gettext_lazy("With no organization anything is agreed on yet."),
+    nothing=gettext_lazy("Nothing is agreed on with any organization."),
     sees=StaffCapability.OPERATE_CATALOGUE,
     listing=AGREEMENTS,
     filters=lambda chosen, at: (chosen.words,),

@@ -147,7 +147,7 @@ CHARGES = WorkList(
     title=gettext_lazy("Charges"),
     about=gettext_lazy(
         "Charges of cards whose outcome is not known after an hour. Asking does now what the reconciler does each minute: "
-        "whoever was charged is charged once."
+        "nobody is charged twice."
     ),
     nothing=gettext_lazy("Every charge has an outcome."),
     sees=StaffCapability.OPERATE_WORK,

@@ -118,10 +118,12 @@ def walk(browser: Browser, live_server: Any, processor: str) -> Iterator[Walk]:
         if "Security Policy" in message.text:
             problems.append(message.text)
 
-    def begin(person: User, look: str, address: str = "/admin/billing/your-products/") -> Page:
+    def begin(
+        person: User, look: str, address: str = "/admin/billing/your-products/", *, with_factor: bool = False
+    ) -> Page:
         context = browser.new_context(base_url=live_server.url, **LOOKS[look])
         contexts.append(context)
-        key = client_of(person).cookies[settings.SESSION_COOKIE_NAME].value
+        key = client_of(person, with_factor=with_factor).cookies[settings.SESSION_COOKIE_NAME].value
         context.add_cookies([{"name": settings.SESSION_COOKIE_NAME, "value": key, "url": live_server.url}])
         page = context.new_page()
         page.on("pageerror", lambda error: problems.append(str(error)))

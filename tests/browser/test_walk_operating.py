@@ -15,6 +15,7 @@ from directory.operations import second_factor
 from directory.operations.people import disable_user
 from tests.browser.walking import Walk, buy, now_of, pass_by
 from tests.factories import actor_of, make_staff, make_tenant, make_user, staff_actor_of
+from tests.operator.work import make_work
 from tests.processor import refunds
 
 pytestmark = pytest.mark.django_db(databases=["default", "owner", "worker"], transaction=True)
@@ -105,3 +106,30 @@ def test_a_morning_at_support(
     assert (ended.state, len(refunds())) == ("disabled", 1)
     page.goto("/operator/")
     expect(page.get_by_text("Organizations ask support for something")).to_have_count(0)
+
+
+@both
+def test_every_list_reads_well_with_rows_and_without(walk: Walk, contoso: Tenant, look: str) -> None:
+    superuser = make_staff(make_tenant(name="The vendor", kind="vendor"), "staff_superuser")
+    page = walk(superuser, look, "/operator/", with_factor=True)
+    lists = [
+        *(f"work/{name}/" for name in ("purchases", "charges", "refunds", "events", "mails", "jobs")),
+        *("cases/", "solutions/", "agreements/"),
+    ]
+    for address in lists:
+        page.goto(f"/operator/{address}")
+        expect(page.get_by_text("None yet" if "agree" in address else "Nothing waits here")).to_be_visible()
+    pass_by(page, "operator empty")
+
+    make_work(contoso)
+    for address in lists:
+        page.goto(f"/operator/{address}?state=handled" if "events" in address else f"/operator/{address}")
+        expect(page.get_by_role("table")).to_contain_text("Contoso")
+        for fold in page.get_by_role("table").locator("summary").all():
+            fold.click()
+        pass_by(page, f"operator {address.strip('/').replace('/', ' ')}")
+    page.get_by_role("link", name="Contoso", exact=True).click()
+    expect(page.get_by_role("heading", name="Agree on a price")).to_be_visible()
+    pass_by(page, "operator agreement")
+    page.goto("/operator/agreements/new/")
+    pass_by(page, "operator agreement new")
