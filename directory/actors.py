@@ -39,14 +39,14 @@ def build_actor(
         return _partner(user, acting_tenant_id, at=at, door=door, correlation_id=correlation_id) or _staff(
             user, acting_tenant_id, at=at, door=door, correlation_id=correlation_id
         )
-    found = set(
-        RoleAssignment.objects.filter(user=user)
-        .values_list("role", flat=True)
-        .union(
+    held = RoleAssignment.objects.filter(user=user).values_list("role", flat=True)
+    if door == "web":
+        # What only the portal's pages and its switcher ask.
+        held = held.union(
             _running(user, at).annotate(mark=Value(_HAS_CUSTOMERS)).values_list("mark", flat=True),
             _of_a_partner(user).annotate(mark=Value(_IS_OF_PARTNER)).values_list("mark", flat=True),
         )
-    )
+    found = set(held)
     roles = frozenset(found - {_HAS_CUSTOMERS, _IS_OF_PARTNER})
     is_guest = user.kind == User.Kind.GUEST
     is_purchaser = user.purchaser_since is not None
