@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Self, override
 
+from django.apps import apps
 from django.conf import settings
 from django.db import connections, models, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -344,12 +345,21 @@ class TenantModel(models.Model):
 # --- Introspection (I-21) --------------------------------------------------------------------------------
 
 
+def _tables_of_the_vendor() -> list[str]:
+    """Tables that everybody reads and the vendor's staff write."""
+    return [
+        model._meta.db_table
+        for model in apps.get_models()
+        if any(isinstance(constraint, VendorWall) for constraint in model._meta.constraints)
+    ]
+
+
 def check_walls(using: str = "default") -> list[str]:
     """What is wrong with the wall, read from the database's own catalogues; empty when it stands.
 
     Looks at every table with a tenant_id (NOT NULL, row-level security enabled and forced, a policy that names
     the setting), every foreign key between two such tables (composite), the logins (no superuser, no
-    BYPASSRLS, no membership, the app owns nothing), and every SECURITY DEFINER function (listed, pinned).
+    BYPASSRLS, no membership, the app owns nothing), every table of the vendor's that staff write, and every SECURITY DEFINER function (listed, pinned).
     """
     problems: list[str] = []
     app = str(settings.DATABASES["default"]["USER"])
@@ -374,6 +384,21 @@ def check_walls(using: str = "default") -> list[str]:
                 problems.append(f"{table} has no forced row-level security")
             if not has_policy:
                 problems.append(f"{table} has no policy on the tenant setting")
+        cursor.execute(
+            """
+            SELECT c.relname, c.relrowsecurity AND c.relforcerowsecurity,
+                   EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = c.oid AND p.polroles = '{0}' AND p.polcmd <> 'r'
+                           AND coalesce(pg_get_expr(p.polwithcheck, c.oid), pg_get_expr(p.polqual, c.oid))
+                               NOT LIKE %s)
+            FROM pg_class c WHERE c.oid = ANY (%s::regclass[])
+            """,
+            ["%'vendor'%", _tables_of_the_vendor()],
+        )
+        for table, is_forced, is_open in cursor.fetchall():
+            if not is_forced:
+                problems.append(f"{table} has no forced row-level security")
+            if is_open:
+                problems.append(f"{table} can be written without the vendor's tenant set")
         cursor.execute(
             """
             WITH walled AS (SELECT attrelid FROM pg_attribute WHERE attname = 'tenant_id' AND NOT attisdropped)

@@ -35,9 +35,10 @@ def create_tenant(
     language: str = "en",
     is_managed: bool = True,
     creates_members: bool = True,
-    by: str = "Seatkeeper",
+    by: str = "",
 ) -> Tenant:
-    """Set up a customer organization; done by the installation, nobody of the tenant exists yet. `by`: who let it do so.
+    """Set up a customer organization; done by the installation, nobody of the tenant exists yet. `by`: who of the
+    vendor's staff let it do so.
 
     The id comes from the sequence first, since the row is visible to its own tenant alone.
     """
@@ -58,7 +59,7 @@ def create_tenant(
             created_at=at,
         )
         record(
-            Actor.system(tenant_id, label=by, door="cli" if by != "Seatkeeper" else "job"),
+            Actor.system(tenant_id, label=by, door="cli") if by else Actor.system(tenant_id),
             "directory.tenant.created",
             at=at,
             target_type="tenant",

@@ -3,10 +3,10 @@
 from typing import Any
 
 import pytest
-from django.db import ProgrammingError, connection, transaction
+from django.db import ProgrammingError, connection, connections, transaction
 
 from commerce.models import Price
-from config.kit.tenancy import tenant_atomic
+from config.kit.tenancy import check_walls, tenant_atomic
 from directory.models import Tenant
 from tests.factories import make_tenant
 
@@ -100,6 +100,31 @@ def test_the_vendors_setting_changes_no_price_that_has_begun(vendor: Tenant) -> 
         assert write("DELETE FROM commerce_price") == 1
         with pytest.raises(ProgrammingError, match="row-level security"):
             write(INSERTS[2].replace("+ interval", "- interval"))
+
+
+@pytest.mark.parametrize(
+    ("sql", "problem"),
+    [
+        ("ALTER TABLE commerce_price NO FORCE ROW LEVEL SECURITY", "no forced row-level security"),
+        ("ALTER TABLE commerce_product DISABLE ROW LEVEL SECURITY", "no forced row-level security"),
+        (
+            "CREATE POLICY hole ON commerce_plan FOR INSERT WITH CHECK (true)",
+            "without the vendor's tenant set",
+        ),
+        ("CREATE POLICY hole ON commerce_billingcontrol USING (true)", "without the vendor's tenant set"),
+    ],
+)
+def test_a_hole_in_a_wall_of_the_vendors_is_found(sql: str, problem: str) -> None:
+    assert check_walls("owner") == []
+
+    with transaction.atomic(using="owner"):
+        with connections["owner"].cursor() as cursor:
+            cursor.execute(sql)
+        found = check_walls("owner")
+        transaction.set_rollback(True, using="owner")
+
+    assert len(found) == 1
+    assert problem in found[0]
 
 
 def test_everybody_reads_it_whole() -> None:
