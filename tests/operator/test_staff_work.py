@@ -1,12 +1,11 @@
 """The vendor's staff set going again what stopped, once, and both trails say so (docs/adr/0034)."""
 
-from datetime import datetime
 from typing import Any
 
 import pytest
 
-from commerce.models import Bill, PaymentAttempt, RefundAttempt, Subscription, SubscriptionEvent, WebhookEvent
-from commerce.operations.payments import NothingOwed, pay_checkout
+from commerce.models import Bill, RefundAttempt, Subscription, SubscriptionEvent, WebhookEvent
+from commerce.operations.payments import NothingOwed
 from commerce.operations.staff_work import (
     ask_about_charge,
     book_refund,
@@ -27,9 +26,9 @@ from directory.operations.staff_deeds import NotWaiting
 from directory.operations.staff_work import NoSuchWork, ReaderLeft, go_on_with_job, send_again
 from directory.permissions import Capability
 from directory.queries.staff_work import STOPPED_JOBS, WAITING_MAILS
-from tests.factories import AT, actor_of, make_checkout, make_tenant, make_user
-from tests.operator.work import LATE, Work, make_mail, make_work
-from tests.processor import card_token, charges, fault
+from tests.factories import AT, actor_of, make_tenant, make_user
+from tests.operator.work import LATE, Work, lost, make_mail, make_work
+from tests.processor import charges, fault
 
 pytestmark = pytest.mark.django_db(databases=["default", "owner", "worker"], transaction=True)
 
@@ -169,17 +168,6 @@ def test_an_event_is_handled_again_once(sven: Actor, work: Work) -> None:
 
     assert WebhookEvent.objects.get(pk=work.event.pk).handled_at is None
     assert trail(sven.tenant_id, "commerce.event.handled_again") == [("Sven Larsen", work.event.event_id)]
-
-
-def lost(at: datetime) -> PaymentAttempt:
-    """A charge that the processor made and whose answer was lost."""
-    pat = make_user(make_tenant(name="Fabrikam"))
-    checkout = make_checkout(pat)
-    fault("lose_answer", "/v1/payment_intents/*/confirm")
-    pay_checkout(actor=actor_of(pat), key=checkout.key, confirmation_token=card_token(), at=at)
-    with tenant_atomic(pat.tenant_id):
-        found: PaymentAttempt = PaymentAttempt.objects.get(checkout=checkout)
-    return found
 
 
 def test_a_charge_whose_answer_was_lost_is_settled_and_charged_once(

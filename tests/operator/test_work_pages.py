@@ -10,9 +10,9 @@ from config.kit.tenancy import tenant_atomic
 from directory.models import AuditEntry, Job, OutgoingMail, Tenant
 from directory.operations import jobs
 from directory.permissions import Capability
-from tests.factories import client_of, make_staff, make_tenant, make_user
-from tests.operator.work import Work, make_mail, make_work
-from tests.processor import fault
+from tests.factories import AT, client_of, make_staff, make_tenant, make_user
+from tests.operator.work import Work, lost, make_mail, make_work
+from tests.processor import charges, fault
 
 pytestmark = pytest.mark.django_db(databases=["default", "owner", "worker"], transaction=True)
 
@@ -167,6 +167,21 @@ def test_a_charge_that_the_processor_does_not_know_stays_and_is_not_called_done(
     assert answer.status_code == 503
     assert "it is still not known what became of the charge" in answer.text
     assert "€113.74" in answer.text
+
+
+def test_a_charge_whose_answer_was_lost_is_booked_by_asking_once(
+    support: Client, empty_processor: str
+) -> None:
+    attempt = lost(AT)
+
+    first = press(support, "charges", "ask", attempt.pk)
+    told = support.get(first["Location"]).text
+    second = press(support, "charges", "ask", attempt.pk)
+
+    assert "The checkout of Fabrikam: It is charged and booked." in told
+    assert (first.status_code, second.status_code, charges()) == (303, 409, 1)
+    with tenant_atomic(attempt.tenant_id):
+        assert Bill.objects.get().status == "paid"
 
 
 @pytest.mark.parametrize("row", ["", "x", "-1", "0", "٣", "999999999", "9" * 19, "9" * 40])

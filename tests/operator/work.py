@@ -1,7 +1,7 @@
 """Rows that wait for the vendor's staff, one of each kind, all of one organization."""
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from commerce.models import (
     Bill,
@@ -12,20 +12,24 @@ from commerce.models import (
     SupportCase,
     WebhookEvent,
 )
+from commerce.operations.payments import pay_checkout
 from commerce.operations.payments.refunding import fail
 from config.kit.actors import Actor
 from config.kit.tenancy import tenant_atomic
 from directory.models import Job, OutgoingMail, Tenant
 from tests.factories import (
     AT,
+    actor_of,
     make_agreement,
     make_checkout,
     make_credit_note,
     make_job,
     make_self_service_subscription,
+    make_tenant,
     make_user,
     product,
 )
+from tests.processor import card_token, fault
 
 # Long enough after AT for everything to be overdue.
 LATE = AT + timedelta(days=2)
@@ -145,3 +149,14 @@ def make_work(tenant: Tenant) -> Work:
         case=case,
         solution=solution,
     )
+
+
+def lost(at: datetime) -> PaymentAttempt:
+    """A charge that the processor made and whose answer was lost."""
+    pat = make_user(make_tenant(name="Fabrikam"))
+    checkout = make_checkout(pat)
+    fault("lose_answer", "/v1/payment_intents/*/confirm")
+    pay_checkout(actor=actor_of(pat), key=checkout.key, confirmation_token=card_token(), at=at)
+    with tenant_atomic(pat.tenant_id):
+        found: PaymentAttempt = PaymentAttempt.objects.get(checkout=checkout)
+    return found
