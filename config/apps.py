@@ -9,8 +9,11 @@ class ConfigConfig(AppConfig):
 
     @override
     def ready(self) -> None:
-        """Make the Celery application the one that tasks are rung by, in every process."""
+        """Make the Celery application the one that tasks are rung by, in every process; register the checks."""
         import config.celery  # noqa: F401
+        from config import deployment
+
+        deployment.register_all()
 
 
 class SeatkeeperAdminConfig(SimpleAdminConfig):

@@ -8,7 +8,7 @@ import os
 from typing import Any
 
 from celery import Celery
-from celery.signals import setup_logging, worker_ready
+from celery.signals import beat_init, setup_logging, worker_init, worker_ready
 from django.conf import settings
 from django.db import DatabaseError
 
@@ -45,6 +45,15 @@ BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
 @setup_logging.connect
 def keep_logging(**_: Any) -> None:
     """Log as `settings.LOGGING` says, with everything masked that no log may hold; Celery sets up nothing itself."""
+
+
+@worker_init.connect
+@beat_init.connect
+def refuse_unless_sound(**_: Any) -> None:
+    """As the web server does (`config.wsgi`)."""
+    from config import deployment
+
+    deployment.refuse_unless_sound()
 
 
 @worker_ready.connect

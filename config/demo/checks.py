@@ -4,20 +4,31 @@ All checks run even when one fails; what a failed one printed is shown.
 """
 
 import os
+import secrets
 import subprocess
 import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from cryptography.fernet import Fernet
+
 from config.demo import throwaway
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
+# What an installation that faces people has in its environment, beside its own servers' addresses.
 PRODUCTION = {
     "DEMO": "false",
     "PUBLIC_URL": "https://seatkeeper.example",
+    "SECRET_KEY": secrets.token_urlsafe(48),
+    "FIELD_ENCRYPTION_KEYS": Fernet.generate_key().decode(),
+    "STRIPE_SECRET_KEY": "rk_test_example",
+    "STRIPE_PUBLISHABLE_KEY": "pk_test_example",
+    "STRIPE_API_BASE": "https://api.stripe.com",
     "STRIPE_JS_URL": "https://js.stripe.com/v3/",
+    "CACHE_URL": "rediss://:secret@cache.example:6379/0",
+    "EMAIL_URL": "smtp+tls://user:secret@mail.example:587",
 }
 
 

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from config.demo.people import TENANTS
 from config.demo.servers import LOGINS, SUPERUSER, free_port
+from config.kit.secrets import DEMO_MARK
 
 DATABASE_VARIABLES = {
     "DATABASE_OWNER_URL": "seatkeeper_owner",
@@ -81,7 +82,7 @@ def key_settings(kept: Kept) -> dict[str, str]:
     """Secrets, and the addresses of the card processor and the identity providers."""
     processor = f"http://127.0.0.1:{kept.port('processor')}"
     return {
-        "SECRET_KEY": kept.get("secret-key", lambda: secrets.token_urlsafe(48)),
+        "SECRET_KEY": kept.get("secret-key", new_secret_key),
         "FIELD_ENCRYPTION_KEYS": kept.get("field-encryption-key", new_encryption_key),
         "STRIPE_SECRET_KEY": kept.get("processor-secret-key", lambda: f"sk_test_{secrets.token_hex(24)}"),
         "STRIPE_PUBLISHABLE_KEY": kept.get(
@@ -145,9 +146,14 @@ def names_file(settings: Mapping[str, str]) -> Path:
     return Path(settings["CLOCK_FILE"]).with_suffix(".names")
 
 
+def new_secret_key() -> str:
+    """A fresh key for signatures that says that it is a demo's."""
+    return f"{DEMO_MARK}{secrets.token_urlsafe(48)}"
+
+
 def new_encryption_key() -> str:
-    """A fresh Fernet key."""
-    return base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
+    """A fresh Fernet key that says that it is a demo's: eight letters of the 44 are fixed."""
+    return f"{DEMO_MARK}key{base64.urlsafe_b64encode(secrets.token_bytes(26)).decode()}"
 
 
 def write_private(path: Path, text: str) -> None:

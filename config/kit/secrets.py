@@ -6,6 +6,9 @@
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
 
+# What every key begins with that was made for a demo or a test; by chance, one of 2**30 others does.
+DEMO_MARK = "demo-"
+
 
 class Undecipherable(Exception):
     """No configured key opens this value: it was altered, or its key is no longer configured."""
@@ -44,3 +47,8 @@ def rotate(stored: str) -> str:
         return _keys().rotate(stored.encode()).decode()
     except InvalidToken as error:
         raise Undecipherable from error
+
+
+def is_of_demo(key: str) -> bool:
+    """Whether a key was made for a demo or a test, which no installation may use that faces people."""
+    return key.startswith(DEMO_MARK)
