@@ -12,6 +12,7 @@ from directory.views import (
     people,
     provisioning,
     relationship,
+    relationship_ending,
     relationships,
     roles,
     sessions,
@@ -48,6 +49,7 @@ urlpatterns: list[URLPattern] = [
     path("customers/stop/", customers.stop_acting, name="stop-acting"),
     path("relationships/", relationships.relationships, name="relationships"),
     path("relationships/<uuid:key>/", relationship.relationship, name="relationship"),
+    path("relationships/<uuid:key>/end/", relationship_ending.end, name="relationship-end"),
     path("provisioning/", provisioning.provisioning, name="provisioning"),
     path("tokens/", tokens.organization_tokens, name="tokens"),
 ]

@@ -30,6 +30,11 @@ from config.demo.environment import Kept, issuers, key_settings, processor_comma
 from config.demo.migrated import TEST_DATABASE, create_copy
 from config.demo.processes import ChildFailed, spawn, stop
 from config.demo.servers import SUPERUSER
+from tests.access.counting import (  # noqa: F401 - hooks
+    pytest_sessionfinish,
+    pytest_terminal_summary,
+    pytest_testnodedown,
+)
 
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
 

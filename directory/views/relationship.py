@@ -33,7 +33,7 @@ from directory.queries.partners import (
     relationship_for,
 )
 from directory.sessions import require_fresh
-from directory.views.relationship_words import NAMES, is_told, line_of, names, role_lines
+from directory.views.relationship_words import NAMES, crumbs, is_told, line_of, names, role_lines
 
 
 @access.signed_in
@@ -84,9 +84,6 @@ def _change(request: HttpRequest, actor: Actor, key: uuid.UUID, *, is_invitation
     if is_invitation and action == "withdraw":
         invitations.withdraw_invitation(actor=actor, key=key, at=at)
         return _("Withdrawn. The link leads nowhere any more.")
-    if not is_invitation and action == "end":
-        partners.end_relationship(actor=actor, key=key, at=at)
-        return _("Ended. From now on nobody of the partner can act here.")
     if not is_invitation and action == "stop-extending":
         partners.stop_extending(actor=actor, key=key, at=at)
         return _("It runs out at its end and is not extended.")
@@ -134,7 +131,7 @@ def _of_invitation(request: HttpRequest, actor: Actor, invitation: Invitation | 
     )
     return {
         "title": title,
-        "crumbs": _crumbs(is_customer=is_customer),
+        "crumbs": crumbs(is_customer=is_customer),
         "invitation": invitation,
         "is_customer": is_customer,
         "is_open": is_open,
@@ -160,7 +157,7 @@ def _of_relationship(request: HttpRequest, actor: Actor, found: Relationship) ->
     other = found.partner_name if is_customer else found.customer_name
     return {
         "title": other,
-        "crumbs": _crumbs(is_customer=is_customer),
+        "crumbs": crumbs(is_customer=is_customer),
         "relationship": found,
         "is_customer": is_customer,
         "is_running": is_running,
@@ -187,9 +184,3 @@ def _history(request: HttpRequest, actor: Actor, key: uuid.UUID, context: Mappin
         for entry in history_of(actor, key)
         if is_told(entry)
     ]
-
-
-def _crumbs(*, is_customer: bool) -> list[tuple[str, str]]:
-    if is_customer:
-        return [(_("Partners"), reverse("portal:relationships"))]
-    return [(_("Customers"), reverse("portal:customers"))]

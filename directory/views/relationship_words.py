@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -48,6 +49,13 @@ class Line(NamedTuple):
 def role_lines(roles: Collection[str]) -> list[dict[str, Any]]:
     """Each role with its name and what it allows, in the order of the table."""
     return [{"code": role, "name": NAMES[role], "may": MAY[role]} for role in ROLES if role in roles]
+
+
+def crumbs(*, is_customer: bool) -> list[tuple[str, str]]:
+    """The way to a relationship, from the side that looks at it."""
+    if is_customer:
+        return [(_("Partners"), reverse("portal:relationships"))]
+    return [(_("Customers"), reverse("portal:customers"))]
 
 
 def names(roles: Collection[str]) -> str:

@@ -27,6 +27,7 @@ from directory.permissions import ROLES, Capability
 from directory.queries.audit import sees_any
 from directory.tokens import includes, new_secret
 from licensing.operations.requests import ask_for_licenses
+from tests.access.counting import counted
 from tests.access.test_rules import walk
 from tests.factories import (
     actor_of,
@@ -330,7 +331,7 @@ def test_every_call_answers_as_product_2_and_the_scopes_say(world: World, who: s
                 if kind == FOREIGN:
                     continue
                 kind = FOREIGN if kind in (OWN, COLLEAGUES, ORG) else kind
-            response = call(client, name, method, kwargs)
+            response = counted(call(client, name, method, kwargs), f"calls with {who}")
             allowed = expected(short, rule, caller.actor, caller.scopes, kind)
             line = f"{method} {name} [{kind}] with {who}: {response.status_code}"
             if response.status_code not in allowed:
@@ -372,7 +373,7 @@ def test_without_a_good_token_every_call_answers_401_and_changes_nothing(
         short = name.rsplit(":", 1)[1]
         examples = EXAMPLES[short](world) if short in EXAMPLES else {"": {}}
         for kind, kwargs in examples.items():
-            response = call(client, name, method, kwargs)
+            response = counted(call(client, name, method, kwargs), f"calls with bad token: {why}")
             if response.status_code != 401 or response["WWW-Authenticate"] != "Bearer":
                 wrong.append(f"{method} {name} [{kind}]: {response.status_code}")
             if response["Content-Type"] != "application/problem+json":

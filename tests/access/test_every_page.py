@@ -43,6 +43,7 @@ from directory.staff import StaffCapability, staff_grants
 from licensing.models import Centralization, GroupLicense
 from licensing.operations.requests import ask_for_licenses
 from policies.operations import policies as operations
+from tests.access.counting import counted
 from tests.access.test_rules import walk
 from tests.factories import (
     actor_of,
@@ -667,6 +668,7 @@ EXAMPLES = {
     "portal:person-sessions": purchaser_person,
     "portal:group": group,
     "portal:relationship": relationship,
+    "portal:relationship-end": relationship,
     "portal:solution-withdraw": solution,
     "operator:organization": organization,
     "operator:product": product,
@@ -810,6 +812,7 @@ EXPLICIT = {
     "portal:relationship-ask": lambda actor, kind: asks_customers(actor),
     # One page for whoever it is not for, whether it is there or not: never the 404 of what is missing.
     "portal:relationship": lambda actor, kind: None,
+    "portal:relationship-end": lambda actor, kind: None,
     "portal:act-for": lambda actor, kind: False,  # without naming a customer
     "portal:stop-acting": lambda actor, kind: actor.has_customers or actor.is_staff,
     "licensing:give-back": lambda actor, kind: False,  # nobody of this world holds a license
@@ -996,7 +999,7 @@ def test_every_address_answers_as_product_2_says(world, who, settings):
         for kind, kwargs in seen_from(actor, world, examples):
             address = reverse(name, kwargs=kwargs)
             for method in ("GET", "POST"):
-                response = visit(client, method, address, actor)
+                response = counted(visit(client, method, address, actor), f"pages as {who}")
                 allowed = expected(name, rule, actor, kind, method)
                 if who in LOST and method == "POST" and takes_forms(name, callback):
                     # Whatever was posted was meant for the customer.
@@ -1047,9 +1050,10 @@ def test_the_other_tenants_purchase_is_byte_for_byte_what_is_missing(world, name
 def test_another_tenants_relationship_is_byte_for_byte_what_is_missing(world, who):
     """The refusal says how to go on, and so is no 404; it tells nothing of what there is."""
     client, actor = world.client(who), world.actor(who)
-    for method in ("GET", "POST"):
+    pages = ("portal:relationship", "portal:relationship-end")
+    for name, method in [(name, method) for name in pages for method in ("GET", "POST")]:
         foreign, missing = (
-            visit(client, method, reverse("portal:relationship", args=[world.relationships[kind]]), actor)
+            visit(client, method, reverse(name, args=[world.relationships[kind]]), actor)
             for kind in (FOREIGN, MISSING)
         )
 

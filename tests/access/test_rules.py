@@ -1,5 +1,7 @@
 """Every address declares who may use it (architecture §3): the exempt list is empty and stays so."""
 
+from collections import Counter
+
 import pytest
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
@@ -8,6 +10,7 @@ from config.kit.access import rules_of
 from directory.permissions import ROLES, TABLE, Capability, Row, grants_for
 from directory.staff import STAFF_ROLES, STAFF_TABLE, StaffCapability, StaffRole, StaffRow, staff_grants
 from directory.tokens import SCOPES
+from tests.access.counting import lines
 
 
 def named_in(capabilities):
@@ -113,3 +116,17 @@ def test_an_address_without_a_rule_answers_as_one_that_is_not_there(monkeypatch)
     assert before.status_code == 200
     assert (closed.status_code, missing.status_code) == (404, 404)
     assert closed.content == missing.content
+
+
+def test_the_count_of_the_matrix_is_of_requests_that_were_made():
+    """What stands at the end of a run: each response is counted once, as what it was asked (tests/access/counting.py)."""
+    requests = Counter({"pages as member": 2, "pages as partner billing_admin": 3, "calls with guest": 4})
+
+    assert lines(requests, by_role=False) == [
+        "access matrix: 9 requests: 5 to pages as 2 roles, 4 calls with 1 tokens"
+    ]
+    assert lines(requests, by_role=True)[1:] == [
+        "       4  calls with guest",
+        "       2  pages as member",
+        "       3  pages as partner billing_admin",
+    ]

@@ -107,7 +107,8 @@ def test_a_relationship_is_asked_for_approved_given_used_and_ended_by_hand(open_
     partner.get_by_role("region", name="Acting for a customer").wait_for()
 
     customer.reload()
-    customer.get_by_role("button", name="End it now").click()
+    customer.get_by_role("link", name="End it now").click()
+    customer.get_by_role("button", name="End the relationship").click()
     customer.get_by_text("From now on nobody of the partner can act here.").wait_for()
     partner.goto(link.split("/admin/")[0] + PARTNERS)
     partner.get_by_text("You can no longer act for that customer.").wait_for()

@@ -335,15 +335,59 @@ def test_a_post_that_names_nobody_is_refused_and_changes_nothing(contoso, northw
     assert made(northwind, RelationshipAssignment) is None
 
 
-def test_each_side_ends_it_on_its_page(contoso, northwind, petra, gina):
+def test_each_side_ends_it_on_a_page_that_says_before_what_happens(contoso, northwind, petra, gina):
+    nils = make_user(northwind, name="Nils Weber")
     for user in (petra, gina):
-        relationship = running(contoso, northwind)
-        assert "End it now" in client_of(user).get(page_of(relationship)).text
+        relationship = running(contoso, northwind, users=(nils,), roles=("billing_admin",))
+        address = reverse("portal:relationship-end", args=[relationship.key])
+        assert f'href="{address}"' in client_of(user).get(page_of(relationship)).text
 
-        post(user, page_of(relationship), action="end")
+        page = client_of(user).get(address).text
+        assert made(contoso, Relationship).status == "active"
+        for words in (
+            *(
+                "Nobody of Northwind can act for Contoso from their next click on.",
+                "Nils Weber",
+                "billing admin",
+            ),
+            *(
+                "Everything that they did here",
+                "The global admins of Contoso and of Northwind",
+                "It would run until",
+            ),
+            "To act again Northwind must ask anew, and a global admin of Contoso approve.",
+        ):
+            assert words in page, words
+        done = post(user, address)
 
+        assert (done.status_code, done["Location"]) == (303, page_of(relationship))
         assert made(contoso, Relationship).status == "ended"
         assert "End it now" not in client_of(user).get(page_of(relationship)).text
+        again, shown = post(user, address), client_of(user).get(address)
+        assert (again.status_code, shown.status_code, shown["Location"]) == (303, 302, page_of(relationship))
+
+
+def test_nothing_ends_without_that_page(contoso, northwind, gina):
+    relationship = running(contoso, northwind)
+
+    answer = post(gina, page_of(relationship), action="end")
+
+    assert answer.status_code == 422
+    assert made(contoso, Relationship).status == "active"
+
+
+def test_who_may_not_end_it_has_no_such_page(contoso, northwind):
+    relationship = running(contoso, northwind)
+    address = reverse("portal:relationship-end", args=[relationship.key])
+    others = (
+        *(make_user(tenant, roles=(role,)) for tenant in (contoso, northwind) for role in ("billing_admin",)),
+        *(make_user(contoso, roles=("global_reader",)), make_user(contoso)),
+        make_user(make_tenant(), roles=("global_admin",)),
+    )
+
+    for user in others:
+        assert (client_of(user).get(address).status_code, post(user, address).status_code) == (403, 403)
+    assert made(contoso, Relationship).status == "active"
 
 
 def test_the_customers_page_gives_nobody_a_role(contoso, northwind, petra, gina):
@@ -363,7 +407,8 @@ def test_who_acts_for_a_customer_sees_the_own_relationship_and_no_other_partners
     assert "Rival" not in client.get(PARTNERS).text
     assert client.get(page_of(relationship)).status_code == 200
     assert client.get(page_of(rival)).status_code == 403
-    assert post(petra, page_of(relationship), contoso, action="end").status_code == 403
+    end = reverse("portal:relationship-end", args=[relationship.key])
+    assert (client.get(end).status_code, post(petra, end, contoso).status_code) == (403, 403)
 
 
 def test_the_menu_has_customers_for_partners_and_partners_for_customers(contoso, northwind, petra, gina):
