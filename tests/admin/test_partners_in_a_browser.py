@@ -108,6 +108,8 @@ def test_a_relationship_is_asked_for_approved_given_used_and_ended_by_hand(open_
 
     customer.reload()
     customer.get_by_role("link", name="End it now").click()
+    customer.get_by_role("heading", name="If you end it").wait_for()
+    assert problems_of(customer, "end a relationship", "desktop") == []
     customer.get_by_role("button", name="End the relationship").click()
     customer.get_by_text("From now on nobody of the partner can act here.").wait_for()
     partner.goto(link.split("/admin/")[0] + PARTNERS)
