@@ -36,6 +36,7 @@ ITEMS = (
     Item(_WORK, _("Jobs"), "schedule", "operator:work-jobs", May.OPERATE_WORK),
     Item(_CUSTOMERS, _("Organizations"), "apartment", "operator:organizations", May.SEE_TENANTS),
     Item(_CUSTOMERS, _("Read a customer's pages"), "search", "operator:sessions", May.OPEN_STAFF_SESSION),
+    Item(_CUSTOMERS, _("Changes of sign-in"), "key", "operator:sign-in-changes", May.OPERATE_TENANTS),
     Item(_CUSTOMERS, _("Agreements"), "handshake", "operator:agreements", May.OPERATE_CATALOGUE),
     Item(_("Catalogue"), _("Products & prices"), "inventory_2", "operator:catalogue", May.OPERATE_CATALOGUE),
     Item(_("Installation"), _("Billing"), "payments", "operator:billing", May.OPERATE_TENANTS),

@@ -40,8 +40,8 @@ def build_actor(
             user, acting_tenant_id, at=at, door=door, correlation_id=correlation_id
         )
     held = RoleAssignment.objects.filter(user=user).values_list("role", flat=True)
-    if door == "web":
-        # What only the portal's pages and its switcher ask.
+    if door in ("web", "cli"):
+        # What the portal's pages ask; calls, jobs and a directory's accounts do not.
         held = held.union(
             _running(user, at).annotate(mark=Value(_HAS_CUSTOMERS)).values_list("mark", flat=True),
             _of_a_partner(user).annotate(mark=Value(_IS_OF_PARTNER)).values_list("mark", flat=True),

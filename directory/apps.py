@@ -11,10 +11,11 @@ class DirectoryConfig(AppConfig):
         from directory.queries import groups_seen, people_seen
         from directory.queries.partners import relationships_seen
         from directory.staff import StaffCapability
-        from directory.views import operator_work
+        from directory.views import operator_providers, operator_work
 
         leads_to("portal:job", visible=jobs_seen)
         leads_to("portal:person", visible=people_seen)
         leads_to("portal:group", visible=groups_seen)
         leads_to("portal:relationship", visible=relationships_seen)
+        add_looks(StaffCapability.OPERATE_TENANTS, operator_providers.looks)
         add_looks(StaffCapability.OPERATE_WORK, operator_work.looks)

@@ -19,10 +19,10 @@ class Actor:
     `grants` maps a capability to the scopes that the roles give, all columns of product §2 added up.
     `home_tenant_id` is where the person's account lives; it differs from `tenant_id` only for the vendor's staff, who
     read through `staff_session_id`, and for partners, who act through `relationship_id`; with several relationships
-    `relationship_ends_at` is the earliest end. `has_customers`: at home on a page, there are customers that the person
-    may act for; `is_of_partner`: likewise, the organization is or was a partner of some customer, or asked to be.
-    `staff_roles`: what a person of the vendor works at; their capabilities are among `grants` only once the second
-    factor was shown.
+    `relationship_ends_at` is the earliest end. `has_customers`: at home, on a page or by command, there are customers
+    that the person may act for; `is_of_partner`: likewise, the organization is or was a partner of some customer, or
+    asked to be. `staff_roles`: what a person of the vendor works at; their capabilities are among `grants` only once
+    the second factor was shown.
     """
 
     user_id: int | None

@@ -47,6 +47,7 @@ CROSSINGS = frozenset(
         "staff_agreements",
         "staff_tenant_of_domain",
         "staff_organizations",
+        "staff_provider_changes",
     }
 )
 

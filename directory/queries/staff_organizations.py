@@ -1,7 +1,10 @@
-"""Which organization the vendor's staff mean (docs/adr/0034)."""
+"""Which organization the vendor's staff mean, and which wait to sign in somewhere else (docs/adr/0034)."""
 
 from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
 
+from config.kit.listings import Listing
 from config.kit.tenancy import connection
 
 
@@ -22,3 +25,22 @@ def organization_of_domain(domain: str) -> Organization | None:
         )
         row = cursor.fetchone()
     return Organization(*row) if row else None
+
+
+class ProviderChange(NamedTuple):
+    """A planned change of an organization's identity provider. `confirmed_by` is empty until a second agreed."""
+
+    id: int
+    key: str
+    tenant_id: int
+    organization: str
+    issuer: str
+    planned_by: str
+    planned_at: datetime
+    switch_at: datetime
+    held_up_since: datetime | None
+    confirmed_by: str
+
+
+# Filter: a part of the organization's name.
+PROVIDER_CHANGES = Listing("staff_provider_changes", ProviderChange, filters=1)

@@ -6,7 +6,7 @@ import pytest
 from allauth.mfa.models import Authenticator
 from django.conf import settings
 
-from commerce.models import Bill, Subscription, SubscriptionEvent, Trial
+from commerce.models import Bill, Product, Subscription, SubscriptionEvent, Trial
 from config.demo import data
 from config.demo.staff import app_secret
 from config.invariants import violations
@@ -91,3 +91,18 @@ def test_loading_twice_makes_the_demo_once_with_a_past_that_was_walked_through()
         code = code_at(app_secret(somebody.email, key=settings.SECRET_KEY), later)
         assert take_code(actor=actor_of(somebody, at=at), code=code, at=at, real_at=later)
     assert violations(at=datetime.now(UTC)) == []
+
+
+@pytest.mark.usefixtures("processor")
+def test_loading_again_keeps_what_the_vendors_staff_made_of_the_catalogue() -> None:
+    with use_login("owner"):
+        edited = Product.objects.get(slug="power-bi-pro")
+        was = edited.tagline
+        Product.objects.filter(pk=edited.pk).update(tagline="As the staff say it")
+    try:
+        data.load(now())
+
+        assert Product.objects.get(pk=edited.pk).tagline == "As the staff say it"
+    finally:
+        with use_login("owner"):
+            Product.objects.filter(pk=edited.pk).update(tagline=was)
