@@ -45,6 +45,7 @@ BEGINNINGS: Final[Mapping[str, tuple[str, ...]]] = {
     "sign_in": (
         *("directory.user.signed_in", "directory.session.", "directory.token.", "directory.domain."),
         *("directory.identity_provider.", "directory.scim.", "directory.second_factor."),
+        "directory.staff_session.",
     ),
     "settings": ("directory.tenant.", "commerce.product.", "commerce.price."),
     "partners": ("directory.partner.", "directory.relationship.", "commerce.solution."),
