@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
+from html import escape
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlencode
@@ -16,6 +17,7 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.shortcuts import render
 from django.urls import reverse
+from django.utils.safestring import SafeString
 from django.utils.translation import get_language, gettext_lazy, ngettext
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
@@ -77,12 +79,14 @@ def your_products(request: HttpRequest) -> HttpResponse:
     is_full = sees_all(actor)
     taken_over = queries.taken_over_of(page.rows) if is_full else {}
     make_line = line_of if is_full else own_line_of
+    lines = [
+        make_line(row, products[row.product_id], tenant.name, taken_over.get(row.id)) for row in page.rows
+    ]
+    may_centralize = is_full and actor.may(Capability.TAKE_OVER) and _offer_centralizing(page.rows, lines)
     context: dict[str, Any] = {
         "title": _("Your products"),
         "crumbs": [(_("Billing"), "")],
-        "lines": [
-            make_line(row, products[row.product_id], tenant.name, taken_over.get(row.id)) for row in page.rows
-        ],
+        "lines": [_escaped(line) for line in lines],
         "next": _address(request.GET, page=page.next) if page.next else "",
         "back": _address(request.GET, page=page.back) if page.back else "",
         "is_narrowed": chosen.is_narrowed,
@@ -92,8 +96,7 @@ def your_products(request: HttpRequest) -> HttpResponse:
         context["handed_over"] = handed_over_by(actor)
         return render_page(request, "commerce/your_products_own.html", context)
     context |= {
-        "may_centralize": actor.may(Capability.TAKE_OVER)
-        and _offer_centralizing(page.rows, context["lines"]),
+        "may_centralize": may_centralize,
         "columns": _columns(request.GET, chosen),
         "products": sorted(products.values(), key=lambda product: product.name),
         "statuses": states.FILTERS.items(),
@@ -391,6 +394,11 @@ def _offer_centralizing(rows: Sequence[queries.Row], lines: list[dict[str, Any]]
         if row.channel == Subscription.Channel.SELF_SERVICE and row.state != Subscription.State.DELETED:
             line["tick"] = _("Centralize %(name)s of %(purchaser)s") % line
     return any("tick" in line for line in lines)
+
+
+def _escaped(line: dict[str, Any]) -> dict[str, Any]:
+    """A line whose texts are escaped already: for a thousand of them cheaper here than one by one in the template."""
+    return {name: SafeString(escape(said)) if isinstance(said, str) else said for name, said in line.items()}
 
 
 def _owner(row: queries.Row, organization: str, taken_over: queries.TakenOver | None) -> str:
