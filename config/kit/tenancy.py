@@ -150,7 +150,22 @@ def _roles() -> tuple[str, str]:
     return str(settings.DATABASES["owner"]["USER"]), str(settings.DATABASES["worker"]["USER"])
 
 
-class TenantWall(_SqlConstraint):
+class _Wall(_SqlConstraint):
+    """Row-level security of one table, put up by one statement once the table is there."""
+
+    def _statement(self, model: type[models.Model], editor: BaseDatabaseSchemaEditor) -> str:
+        raise NotImplementedError
+
+    @override
+    def constraint_sql(self, model: type[models.Model], schema_editor: BaseDatabaseSchemaEditor) -> None:  # type: ignore[override]
+        schema_editor.deferred_sql.append(self._statement(model, schema_editor))
+
+    @override
+    def create_sql(self, model: type[models.Model], schema_editor: BaseDatabaseSchemaEditor) -> str:  # type: ignore[override]
+        return self._statement(model, schema_editor)
+
+
+class TenantWall(_Wall):
     """Row-level security, enabled and forced. `also` names a second column that may hold the tenant."""
 
     def __init__(self, *, name: str, column: str = "tenant_id", also: str = "") -> None:
@@ -158,6 +173,7 @@ class TenantWall(_SqlConstraint):
         self.column = column
         self.also = also
 
+    @override
     def _statement(self, model: type[models.Model], editor: BaseDatabaseSchemaEditor) -> str:
         q = editor.quote_name
         table, name = q(model._meta.db_table), q(self.name)
@@ -172,14 +188,6 @@ class TenantWall(_SqlConstraint):
             f"CREATE POLICY {name} ON {table} USING ({rule}) WITH CHECK ({rule});"
             f"CREATE POLICY {operations} ON {table} TO {owner}, {worker} USING (true) WITH CHECK (true)"
         )
-
-    @override
-    def constraint_sql(self, model: type[models.Model], schema_editor: BaseDatabaseSchemaEditor) -> None:  # type: ignore[override]
-        schema_editor.deferred_sql.append(self._statement(model, schema_editor))
-
-    @override
-    def create_sql(self, model: type[models.Model], schema_editor: BaseDatabaseSchemaEditor) -> str:  # type: ignore[override]
-        return self._statement(model, schema_editor)
 
     @override
     def remove_sql(self, model: type[models.Model], schema_editor: BaseDatabaseSchemaEditor) -> str:  # type: ignore[override]
@@ -200,7 +208,7 @@ class TenantWall(_SqlConstraint):
         return path, args, kwargs  # type: ignore[return-value]
 
 
-class VendorWall(_SqlConstraint):
+class VendorWall(_Wall):
     """Row-level security of a table that is the vendor's: everybody reads it, the app's login writes it only while the
     tenant that is set is of kind vendor. `changes` narrows the rows that may be made, changed and deleted there.
     """
@@ -209,6 +217,7 @@ class VendorWall(_SqlConstraint):
         super().__init__(name=name)
         self.changes = changes
 
+    @override
     def _statement(self, model: type[models.Model], editor: BaseDatabaseSchemaEditor) -> str:
         q = editor.quote_name
         table = q(model._meta.db_table)
@@ -229,14 +238,6 @@ class VendorWall(_SqlConstraint):
             + policy("delete", f"FOR DELETE USING ({rule})")
             + policy("operations", f"TO {owner}, {worker} USING (true) WITH CHECK (true)")
         )
-
-    @override
-    def constraint_sql(self, model: type[models.Model], schema_editor: BaseDatabaseSchemaEditor) -> None:  # type: ignore[override]
-        schema_editor.deferred_sql.append(self._statement(model, schema_editor))
-
-    @override
-    def create_sql(self, model: type[models.Model], schema_editor: BaseDatabaseSchemaEditor) -> str:  # type: ignore[override]
-        return self._statement(model, schema_editor)
 
     @override
     def remove_sql(self, model: type[models.Model], schema_editor: BaseDatabaseSchemaEditor) -> str:  # type: ignore[override]
