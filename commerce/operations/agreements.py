@@ -18,10 +18,11 @@ from commerce.queries.staff_lists import AGREEMENTS
 from config.kit.actors import Actor
 from config.kit.errors import Conflict, Malformed, NotVisible
 from config.kit.listings import find
-from config.kit.tenancy import connection, tenant_atomic, use_login
+from config.kit.tenancy import tenant_atomic, use_login
 from directory.models import Domain, Tenant
 from directory.operations.audit import record
 from directory.operations.staff_deeds import acting_in, note_at_home, require_staff
+from directory.queries.staff_organizations import organization_of_domain
 from directory.staff import StaffCapability
 
 LONGEST_TERMS = 365
@@ -144,13 +145,11 @@ def agreement_for(*, staff: Actor, agreement_id: int) -> PriceList:
 def customer_of_domain(*, staff: Actor, domain: str) -> int:
     """Whose verified domain it is. :raises Malformed: nobody's. :raises NotVisible: not of the staff."""
     require_staff(staff, StaffCapability.OPERATE_CATALOGUE)
-    with tenant_atomic(staff), connection().cursor() as cursor:
-        name = domain.strip().lower()
-        cursor.execute("SELECT tenant_id FROM staff_tenant_of_domain(%s)", [name.replace("\0", "")])
-        row = cursor.fetchone()
-    if row is None or row[0] == staff.tenant_id:
+    with tenant_atomic(staff):
+        found = organization_of_domain(domain)
+    if found is None or found.tenant_id == staff.tenant_id:
         raise Malformed(_("No organization has proved this domain."), field="domain")
-    return int(row[0])
+    return found.tenant_id
 
 
 def end_agreement(*, staff: Actor, agreement_id: int, at: datetime) -> PriceList:
