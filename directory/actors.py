@@ -136,7 +136,7 @@ def _partner(user: User, customer_id: int, *, at: datetime, door: Door, correlat
 
 def _staff(user: User, customer_id: int, *, at: datetime, door: Door, correlation_id: str) -> Actor | None:
     """A member of the vendor's staff in a session of theirs that runs: reads what a global reader reads."""
-    if door not in ("web", "job"):
+    if door != "web":
         return None
     works = StaffAssignment.objects.filter(
         tenant_id=user.tenant_id, user_id=user.pk, role__in=roles_with(StaffCapability.OPEN_STAFF_SESSION)

@@ -102,7 +102,7 @@ class AccessMiddleware:
             # A peer's webhook has no form; reading it as one would take the body away from the view.
             if actor is not None and request.method == "POST" and not getattr(view, "csrf_exempt", False):
                 self._check_shown_for(request, actor)
-            self._check(rule, actor)
+            self._check(rule, actor, is_read=request.method in ("GET", "HEAD"))
         except _SignInFirst:
             return self._to_sign_in(request)
         except _SecondFactorFirst:
@@ -207,7 +207,7 @@ class AccessMiddleware:
         if shown_for is not None and shown_for != str(actor.tenant_id):
             raise ActingElsewhere(shown_for=shown_for)
 
-    def _check(self, rule: Rule, actor: Actor | None) -> None:
+    def _check(self, rule: Rule, actor: Actor | None, *, is_read: bool) -> None:
         if rule.audience == "public":
             return
         if actor is None:
@@ -217,6 +217,9 @@ class AccessMiddleware:
                 raise _SecondFactorFirst
             raise NotVisible
         if rule.may and not actor.may(rule.may):
+            raise NotAllowed
+        if rule.sees and actor.is_staff and not is_read:
+            # They read: no form of the organization's pages, whatever right it asks for, is theirs to send.
             raise NotAllowed
 
     def _to_second_factor(self, request: HttpRequest) -> HttpResponseRedirect:

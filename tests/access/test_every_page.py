@@ -900,6 +900,8 @@ def expected(name: str, rule: Any, actor: Actor | None, kind: str, method: str) 
         return {302} if rule.sees in staff_grants(actor.staff_roles) else {404}
     if rule.may and not actor.may(rule.may):
         return {403}
+    if rule.sees and actor.is_staff and method == "POST":
+        return {403}
     if name in EXPLICIT:
         return _explicit(name, actor, kind, method)
     over = OVER_THE_OBJECT.get(name, (rule.sees, rule.may))

@@ -8,6 +8,7 @@ from django.db import IntegrityError, transaction
 from django.test import Client
 from django.urls import reverse
 
+from commerce.models import SavedView
 from config.kit.clock import now
 from config.kit.errors import Malformed, NotVisible
 from config.kit.tenancy import tenant_atomic
@@ -110,6 +111,20 @@ def test_they_change_nothing_in_it(contoso, sven):
         page = reverse(name, args=[bought.key])
         answer = client.post(page, {"shown_for_tenant": contoso.pk})
         assert answer.status_code in (403, 404), name
+
+
+def test_not_even_a_view_of_their_own_is_kept_or_a_list_exported(contoso, sven):
+    """What a reader may do beside reading is not theirs."""
+    opened(client := client_of(sven, with_factor=True), sven)
+
+    for name, typed in (
+        ("portal:view-save", {"name": "Mine", "query": "left=1"}),
+        ("portal:your-products-export", {}),
+    ):
+        answer = client.post(reverse(name), {"shown_for_tenant": contoso.pk, **typed})
+        assert answer.status_code == 403, name
+    with tenant_atomic(contoso.pk):
+        assert not SavedView.objects.exists()
 
 
 def test_the_second_factor_must_be_shown_in_that_very_browser(contoso, sven):
