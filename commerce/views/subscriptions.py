@@ -110,7 +110,8 @@ def your_products(request: HttpRequest) -> HttpResponse:
             if name in ("channel", "purchaser", "sort")
         ],
         "views": _views(actor, request.GET),
-        "may_save": chosen.is_narrowed or chosen.sort != "product" or chosen.descending,
+        "may_save": not actor.is_staff
+        and (chosen.is_narrowed or chosen.sort != "product" or chosen.descending),
         "query": urlencode(kept_filter(request.GET)),
     }
     if chosen.purchaser_key is not None:

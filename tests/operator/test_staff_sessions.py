@@ -117,6 +117,10 @@ def test_not_even_a_view_of_their_own_is_kept_or_a_list_exported(contoso, sven):
     """What a reader may do beside reading is not theirs."""
     opened(client := client_of(sven, with_factor=True), sven)
 
+    page = client.get(f"{PRODUCTS}?left=1").text
+    assert "Ends at any time" in page
+    assert "Export CSV" not in page
+    assert "Save view" not in page
     for name, typed in (
         ("portal:view-save", {"name": "Mine", "query": "left=1"}),
         ("portal:your-products-export", {}),
