@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Error as PlaywrightError
 from playwright.sync_api import Page
 
 LOOKS = {
@@ -20,11 +21,13 @@ def problems_of(page: Page, title: str, look: str) -> list[str]:
     """What is wrong with an open page in one of `LOOKS`; with PICTURES set it is also photographed."""
     found, complaints = [], []
     page.on("console", lambda message: complaints.append(message.text))
+    try:
+        page.locator("h1").wait_for(timeout=10_000)
+    except PlaywrightError:
+        found.append(f"{title}, {look}: no heading")
     if PICTURES:
         page.wait_for_timeout(300)
         page.screenshot(path=Path(PICTURES) / f"{title} {look}.png".replace(" ", "-"), full_page=True)
-    if not page.locator("h1").is_visible():
-        found.append(f"{title}, {look}: no heading")
     wide = page.evaluate("document.documentElement.scrollWidth - innerWidth") if look == "phone" else 0
     if wide > 0:
         found.append(f"{title}, {look}: {wide} px wider than the screen")

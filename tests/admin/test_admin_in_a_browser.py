@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from playwright.sync_api import expect
 
 from config.kit.tenancy import tenant_atomic
 from directory.models import Tenant, User
@@ -87,5 +88,5 @@ def test_the_switch_is_walked_through(open_page: Any):
     page.get_by_role("link", name="Turn off").click()
     page.get_by_role("button", name="Turn off").click()
 
-    assert page.get_by_text("Recurring billing is off. It ends on 31 Mar 2026.").is_visible()
-    assert page.get_by_text("Renewal off").first.is_visible()
+    expect(page.get_by_text("Recurring billing is off. It ends on 31 Mar 2026.")).to_be_visible()
+    expect(page.get_by_text("Renewal off").first).to_be_visible()

@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from playwright.sync_api import expect
 
 from commerce.operations.cancel_requests import ask_to_cancel
 from config.kit.clock import real_now
@@ -78,5 +79,5 @@ def test_licenses_are_bought_and_a_purchase_is_taken_over_by_hand(open_page: Any
     page.get_by_text("Power BI Pro belongs to Contoso now.").wait_for()
     assert problems_of(page, "taken over", "desktop") == []
     former = open_page(pat, f"/admin/billing/your-products/{bought.key}/", "phone")
-    assert former.get_by_text("Contoso took this over").is_visible()
+    expect(former.get_by_text("Contoso took this over")).to_be_visible()
     assert problems_of(former, "former purchase", "phone") == []

@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from playwright.sync_api import expect
 
 from commerce.models import Bill, Subscription
 from commerce.operations.notices import queue_purchase_notice
@@ -98,5 +99,5 @@ def test_an_admin_walks_from_the_bell_to_keeping_a_purchase_without_script(open_
     page.get_by_role("button", name="Keep it").click()
     page.goto(page.url.split("/admin/")[0] + f"/my/notices/{cast.second.pk}/")
 
-    assert page.get_by_text("Gina Groot looked at it on").is_visible()
-    assert page.get_by_role("link", name="Notices, 1 unread").is_visible()
+    expect(page.get_by_text("Gina Groot looked at it on")).to_be_visible()
+    expect(page.get_by_role("link", name="Notices, 1 unread")).to_be_visible()

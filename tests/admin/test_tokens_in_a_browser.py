@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from playwright.sync_api import expect
 
 from tests.admin.browser import LOOKS, problems_of
 from tests.factories import make_tenant, make_user, service_token_of, token_of
@@ -30,10 +31,10 @@ def test_a_token_is_made_and_revoked_in_the_browser(open_page: Any) -> None:
     page.get_by_label("What is it for?").fill("Nightly script")
     page.get_by_label("policies.read").check()
     page.get_by_role("button", name="Make the token").click()
-    problems = problems_of(page, "new token", "no script")
     secret = page.get_by_label("Token", exact=True).input_value()
+    problems = problems_of(page, "new token", "no script")
     page.get_by_role("button", name="Revoke Nightly script").click()
 
     assert problems == []
     assert secret.startswith("seatkeeper_pat_")
-    assert page.get_by_text("Its next call is refused.").is_visible()
+    expect(page.get_by_text("Its next call is refused.")).to_be_visible()
