@@ -105,6 +105,7 @@ _WORDS: dict[str, Words] = {
     "ann": Words(_("Member"), _("cannot sign in: nobody manages Adatum here. Leads to the e-mail page")),
     "olga": Words(_("Staff, catalogue"), _("decides what is sold")),
     "sven": Words(_("Staff, support"), _("answers support cases")),
+    "oscar": Words(_("Staff, superuser"), _("sets up organizations, suspends them, pauses billing")),
 }
 _BY_NAME = {person.name: (home, person) for home in TENANTS for person in home.people}
 
@@ -141,7 +142,7 @@ def cards() -> Iterator[Card]:
         _(
             "The staff work in a site of their own, which asks for a second factor: a code of an authenticator app."
         ),
-        (_part("", "olga", "sven"),),
+        (_part("", "olga", "sven", "oscar"),),
     )
 
 

@@ -207,6 +207,7 @@ TENANTS = (
         people=(
             Person("olga", "Olga", "Kuiper", "vendor staff, catalogue", staff_roles=("staff_catalogue",)),
             Person("sven", "Sven", "Larsen", "vendor staff, support", staff_roles=("staff_support",)),
+            Person("oscar", "Oscar", "Blom", "vendor staff, superuser", staff_roles=("staff_superuser",)),
         ),
     ),
 )
