@@ -266,6 +266,8 @@ class Books:
                 got=bill.subtotal_minor,
                 is_to_be=wanted,
             )
+        # In one step a charge may get its outcome and the next period its bill, which is for these seats too.
+        life.quantity += bill.quantity
 
     def _judge_note(
         self,

@@ -63,6 +63,7 @@ SELECT EXISTS (SELECT FROM commerce_paymentattempt WHERE state NOT IN ('succeede
     OR EXISTS (SELECT FROM commerce_webhookevent WHERE handled_at IS NULL)
     OR EXISTS (SELECT FROM commerce_card WHERE removed_at IS NOT NULL AND detached_at IS NULL)
     OR EXISTS (SELECT FROM commerce_bill WHERE charge_due_at <= %(at)s AND status IN ('open', 'past_due'))
+    OR EXISTS (SELECT FROM commerce_subscription WHERE due_at <= %(at)s AND parked_at IS NULL AND state <> 'deleted')
 """
 
 
