@@ -5,6 +5,7 @@ The same calls answer under several prefixes; each path is one address with one 
 
 import re
 from collections.abc import Iterator
+from http import HTTPStatus
 from typing import Any, override
 
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
@@ -22,6 +23,7 @@ from config.kit import access
 from config.kit.api import Bearer
 from config.kit.errors import DomainError, Malformed, NotVisible
 from directory import api as directory_api
+from directory.operations import idempotency
 from directory.operations.tokens import NotAuthenticated
 from licensing.api import entitlements, licenses, requests
 
@@ -42,12 +44,46 @@ class Api(NinjaAPI):
     def document(self) -> dict[str, Any]:
         """The OpenAPI description, problems under their own media type."""
         schema: dict[str, Any] = self.get_openapi_schema(path_prefix="/api/v1.0/")
+        required = {
+            self.get_openapi_operation_id(operation)
+            for operation in _operations(self)
+            if (rule := access.rule_of(operation.view_func)) and rule.needs_key
+        }
         for methods in schema["paths"].values():
-            for call in methods.values():
+            for method, call in methods.items():
+                if method == "post":
+                    _describe_key(call, is_required=call["operationId"] in required)
                 for status, answer in call["responses"].items():
                     if int(status) >= 400:
                         answer["content"] = {PROBLEM: next(iter(answer["content"].values()))}
         return schema
+
+
+def _operations(api: NinjaAPI) -> Iterator[Operation]:
+    for bound in api._get_bound_routers():
+        for view_of_path in bound.path_operations.values():
+            yield from view_of_path.operations
+
+
+def _describe_key(call: dict[str, Any], *, is_required: bool) -> None:
+    """The Idempotency-Key, which the gate takes with every POST, and what it answers about it (docs/api.md)."""
+    call.setdefault("parameters", []).append(
+        {
+            "in": "header",
+            "name": idempotency.HEADER,
+            "required": is_required,
+            "schema": {"type": "string", "minLength": 1, "maxLength": idempotency.KEY_LENGTH},
+            "description": "A fresh one for each thing you want done; send it again to try again. For 24 hours the"
+            " first answer is repeated, with Idempotent-Replayed: true. 409 still_running while the first call runs,"
+            " 422 where the key named another call.",
+        }
+    )
+    answers = call["responses"]
+    told = next(answer for status, answer in answers.items() if int(status) >= 400)
+    for status in (400, 409, 422):
+        answers.setdefault(
+            status, {"description": HTTPStatus(status).phrase, "content": dict(told["content"])}
+        )
 
 
 def _api(title: str) -> Api:

@@ -32,6 +32,7 @@ BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "names of leavers": {"task": "commerce.forget_names", "schedule": 3600.0},
     "digests": {"task": "directory.send_digests", "schedule": 300.0},
     "old notices": {"task": "directory.forget_notices", "schedule": 3600.0},
+    "old calls": {"task": "directory.forget_calls", "schedule": 3600.0},
     "relationships": {"task": "directory.sweep_relationships", "schedule": 300.0},
     "domains": {"task": "directory.recheck_domains", "schedule": 3600.0},
     "identity providers": {"task": "directory.change_providers", "schedule": 60.0},

@@ -22,15 +22,25 @@ from config.kit.access import Rule, View, rules_of
 from config.kit.actors import Actor, Door
 from config.kit.clock import now, real_now
 from config.kit.errors import DomainError, NotAllowed, NotVisible
+from config.kit.faults import reached
 from config.kit.http import clean_id, is_scim
 from config.kit.rate import Bucket, Limit, client_network
 from config.kit.tenancy import login_alias, tenant_atomic
-from directory.operations.idempotency import Answered, begin_call, digest_of_call, end_call
+from directory.operations.idempotency import (
+    HEADER,
+    Answered,
+    KeyMissing,
+    StillRunning,
+    begin_call,
+    digest_of_call,
+    free_key,
+    is_kept,
+    keep_answer,
+)
 from directory.operations.tokens import Caller, NotAuthenticated, ScopeTooLow, use_token
 from directory.tokens import digest_of, includes, is_well_formed
 
 CORRELATION = "x-ms-correlation-id"
-IDEMPOTENCY = "Idempotency-Key"
 MINUTE = timedelta(minutes=1)
 
 
@@ -60,8 +70,10 @@ def answer(
         return refusal(request, error)
     request.actor = caller.actor  # type: ignore[attr-defined]
     request.tenant = caller.tenant  # type: ignore[attr-defined]
-    if request.method == "POST" and IDEMPOTENCY in request.headers:
-        return _once(request, caller, lambda: _run(request, rule, caller.actor, get_response))
+    if request.method == "POST" and HEADER in request.headers:
+        return _once(request, rule, caller, get_response)
+    if request.method == "POST" and rule.needs_key:
+        return refusal(request, KeyMissing())
     return _run(request, rule, caller.actor, get_response)
 
 
@@ -70,39 +82,64 @@ def _run(
     rule: Rule,
     actor: Actor,
     get_response: Callable[[HttpRequest], HttpResponseBase],
+    keep: Callable[[HttpResponseBase], None] = lambda response: None,
 ) -> HttpResponseBase:
+    """The call's answer. What it did and `keep` are one transaction, where the call leaves that to the gate."""
     if rule.owns_transaction:
         return get_response(request)
     with tenant_atomic(actor):
         response = get_response(request)
         if response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR or getattr(request, "failed", False):
             transaction.set_rollback(True, using=login_alias())
+        else:
+            keep(response)
+            reached("K1:uncommitted")
     return response
 
 
-def _once(request: HttpRequest, caller: Caller, run: Callable[[], HttpResponseBase]) -> HttpResponseBase:
-    """Run the call, or answer as the one before with the same key did; a failure of ours frees the key."""
-    key = request.headers[IDEMPOTENCY]
+def _once(
+    request: HttpRequest,
+    rule: Rule,
+    caller: Caller,
+    get_response: Callable[[HttpRequest], HttpResponseBase],
+) -> HttpResponseBase:
+    """Run the call, or answer as the one before with the same key did; what did not begin or failed frees the key."""
     try:
         digest = digest_of_call("POST", request.get_full_path(), request.body)
-        before = begin_call(
-            actor=caller.actor, caller=caller.name, key=key, digest=digest, real_at=real_now()
+        claim = begin_call(
+            actor=caller.actor,
+            caller=caller.name,
+            key=request.headers[HEADER],
+            digest=digest,
+            real_at=real_now(),
         )
     except DomainError as error:
         return refusal(request, error)
     except RequestDataTooBig:
         return refusal(request, BadRequest())
-    if before is not None:
-        again = HttpResponse(before.body, status=before.status, content_type=before.content_type)
-        again.headers["Idempotent-Replayed"] = "true"
-        return again
-    answered = None
+    if isinstance(claim, Answered):
+        headers = {**claim.headers, "Idempotent-Replayed": "true"}
+        return HttpResponse(claim.body, status=claim.status, headers=headers)
+    reached("K0:after")
+    is_done = False
+
+    def keep(response: HttpResponseBase) -> None:
+        nonlocal is_done
+        if not is_done and isinstance(response, HttpResponse) and is_kept(response.status_code):
+            keep_answer(claim, Answered.of(response))
+            is_done = True
+
     try:
-        response = run()
-        if isinstance(response, HttpResponse) and response.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
-            answered = Answered(response.status_code, response.headers["Content-Type"], response.content)
-    finally:
-        end_call(actor=caller.actor, caller=caller.name, key=key, answered=answered)
+        response = _run(request, rule, caller.actor, get_response, keep)
+        keep(response)
+        reached("K1:after")
+    except StillRunning as lost:
+        return refusal(request, lost)
+    except BaseException:
+        free_key(claim)
+        raise
+    if not is_done:
+        free_key(claim)
     return response
 
 

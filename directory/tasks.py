@@ -2,9 +2,18 @@
 
 from celery import shared_task
 
-from config.kit.clock import now
+from config.kit.clock import now, real_now
 from config.kit.doorbell import ring
-from directory.operations import digests, domains, inbox, jobs, outbox, partner_sweeps, provider_changes
+from directory.operations import (
+    digests,
+    domains,
+    idempotency,
+    inbox,
+    jobs,
+    outbox,
+    partner_sweeps,
+    provider_changes,
+)
 
 
 @shared_task(name="directory.send_due_mails")
@@ -36,6 +45,12 @@ def send_digests() -> None:
 def forget_notices() -> None:
     """Forget the content of notices that are kept no longer."""
     inbox.forget_notices(at=now())
+
+
+@shared_task(name="directory.forget_calls")
+def forget_calls() -> None:
+    """Delete the answers of calls with an Idempotency-Key that are a day old."""
+    idempotency.forget_calls(real_at=real_now())
 
 
 @shared_task(name="directory.sweep_relationships")

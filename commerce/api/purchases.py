@@ -188,7 +188,7 @@ def preview_cancellation(request: HttpRequest, purchase_id: UUID) -> Cancellatio
 )
 @CHANGE
 def cancel_purchase(request: HttpRequest, purchase_id: UUID, payload: Cancel) -> PurchaseOut:
-    """Cancel as the preview said, or not at all. Honors Idempotency-Key."""
+    """Cancel as the preview said, or not at all."""
     if payload.reason is not None and payload.reason not in list(Reason):
         raise Malformed(_("There is no such reason."), field="reason")
     actor = actor_of(request)

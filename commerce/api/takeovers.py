@@ -25,7 +25,12 @@ from directory.permissions import Capability
 
 PREVIEW = access.token("purchases.write", sees=Capability.SEE_PURCHASES, may=Capability.TAKE_OVER)
 TAKE_OVER = access.token(
-    "purchases.write", sees=Capability.SEE_PURCHASES, may=Capability.TAKE_OVER, owns_transaction=True
+    "purchases.write",
+    sees=Capability.SEE_PURCHASES,
+    may=Capability.TAKE_OVER,
+    owns_transaction=True,
+    # Where the organization pays by card, the open bills are charged to it.
+    needs_key=True,
 )
 
 router = Router(tags=["Purchases"])
@@ -82,7 +87,7 @@ def preview_take_over(request: HttpRequest, purchase_id: UUID) -> TakeOverOut:
 )
 @TAKE_OVER
 def take_purchase_over(request: HttpRequest, purchase_id: UUID, payload: TakeOver) -> PurchaseOut:
-    """Make the organization the owner as the preview said, or not at all. Honors Idempotency-Key."""
+    """Make the organization the owner as the preview said, or not at all."""
     actor = actor_of(request)
     with tenant_atomic(actor):
         require_may_take_over(actor, details.purchase(actor, purchase_id))

@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +13,10 @@ from typing import Any
 import httpx
 
 SECONDS = 30
+# How long is waited before each of the attempts after the first; a server that names its own time is believed.
+WAITS = (0.5, 1, 2)
+LONGEST_WAIT = 10
+AGAIN = frozenset({429, 502, 503, 504})
 
 
 class Exit(IntEnum):
@@ -36,6 +41,7 @@ EXIT_OF_STATUS = {
     405: Exit.BAD_VALUE,
     409: Exit.CONFLICT,
     402: Exit.CONFLICT,
+    422: Exit.BAD_VALUE,
     429: Exit.TRY_LATER,
     503: Exit.TRY_LATER,
 }
@@ -68,7 +74,7 @@ class Connection:
         return self._call("PUT", path, json=body)
 
     def post(self, path: str, body: dict[str, Any]) -> Any:
-        """With a key of its own, so that a repeated attempt of the same call takes effect once."""
+        """With a key of its own, so that however often it is tried, it takes effect once."""
         return self._call("POST", path, json=body, headers={"Idempotency-Key": uuid.uuid4().hex})
 
     def pages(self, path: str, **params: Any) -> Iterator[dict[str, Any]]:
@@ -82,16 +88,33 @@ class Connection:
                 return
 
     def _call(self, method: str, path: str, **rest: Any) -> Any:
+        """The answer, after up to four attempts: every call may be sent again, a POST because of its key.
+
+        :raises Refused: refused, or not answered.
+        """
         headers = {"Authorization": f"Bearer {self.token}", **rest.pop("headers", {})}
-        address = f"{self.address}/api/v1.0/{path}"
-        try:
-            answer = httpx.request(method, address, headers=headers, timeout=SECONDS, **rest)
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise Refused(f"{self.address} does not answer: {error}", Exit.TRY_LATER) from error
-        try:
-            body = answer.json()
-        except ValueError:
-            body = None
+        for wait in (*WAITS, None):
+            try:
+                answer = httpx.request(
+                    method, f"{self.address}/api/v1.0/{path}", headers=headers, timeout=SECONDS, **rest
+                )
+            except httpx.TransportError as error:
+                if wait is None:
+                    raise Refused(f"{self.address} does not answer: {error}", Exit.TRY_LATER) from error
+            except (httpx.HTTPError, httpx.InvalidURL) as error:
+                raise Refused(f"{self.address} does not answer: {error}", Exit.TRY_LATER) from error
+            else:
+                wanted = answer.headers.get("Retry-After", "")
+                asked = int(wanted) if wanted.isascii() and wanted.isdecimal() else 0
+                if wait is None or asked > LONGEST_WAIT or not _may_pass(answer):
+                    return self._read(answer)
+                wait = max(wait, asked)
+            time.sleep(wait)
+        raise AssertionError("the last attempt returns or raises")
+
+    def _read(self, answer: httpx.Response) -> Any:
+        """What was asked for. :raises Refused: it is something else."""
+        body = _json_of(answer)
         if answer.is_success and body is not None:
             return body
         problem = body if isinstance(body, dict) else {}
@@ -99,6 +122,22 @@ class Connection:
         if answer.status_code == 429:
             text += f" Again in {answer.headers.get('Retry-After', 'a few')} seconds."
         raise Refused(text, EXIT_OF_STATUS.get(answer.status_code, 1), problem)
+
+
+def _may_pass(answer: httpx.Response) -> bool:
+    """Whether the same call may be answered otherwise in a moment: also while an earlier attempt of it runs."""
+    if answer.status_code == 409:
+        problem = _json_of(answer)
+        return isinstance(problem, dict) and problem.get("code") == "still_running"
+    return answer.status_code in AGAIN
+
+
+def _json_of(answer: httpx.Response) -> Any:
+    """The body, or None where it is no JSON."""
+    try:
+        return answer.json()
+    except ValueError:
+        return None
 
 
 def kept_at() -> Path:

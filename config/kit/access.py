@@ -19,6 +19,7 @@ class Rule:
     person who sees it gets 403. `owns_transaction`: the view calls a peer over the network and opens short
     `tenant_atomic` blocks itself, since no network call happens inside a transaction. `scope`: what a token must
     be for, where a token is asked; `checks_itself`: the view judges the token together with its answer.
+    `needs_key`: a POST charges a card, so it is refused without an Idempotency-Key.
     """
 
     audience: Audience
@@ -27,6 +28,7 @@ class Rule:
     owns_transaction: bool = False
     scope: str = ""
     checks_itself: bool = False
+    needs_key: bool = False
 
 
 def declare(view: View, rule: Rule) -> View:
@@ -53,10 +55,16 @@ def requires(*, sees: str, may: str = "", owns_transaction: bool = False) -> Cal
 
 
 def token(
-    scope: str, *, sees: str = "", may: str = "", owns_transaction: bool = False, checks_itself: bool = False
+    scope: str,
+    *,
+    sees: str = "",
+    may: str = "",
+    owns_transaction: bool = False,
+    checks_itself: bool = False,
+    needs_key: bool = False,
 ) -> Callable[[View], View]:
     """Bearers of a token for `scope`, whose person or service also holds the capabilities."""
-    rule = Rule("token", sees, may, owns_transaction, scope, checks_itself)
+    rule = Rule("token", sees, may, owns_transaction, scope, checks_itself, needs_key)
     return lambda view: declare(view, rule)
 
 

@@ -95,7 +95,7 @@ class IdempotentCall(TenantModel):
     key = models.CharField(max_length=255)
     request_digest = models.BinaryField(max_length=32)
     status = models.PositiveSmallIntegerField(null=True)
-    content_type = models.CharField(max_length=100, blank=True)
+    headers = models.JSONField(default=dict)
     body = models.BinaryField(default=bytes)
     created_at = models.DateTimeField()
 
@@ -104,4 +104,4 @@ class IdempotentCall(TenantModel):
             *TenantModel.Meta.constraints,
             models.UniqueConstraint(fields=["tenant", "caller", "key"], name="directory_idempotentcall_once"),
         ]
-        indexes = [models.Index(fields=["tenant", "created_at"], name="directory_idempotent_age")]
+        indexes = [models.Index(fields=["created_at"], name="directory_idempotent_age")]

@@ -101,7 +101,7 @@ def list_holders(
 )
 @ASSIGN
 def assign(request: HttpRequest, purchase_id: UUID, payload: People) -> Outcomes:
-    """Give each a license, up to 1,000 people. Honors Idempotency-Key."""
+    """Give each a license, up to 1,000 people."""
     return _change(request, purchase_id, payload, gives=True)
 
 
@@ -112,7 +112,7 @@ def assign(request: HttpRequest, purchase_id: UUID, payload: People) -> Outcomes
 )
 @ASSIGN
 def unassign(request: HttpRequest, purchase_id: UUID, payload: People) -> Outcomes:
-    """Take each one's license back, up to 1,000 people. Honors Idempotency-Key."""
+    """Take each one's license back, up to 1,000 people."""
     return _change(request, purchase_id, payload, gives=False)
 
 

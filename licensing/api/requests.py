@@ -122,7 +122,7 @@ def get_request(request: HttpRequest, request_id: UUID) -> RequestOut:
 @router.post("", response=answers(RequestOut, 400, 404, 409, status=201), url_name="requests")
 @ASK
 def ask_for_licenses(request: HttpRequest, payload: Ask) -> tuple[int, RequestOut]:
-    """Ask for licenses for people of the organization. Asked again it is the same request. Honors Idempotency-Key."""
+    """Ask for licenses for people of the organization. Asked again it is the same request."""
     actor = actor_of(request)
     ids = _ids(actor, payload.people)
     if not payload.people and actor.user_id is not None:

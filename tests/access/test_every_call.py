@@ -300,7 +300,9 @@ def call(client: Client, name: str, method: str, kwargs: dict[str, Any]) -> Any:
     address = f"{reverse(name, kwargs=kwargs)}?{query}"
     body = json.dumps(BODIES[short, method]) if (short, method) in BODIES else ""
     with transaction.atomic():
-        response = client.generic(method, address, body, content_type="application/json")
+        # Some calls are refused without it.
+        headers = {"Idempotency-Key": uuid.uuid4().hex} if method == "POST" else {}
+        response = client.generic(method, address, body, content_type="application/json", headers=headers)
         if response.streaming:
             # Read as the server would send it.
             response = HttpResponse(

@@ -7,9 +7,13 @@ import os
 import stat
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from django.conf import settings
 
@@ -224,6 +228,63 @@ def test_it_imports_nothing_of_the_installation() -> None:
     )
 
     assert done.stdout.strip() == "set()"
+
+
+@pytest.fixture
+def breaking(live_server: Any) -> Iterator[Any]:
+    """A server before the server: what it is given comes through, and the first answer to a POST is lost."""
+    keys: list[str] = []
+
+    class Passing(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.passed()
+
+        def do_POST(self) -> None:
+            self.passed()
+
+        def passed(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            names = ("Authorization", "Content-Type", "Idempotency-Key")
+            headers = {name: self.headers[name] for name in names if name in self.headers}
+            answer = httpx.request(
+                self.command, live_server.url + self.path, headers=headers, content=body, timeout=60
+            )
+            if self.command == "POST":
+                keys.append(self.headers["Idempotency-Key"])
+                if len(keys) == 1:
+                    self.close_connection = True
+                    return
+            self.send_response(answer.status_code)
+            self.send_header("Content-Type", answer.headers["Content-Type"])
+            self.send_header("Content-Length", str(len(answer.content)))
+            self.end_headers()
+            self.wfile.write(answer.content)
+
+        def log_message(self, *unused: Any) -> None:
+            """Not on the test's screen."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Passing)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}", keys
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_lost_answer_is_asked_for_again_and_takes_effect_once(seatkeeper: Any, breaking: Any) -> None:
+    address, keys = breaking
+    tenant = make_tenant()
+    mike = make_user(tenant, email="mike@contoso.example")
+    central = make_subscription(tenant)
+    token = token_of(make_user(tenant, roles=("global_admin",)))
+
+    given = seatkeeper("licenses", "assign", str(central.key), mike.email, "--json", token=token, url=address)
+
+    assert given.returncode == 0, given.stderr
+    assert json.loads(given.stdout)["items"][0]["outcome"] == "assigned"
+    assert (len(keys), len(set(keys))) == (2, 1)
+    with tenant_atomic(tenant.pk):
+        assert Assignment.objects.live().count() == 1
 
 
 def test_somebody_asks_and_an_admin_answers(seatkeeper: Any) -> None:

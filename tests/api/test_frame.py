@@ -234,6 +234,26 @@ def test_the_description_is_public_and_names_every_call_with_its_errors() -> Non
                 assert list(answer["content"]) == [kind], (path, method, status)
 
 
+def test_the_description_tells_of_the_key_with_every_post_and_where_it_must_be() -> None:
+    document = Client().get("/api/v1.0/openapi.json").json()
+    keys = {
+        (call["operationId"], method): parameter["required"]
+        for calls in document["paths"].values()
+        for method, call in calls.items()
+        for parameter in call.get("parameters", ())
+        if parameter["name"] == "Idempotency-Key"
+    }
+    posts = {
+        (call["operationId"], method)
+        for calls in document["paths"].values()
+        for method, call in calls.items()
+        if method == "post"
+    }
+
+    assert set(keys) == posts
+    assert {name for (name, _method), is_required in keys.items() if is_required} == {"take_purchase_over"}
+
+
 def test_names_of_calls_are_unique() -> None:
     document = Client().get("/api/v1.0/openapi.json").json()
     names = [call["operationId"] for calls in document["paths"].values() for call in calls.values()]

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from commerce.models import Subscription
-from config.kit.tenancy import tenant_atomic
+from config.kit.tenancy import tenant_atomic, use_login
 from directory.models import AuditEntry, IdempotentCall, Tenant, User
+from directory.operations.idempotency import RUNS_AT_MOST, forget_calls
 from licensing.models import Assignment
 from tests.factories import (
     AT,
@@ -355,7 +356,7 @@ def test_a_key_that_named_another_call_is_refused(contoso: Tenant, gina: User) -
     other_path = post(secret, path.replace("/assign", "/unassign"), {"people": [gina.email]}, key="k")
 
     assert [other_body.json()["code"], other_path.json()["code"]] == ["idempotency_key_reused"] * 2
-    assert (other_body.status_code, live(contoso)) == (400, 1)
+    assert (other_body.status_code, live(contoso)) == (422, 1)
 
 
 def test_another_persons_key_is_another_key(contoso: Tenant, gina: User) -> None:
@@ -380,7 +381,7 @@ def test_while_the_first_runs_the_second_is_409_until_it_must_have_crashed(
     running = post(secret, path, {"people": [gina.email]}, key="k")
     with tenant_atomic(contoso.pk):
         for row in IdempotentCall.objects.all():
-            IdempotentCall.objects.filter(pk=row.pk).update(created_at=row.created_at - timedelta(minutes=15))
+            IdempotentCall.objects.filter(pk=row.pk).update(created_at=row.created_at - RUNS_AT_MOST)
     crashed = post(secret, path, {"people": [gina.email]}, key="k")
 
     assert (running.status_code, running.json()["code"]) == (409, "still_running")
@@ -410,6 +411,18 @@ def test_a_failure_of_ours_frees_the_key(contoso: Tenant, gina: User, monkeypatc
     assert again.json()["done"] == 1
 
 
+def test_a_refused_right_keeps_no_answer(contoso: Tenant, gina: User, pat: User) -> None:
+    owned = make_subscription(contoso, owner=pat)
+    secret, path = token_of(gina), f"purchases/{owned.key}/licenses/assign"
+
+    answers = [post(secret, path, {"people": [gina.email]}, key="k") for _ in range(2)]
+
+    assert [answer.status_code for answer in answers] == [403, 403]
+    assert [answer.get("Idempotent-Replayed") for answer in answers] == [None, None]
+    with tenant_atomic(contoso.pk):
+        assert not IdempotentCall.objects.exists()
+
+
 @pytest.mark.parametrize("key", ["x" * 256, "\u00e9", "a\x07b"])
 def test_a_key_that_is_none_is_refused(contoso: Tenant, gina: User, key: str) -> None:
     central = make_subscription(contoso)
@@ -434,6 +447,21 @@ def test_keys_are_forgotten_after_a_day(contoso: Tenant, gina: User) -> None:
 
     assert again.json()["items"][0]["outcome"] == "holds_license"
     assert again.get("Idempotent-Replayed") is None
+
+
+@pytest.mark.django_db(databases=["default", "owner", "worker"], transaction=True)
+def test_a_sweep_forgets_the_answers_of_every_organization_after_a_day(gina: User) -> None:
+    for user in (gina, make_user(make_tenant(), roles=("global_admin",))):
+        central = make_subscription(user.tenant)
+        post(token_of(user), f"purchases/{central.key}/licenses/assign", {"people": [user.email]}, key="k")
+    with use_login("worker"):
+        oldest, latest = IdempotentCall.objects.order_by("created_at").values_list("created_at", flat=True)
+
+    kept = forget_calls(real_at=oldest + timedelta(days=1))
+    first = forget_calls(real_at=latest + timedelta(days=1))
+    both = forget_calls(real_at=latest + timedelta(days=1, seconds=1))
+
+    assert (kept, first, both) == (0, 1, 1)
 
 
 def test_a_purchase_that_is_none_is_not_there(gina: User) -> None:

@@ -1,6 +1,7 @@
 """Asking for licenses, answering, and taking purchases over, over the wire (product §7.5, §10, §16)."""
 
 import json
+import uuid
 from typing import Any
 
 import pytest
@@ -52,7 +53,10 @@ def get(user: User, path: str, **params: Any) -> Any:
 
 def post(user: User, path: str, **body: Any) -> Any:
     return caller_with(token_of(user)).post(
-        f"{BASE}/{path}", json.dumps(body), content_type="application/json"
+        f"{BASE}/{path}",
+        json.dumps(body),
+        content_type="application/json",
+        headers={"Idempotency-Key": uuid.uuid4().hex},
     )
 
 
@@ -196,6 +200,21 @@ def test_a_purchase_is_taken_over_as_the_preview_said(
     assert post(gina, path, quote=preview["quote"]).json()["owner"] == "organization"
     assert post(mike, path, quote=preview["quote"]).status_code == 403
     assert get(gina, path).json()["code"] == "not_taken_over"
+
+
+def test_a_take_over_can_charge_a_card_and_asks_for_a_key(
+    contoso: Tenant, gina: User, mike: User, bought: Subscription
+) -> None:
+    address, body = f"{BASE}/purchases/{bought.key}/take-over", json.dumps({"quote": "x"})
+
+    without, of_a_member = (
+        caller_with(token_of(user)).post(address, body, content_type="application/json")
+        for user in (gina, mike)
+    )
+
+    assert (without.status_code, without.json()["code"]) == (400, "idempotency_key_missing")
+    assert without.json()["field"] == "Idempotency-Key"
+    assert of_a_member.json()["code"] == "role_too_low"
 
 
 def test_what_changed_since_the_preview_is_not_taken_over(
