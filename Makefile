@@ -7,7 +7,7 @@ SHELL := /bin/sh
 unexport PYTHONDONTWRITEBYTECODE
 .DELETE_ON_ERROR:
 .SILENT:
-.PHONY: help setup run test check bench reset drill simulate migrations
+.PHONY: help setup run test check bench reset drill simulate migrations messages
 
 help: ## list the targets
 	sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r name what; do \
@@ -59,3 +59,6 @@ simulate: setup ## live random histories (SEEDS=200 YEARS=3; SEED=17 for one aga
 
 migrations: setup ## write the migrations that changed models need (ARGS="--name ...")
 	exec $(VENV_PYTHON) -m config.demo.run_with_servers -- manage.py makemigrations $(ARGS)
+
+messages: setup ## bring the translators' files up to date with the code (docs/translating.md)
+	exec $(VENV_PYTHON) -m config.messages

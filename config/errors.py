@@ -12,9 +12,11 @@ from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import override
 
 from config.kit.errors import DomainError, Malformed, NotVisible
 from config.kit.http import is_api, is_scim
+from config.kit.languages import of_visitor
 
 # Seconds, in which a restarted database is back.
 DATABASE_RETRY_AFTER = "30"
@@ -115,7 +117,11 @@ def render_error(request: HttpRequest, error: DomainError) -> HttpResponse:
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     if is_api(request):
         return refusal(request, NotVisible())
-    return HttpResponse(render_to_string("errors/404.html"), status=404)
+    # What is foreign is met after the person is known, what is missing before: both in the language of who is not.
+    language = of_visitor(request)
+    with override(language):
+        body = render_to_string("errors/404.html")
+    return HttpResponse(body, status=404, headers={"Content-Language": language})
 
 
 def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:

@@ -25,6 +25,7 @@ from django.utils.cache import patch_vary_headers
 from django.utils.translation import gettext_lazy as _
 
 from config.errors import not_found, render_error
+from config.kit import languages
 from config.kit.access import Rule, rule_of
 from config.kit.actors import Actor
 from config.kit.clock import now, real_now
@@ -173,6 +174,7 @@ class AccessMiddleware:
             actor = as_staff(actor, staff_roles, has_second_factor=bool(session.get(STAFF_FACTOR)))
         if tenant.standing == Tenant.Standing.SUSPENDED:
             actor = replace(actor, grants=suspended(actor.grants))
+        languages.follow(request, own=user.reads, default=tenant.language)
         request.user = user
         request.actor = actor  # type: ignore[attr-defined]
         request.tenant = tenant  # type: ignore[attr-defined]

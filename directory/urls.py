@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, path
 
-from directory.views import accounts, connect, inbox, notifications, sessions, sign_in, tokens
+from directory.views import accounts, connect, inbox, languages, notifications, sessions, sign_in, tokens
 
 app_name = "directory"
 urlpatterns: list[URLPattern] = [
@@ -15,6 +15,8 @@ urlpatterns: list[URLPattern] = [
     path("my/notices/<int:notice_id>/", inbox.notice, name="notice"),
     path("my/notifications/", notifications.notifications, name="notifications"),
     path("my/notifications/off/<str:token>/", notifications.switch_off_by_link, name="switch-off"),
+    path("my/language/", languages.my_language, name="language"),
+    path("language/", languages.switch, name="switch-language"),
     path("my/sign-in/", connect.connect, name="connect"),
     path("my/sessions/", sessions.my_sessions, name="sessions"),
     path("my/tokens/", tokens.personal_tokens, name="tokens"),

@@ -201,6 +201,7 @@ def _tenant(source: people.Tenant, at: datetime) -> Tenant:
             issuer=issuer,
             subject=source.object_id(person),
             source=person.source,
+            language=person.language,
             at=at,
         )
         for role in person.roles:

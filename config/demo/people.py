@@ -25,6 +25,8 @@ class Person:
     source: str = "cloud"
     status: str = "active"
     guest_of: tuple[str, ...] = ()
+    # What the directory says that the person reads; empty: nothing.
+    language: str = ""
 
     @property
     def full_name(self) -> str:
@@ -76,7 +78,7 @@ TENANTS = (
         country="NL",
         time_zone="Europe/Amsterdam",
         currency="EUR",
-        language="nl",
+        language="en",
         people=(
             Person("gina", "Gina", "de Vries", "global admin", ("global_admin",)),
             Person("greg", "Greg", "Jansen", "global admin", ("global_admin",)),
@@ -97,7 +99,7 @@ TENANTS = (
             Person("erik", "Erik", "Peters", "member who does nothing"),
             Person("daan", "Daan", "Hendriks", "member who does nothing"),
             Person("dirk", "Dirk", "van Dijk", "member who does nothing"),
-            Person("diana", "Diana", "Dekker", "member who does nothing"),
+            Person("diana", "Diana", "Dekker", "member who reads Dutch", language="nl"),
         ),
     ),
     Tenant(

@@ -39,7 +39,8 @@ class OutgoingMail(TenantModel):
     after ten tries and waits for the vendor's staff. What belongs into a digest waits for it until `next_try_at`, and
     is listed when a digest took it. A kind that was switched off is shown in the portal only; to somebody who left
     before it went out nothing is sent. After
-    `settings.NOTICES_KEPT` reader, address and content are forgotten; that it was told stays.
+    `settings.NOTICES_KEPT` reader, address and content are forgotten; that it was told stays. `language` is the reader's
+    own; empty: the default of the reader's organization, asked when it goes out.
     """
 
     class State(models.TextChoices):
@@ -55,7 +56,7 @@ class OutgoingMail(TenantModel):
     event_key = models.CharField(max_length=120, unique=True)
     to_user_id = models.BigIntegerField(null=True)
     to_address = models.EmailField(max_length=254)
-    language = models.CharField(max_length=10, default="en")
+    language = models.CharField(max_length=10, blank=True, default="")
     context = models.JSONField(default=dict, help_text="What the templates of this kind need; plain values.")
     state = models.CharField(max_length=6, choices=State.choices, default=State.QUEUED)
     tries = models.PositiveSmallIntegerField(default=0)

@@ -73,6 +73,13 @@ class User(AbstractBaseUser, TenantModel):
     issuer = models.CharField(max_length=500, blank=True)
     subject = models.CharField(max_length=255, blank=True)
     language = models.CharField(max_length=10, blank=True)
+    chosen_language = models.CharField(
+        max_length=10,
+        blank=True,
+        db_default="",
+        default="",
+        help_text=_("What the person chose here; it goes before what the directory says."),
+    )
     # What the organization's directory calls the person (SCIM); empty for who was made here or at sign-in.
     user_name = models.CharField(max_length=254, blank=True, db_default="", default="")
     user_name_folded = models.CharField(max_length=254, blank=True, db_default="", default="", editable=False)
@@ -151,6 +158,11 @@ class User(AbstractBaseUser, TenantModel):
     def is_staff(self) -> bool:
         """Read by Django's admin; who may enter is decided by the capability of each page."""
         return False
+
+    @property
+    def reads(self) -> str:
+        """The language of the person's own: the choice made here, else what the directory says; empty without either."""
+        return self.chosen_language or self.language
 
     @property
     def has_left(self) -> bool:

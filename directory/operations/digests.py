@@ -36,7 +36,7 @@ def queue_digests(*, at: datetime, limit: int = PEOPLE_A_BATCH) -> int:
 # has a digest of its own.
 _GATHER = """
 WITH people AS MATERIALIZED (
-    SELECT u.id, u.status, u.email, u.language
+    SELECT u.id, u.status, u.email, coalesce(nullif(u.chosen_language, ''), u.language) AS language
       FROM directory_user u
      WHERE u.id IN (SELECT m.to_user_id FROM directory_outgoingmail m
                      WHERE m.state = 'digest' AND m.next_try_at <= %(at)s)
@@ -67,7 +67,7 @@ WITH people AS MATERIALIZED (
             created_at, read_at, last_error)
     SELECT j.tenant_id, 'purchase_digest',
            'purchase_digest:' || j.day || ':' || min(j.id) || ':' || j.to_user_id,
-           j.to_user_id, j.email, coalesce(nullif(j.language, ''), 'en'),
+           j.to_user_id, j.email, j.language,
            jsonb_build_object(
                'organization', j.organization, 'time_zone', j.time_zone, 'day_at', min(j.created_at),
                'count', count(*), 'vendor', coalesce(min(j.context ->> 'vendor'), ''),

@@ -40,16 +40,17 @@ QUEUE_SQL = """
            (tenant_id, kind, event_key, to_user_id, to_address, language, context, state, tries, next_try_at,
             created_at, last_error)
     SELECT m.tenant_id, m.kind, m.kind || ':' || m.event_key || ':' || reader.id, reader.id, reader.email,
-           coalesce(nullif(reader.language, ''), 'en'),
+           coalesce(nullif(reader.chosen_language, ''), reader.language),
            m.context || jsonb_build_object('owner_left', m.owner_id IS NOT NULL AND reader.id <> m.owner_id),
            CASE WHEN EXISTS (SELECT FROM directory_mailpreference p
                               WHERE p.user_id = reader.id AND p.kind = m.kind AND NOT p.is_on)
                 THEN 'portal' ELSE 'queued' END, 0, %(at)s, %(at)s, ''
       FROM {source} m
      CROSS JOIN LATERAL (
-           SELECT u.id, u.email, u.language FROM directory_user u WHERE u.id = m.owner_id AND u.status = 'active'
+           SELECT u.id, u.email, u.language, u.chosen_language FROM directory_user u
+            WHERE u.id = m.owner_id AND u.status = 'active'
             UNION ALL
-           SELECT u.id, u.email, u.language FROM directory_user u
+           SELECT u.id, u.email, u.language, u.chosen_language FROM directory_user u
             WHERE u.status = 'active'
               AND u.id IN (SELECT a.user_id FROM directory_roleassignment a
                             WHERE a.tenant_id = m.tenant_id AND a.role IN ('global_admin', 'billing_admin'))
@@ -104,7 +105,7 @@ def mails(
             event_key=f"{kind}:{event_key}:{user.pk}",
             to_user_id=user.pk,
             to_address=user.email,
-            language=user.language or "en",
+            language=user.reads,
             context=context,
             next_try_at=at,
             created_at=at,

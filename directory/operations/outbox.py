@@ -23,6 +23,7 @@ from django.utils.translation import override
 from config.kit.faults import reached
 from config.kit.tenancy import atomic, use_login
 from directory.models import OutgoingMail, User
+from directory.operations.languages import language_of
 from directory.operations.mail import AttachmentFailed, attachments_of
 from directory.operations.preferences import switch_off_link
 from directory.operations.rendering import DOES_NOT_RENDER, context_of, subject_of
@@ -64,7 +65,7 @@ def wait_after(tries: int) -> timedelta:
 def message_of(mail: OutgoingMail) -> EmailMultiAlternatives:
     """The mail as it goes out, in the recipient's language."""
     off = switch_off_link(mail)
-    with override(mail.language):
+    with override(language_of(mail)):
         subject = subject_of(mail)
         context = {**context_of(mail), "subject": subject, "off": off}
         text = render_to_string(f"mail/{mail.kind}.txt", context).strip() + "\n"

@@ -852,6 +852,7 @@ EXPLICIT = {
     "portal:domain": lambda actor, kind: (
         kind == ORG and (True if actor.may(Capability.MANAGE_SETTINGS) else None)
     ),
+    "portal:language": lambda actor, kind: True if actor.may(Capability.MANAGE_SETTINGS) else None,
     "portal:people-settings": lambda actor, kind: True if actor.may(Capability.MANAGE_SETTINGS) else None,
     "portal:purchaser-users": lambda actor, kind: kind in (OWN, COLLEAGUES),
     # The full view's alone; nobody of this world keeps a view but people whose it is.
