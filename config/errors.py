@@ -22,6 +22,19 @@ from config.kit.languages import of_visitor
 DATABASE_RETRY_AFTER = "30"
 
 
+# What the standard calls a status, for people; in a problem it follows the language, as `detail` does.
+_TITLES = {
+    HTTPStatus.BAD_REQUEST: _("Bad Request"),
+    HTTPStatus.UNAUTHORIZED: _("Unauthorized"),
+    HTTPStatus.FORBIDDEN: _("Forbidden"),
+    HTTPStatus.NOT_FOUND: _("Not Found"),
+    HTTPStatus.METHOD_NOT_ALLOWED: _("Method Not Allowed"),
+    HTTPStatus.CONFLICT: _("Conflict"),
+    HTTPStatus.PRECONDITION_FAILED: _("Precondition Failed"),
+    HTTPStatus.TOO_MANY_REQUESTS: _("Too Many Requests"),
+    HTTPStatus.INTERNAL_SERVER_ERROR: _("Internal Server Error"),
+    HTTPStatus.SERVICE_UNAVAILABLE: _("Service Unavailable"),
+}
 PROBLEM = "application/problem+json"
 SCIM = "application/scim+json"
 
@@ -83,7 +96,7 @@ def problem(error: DomainError) -> HttpResponse:
         error = NotVisible()
     body = {
         "type": f"urn:seatkeeper:problem:{error.code}",
-        "title": status.phrase,
+        "title": str(_TITLES.get(status, status.phrase)),
         "status": int(status),
         "code": error.code,
         "detail": str(error),

@@ -8,6 +8,7 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db.models import Q, QuerySet
+from django.utils.translation import gettext_lazy as _
 
 from config.kit.errors import Malformed
 
@@ -39,7 +40,7 @@ def decode_cursor(cursor: str, length: int) -> tuple[bool, list[Any]]:
     except (ValueError, TypeError):
         is_valid = False
     if not is_valid:
-        raise Malformed("This page address is not valid.", field="page")
+        raise Malformed(_("This page address is not valid."), field="page")
     return direction == "b", values
 
 
@@ -83,7 +84,7 @@ def _fitting(queryset: QuerySet[Any], name: str, value: Any) -> Any:
     try:
         return queryset.model._meta.get_field(name).to_python(value)
     except (ValueError, TypeError, OverflowError, ValidationError):
-        raise Malformed("This page address is not valid.", field="page") from None
+        raise Malformed(_("This page address is not valid."), field="page") from None
 
 
 def _after(names: Sequence[str], values: Sequence[Any], *, ascending: bool) -> Q:
