@@ -134,13 +134,12 @@ def _tell(actor: Actor, user: User, given: list[str], taken: list[str], reason: 
         return
     admins = User.objects.active().filter(tenant_id=actor.tenant_id, role_assignments__role=Role.GLOBAL_ADMIN)
     others = admins.exclude(pk__in=[actor.user_id, user.pk])
-    names = {str(value): str(label) for value, label in RoleAssignment.Name.choices}
     tenant = Tenant.objects.get(pk=actor.tenant_id)
     facts = {
         "name": user.name,
         "by": actor.label,
-        "given": [names[role] for role in given],
-        "taken": [names[role] for role in taken],
+        "given": given,
+        "taken": taken,
         "why": reason,
         "organization": tenant.name,
         "at": at.isoformat(),

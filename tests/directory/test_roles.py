@@ -88,7 +88,7 @@ def test_the_person_and_the_other_global_admins_are_told_once(at):
     mails = told(tenant)
     assert set(mails) == {greg.pk, mike.pk}
     assert {reader: mail["is_own"] for reader, mail in mails.items()} == {greg.pk: False, mike.pk: True}
-    assert (mails[greg.pk]["given"], mails[greg.pk]["taken"]) == (["Billing admin"], ["User admin"])
+    assert (mails[greg.pk]["given"], mails[greg.pk]["taken"]) == (["billing_admin"], ["user_admin"])
     assert mails[mike.pk]["why"] == WHY
 
 
