@@ -25,7 +25,7 @@ from config.kit.errors import DomainError, Malformed, NotVisible
 from directory import api as directory_api
 from directory.operations import idempotency
 from directory.operations.tokens import NotAuthenticated
-from licensing.api import entitlements, licenses, requests
+from licensing.api import capacity, entitlements, licenses, requests
 
 
 class Api(NinjaAPI):
@@ -137,6 +137,7 @@ api.add_router("purchases", purchases.router)
 api.add_router("purchases", licenses.router)
 api.add_router("purchases", takeovers.router)
 api.add_router("requests", requests.router)
+api.add_router("capacity", capacity.router)
 api.add_router("bills", bills.router)
 api.add_router("audit", directory_api.router)
 

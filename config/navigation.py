@@ -82,6 +82,10 @@ def _reads_audit(actor: Actor) -> bool:
     return has_full_view(actor) and sees_any(actor)
 
 
+def _sees_capacity(actor: Actor) -> bool:
+    return actor.may(Capability.SEE_CAPACITY)
+
+
 def _sees_settings(actor: Actor) -> bool:
     return actor.may(Capability.SEE_SETTINGS)
 
@@ -126,6 +130,7 @@ ITEMS = (
         _sees_requests,
         "portal:requests-waiting",
     ),
+    Item(_("Licenses"), _("Work"), _("Capacity"), "database", "portal:capacity", _sees_capacity),
     Item(_("Control"), _("Work"), _("Purchase policy"), "shield", "portal:policy", _reads_policy),
     Item(_("Control"), _("Work"), _("Centralize"), "merge", "portal:centralize", _centralizes),
     Item(_("Control"), _("Work"), _("Partners"), "link", "portal:relationships", _sees_partners),

@@ -59,6 +59,7 @@ class Capability:
     GIVE_FREE_SEAT = "give_free_seat"
     ANSWER_WITH_MONEY = "answer_with_money"
     SEE_CAPACITY = "see_capacity"
+    REPORT_CAPACITY = "report_capacity"
     LOOK_UP_PEOPLE = "look_up_people"
     SEE_PEOPLE = "see_people"
     MANAGE_MEMBERS = "manage_members"
@@ -116,6 +117,7 @@ TABLE: Final[Mapping[str, Row]] = {
     Capability.GIVE_FREE_SEAT:        Row(NO,     NO,       ALL,     ALL,     NO,      ALL,     NO,      True),
     Capability.ANSWER_WITH_MONEY:     Row(NO,     NO,       NO,      NO,      ALL,     ALL,     NO,      True),
     Capability.SEE_CAPACITY:          Row(NO,     OWN,      NO,      NO,      ALL,     ALL,     ALL,     True),
+    Capability.REPORT_CAPACITY:       Row(NO,     NO,       NO,      NO,      NO,      ALL,     NO,      False),
     Capability.LOOK_UP_PEOPLE:        Row(ALL,    ALL,      ALL,     ALL,     ALL,     ALL,     ALL,     True),
     Capability.SEE_PEOPLE:            Row(NO,     NO,       ALL,     ALL,     ALL,     ALL,     ALL,     True),
     Capability.MANAGE_MEMBERS:        Row(NO,     NO,       NO,      ALL,     NO,      ALL,     NO,      True),

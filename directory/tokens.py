@@ -36,6 +36,7 @@ SCOPES: Final[Mapping[str, frozenset[str]]] = {
     "licenses.read":   frozenset({Capability.SEE_LICENSES, Capability.SEE_CAPACITY, Capability.LOOK_UP_PEOPLE}),
     "licenses.write":  frozenset({Capability.SEE_LICENSES, Capability.SEE_CAPACITY, Capability.LOOK_UP_PEOPLE,
                                   Capability.ASSIGN}),
+    "capacity.write":  frozenset({Capability.SEE_CAPACITY, Capability.REPORT_CAPACITY}),
     "bills.read":      frozenset({Capability.SEE_BILLS, Capability.SEE_BILL_AMOUNTS}),
     "requests.write":  frozenset({Capability.REQUEST_LICENSE, Capability.SEE_QUEUE, Capability.GIVE_FREE_SEAT,
                                   Capability.ANSWER_WITH_MONEY}),

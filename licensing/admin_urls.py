@@ -5,6 +5,7 @@ from django.urls import URLPattern, path
 from licensing.views import (
     answering,
     assigning,
+    capacity,
     centralization,
     centralizing,
     dry_run,
@@ -34,6 +35,7 @@ urlpatterns: list[URLPattern] = [
     path("billing/centralize/<uuid:key>/", centralization.centralization, name="centralization"),
     path("billing/centralize/<uuid:key>/undo/", centralization.undo, name="centralization-undo"),
     path("billing/centralize/<uuid:key>/again/", centralization.again, name="centralization-again"),
+    path("capacity/", capacity.capacity, name="capacity"),
     path("requests/", queue.requests, name="requests"),
     path("requests/waiting/", queue.waiting, name="requests-waiting"),
     path("requests/decide/", queue.decide_several, name="requests-decide"),

@@ -55,7 +55,8 @@ class Product(models.Model):
     """One product with one service plan. `key` is the current product id on the wire.
 
     `added_at`: when it came into this catalogue, after which it is new to whoever made a rule for new products before.
-    `withdrawn_at`: since when nothing new is sold of it; what runs goes on.
+    `withdrawn_at`: since when nothing new is sold of it; what runs goes on. `database_mb`, `file_mb` and `log_mb` are the
+    capacity that each license gives, in megabytes of 1,000,000 bytes (product §13).
     """
 
     key = models.CharField(max_length=40, unique=True)
@@ -74,6 +75,9 @@ class Product(models.Model):
     max_quantity = models.PositiveIntegerField(default=300)
     expired_days = models.PositiveSmallIntegerField(default=30)
     disabled_days = models.PositiveSmallIntegerField(default=90)
+    database_mb = models.PositiveBigIntegerField(default=0, db_default=0)
+    file_mb = models.PositiveBigIntegerField(default=0, db_default=0)
+    log_mb = models.PositiveBigIntegerField(default=0, db_default=0)
     added_at = models.DateTimeField(db_default=Now(), editable=False)
     withdrawn_at = models.DateTimeField(null=True, blank=True)
 

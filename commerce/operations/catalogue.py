@@ -26,6 +26,7 @@ DATA = Path(__file__).resolve().parent.parent / "data"
 # The list prices of the files hold from here on; later ones are rows of their own.
 PRICES_VALID_FROM = datetime(2020, 1, 1, tzinfo=UTC)
 
+CAPACITY = ("database_mb", "file_mb", "log_mb")
 WITHOUT_SELF_SERVICE = frozenset({"IN"})
 EXCLUDED_CATEGORIES = {"BR": ("Project", "Visio"), "CD": ("Project", "Visio")}
 
@@ -51,10 +52,11 @@ def load_catalogue(*, at: datetime, folder: Path = DATA) -> Loaded:
     """
     texts = json.loads((folder / "texts.json").read_text())
     product_lines, price_lines = _product_lines(folder), _price_lines(folder)
+    capacity = _capacity(folder)
     with atomic():
         entities = _load_entities(list(_rows(folder / "vendor_entities.csv")))
         markets = _load_markets(list(_rows(folder / "markets.csv")), entities)
-        products = _load_products(product_lines, texts, at)
+        products = _load_products(product_lines, texts, capacity, at)
         plans = _load_plans(products)
         prices = _load_prices(price_lines, plans, markets)
     return Loaded(len(products), len(plans), len(markets), prices)
@@ -72,6 +74,14 @@ def _price_lines(folder: Path) -> tuple[PriceLine, ...]:
     if not isinstance(file, PricesFile) or file.bad:
         raise ValueError(f"prices.csv cannot be used: {file.bad}")
     return file.lines
+
+
+def _capacity(folder: Path) -> dict[str, dict[str, int]]:
+    """What each license of a product gives, in MB, by product key; products without storage are not among them."""
+    return {
+        row["product_id"]: {name: int(row[name]) for name in CAPACITY}
+        for row in _rows(folder / "capacity.csv")
+    }
 
 
 def _rows(path: Path) -> Iterator[dict[str, str]]:
@@ -134,7 +144,10 @@ def _load_markets(rows: list[dict[str, str]], entities: dict[str, VendorEntity])
 
 
 def _load_products(
-    lines: Sequence[ProductLine], texts: dict[str, dict[str, Any]], at: datetime
+    lines: Sequence[ProductLine],
+    texts: dict[str, dict[str, Any]],
+    capacity: dict[str, dict[str, int]],
+    at: datetime,
 ) -> dict[str, Product]:
     _upsert(
         [
@@ -149,13 +162,14 @@ def _load_products(
                 sku_part_number=line.sku_part_number,
                 added_at=at,
                 **texts[line.slug],
+                **capacity.get(line.key, {}),
             )
             for line in lines
         ],
         ["key"],
         [
             *("slug", "name", "category", "self_service", "trial_without_card", "sku_id", "sku_part_number"),
-            *("tagline", "description", "features", "links"),
+            *("tagline", "description", "features", "links", *CAPACITY),
         ],
     )
     products = Product.objects.in_bulk([line.key for line in lines], field_name="key")

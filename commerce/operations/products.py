@@ -18,6 +18,7 @@ from directory.operations.audit import record_all
 LONGEST_DESCRIPTION = 5_000
 MOST_SEATS = 10_000
 MOST_DAYS = 365
+MOST_MB = 999_999
 
 
 class ProductMoved(Conflict):
@@ -31,7 +32,8 @@ class ProductMoved(Conflict):
 class Said:
     """What is said of a product and decided about it; ids are not among it.
 
-    Days are those of the phases Expired and Disabled (product §5.1), `max_quantity` the most seats at checkout.
+    Days are those of the phases Expired and Disabled (product §5.1), `max_quantity` the most seats at checkout, `_mb` the
+    capacity that each license gives (product §13).
     """
 
     name: str
@@ -44,6 +46,9 @@ class Said:
     max_quantity: int = 300
     expired_days: int = 30
     disabled_days: int = 90
+    database_mb: int = 0
+    file_mb: int = 0
+    log_mb: int = 0
 
     @property
     def version(self) -> str:
@@ -221,6 +226,7 @@ def _check(said: Said) -> None:
         ("max_quantity", 1, MOST_SEATS, _("Enter 1 to 10,000 seats.")),
         ("expired_days", 0, MOST_DAYS, _("Enter 0 to 365 days.")),
         ("disabled_days", 0, MOST_DAYS, _("Enter 0 to 365 days.")),
+        *((field, 0, MOST_MB, _("Enter 0 to 999,999 MB.")) for field in ("database_mb", "file_mb", "log_mb")),
     )
     for field, least, most, problem in numbers:
         if not least <= getattr(said, field) <= most:

@@ -1,6 +1,6 @@
 """The catalogue as people see it: what is sold where, and for how much."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
@@ -83,6 +83,16 @@ def product_of_id(product_id: str) -> Product:
     if product is None:
         raise NotVisible
     return product
+
+
+def products_of_ids(ids: Collection[str]) -> dict[str, Product]:
+    """Products by the current and former ids asked for; ids of none are not among them. Two queries at most."""
+    wanted = {each for each in ids if "\0" not in each}
+    found: dict[str, Product] = {row.key: row for row in Product.objects.filter(key__in=wanted)}
+    if former := wanted - found.keys():
+        aliases = ProductAlias.objects.filter(former_key__in=former).select_related("product")
+        found |= {alias.former_key: alias.product for alias in aliases}
+    return found
 
 
 def subject_of(product: Product) -> Subject:

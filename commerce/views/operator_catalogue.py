@@ -65,6 +65,15 @@ class ProductForm(forms.Form):
         widget=text(4, inputmode="numeric"),
         help_text=gettext_lazy("Nobody has access, it can be brought back."),
     )
+    database_mb = WholeNumberField(
+        label=gettext_lazy("Database, MB"), initial="0", widget=text(6, inputmode="numeric")
+    )
+    file_mb = WholeNumberField(
+        label=gettext_lazy("Files, MB"), initial="0", widget=text(6, inputmode="numeric")
+    )
+    log_mb = WholeNumberField(
+        label=gettext_lazy("Logs, MB"), initial="0", widget=text(6, inputmode="numeric")
+    )
     self_service = checkbox(gettext_lazy("People may buy it themselves"))
     trial_without_card = checkbox(gettext_lazy("It has a trial without a card"))
     guests_may_hold = checkbox(gettext_lazy("Guests may hold licenses of it"))

@@ -60,8 +60,9 @@ from directory.operations.second_factor import set_up_app
 from directory.operations.staff import set_staff_roles
 from directory.operations.tenants import configure_identity_provider, create_tenant
 from directory.permissions import Role
-from licensing.models import LicenseRequest
+from licensing.models import Consumption, LicenseRequest
 from licensing.operations.assignments import assign_licenses
+from licensing.operations.capacity import Measured, report_consumption
 from licensing.operations.requests import ask_for_licenses
 from policies.models import PolicyValue
 from policies.operations.policies import set_contact_text, set_product_policy
@@ -69,6 +70,7 @@ from policies.operations.policies import set_contact_text, set_product_policy
 OPENED = timedelta(days=150)
 DORA_LEFT = timedelta(days=10)
 ASKED = timedelta(days=2)
+CAPACITY_MEASURED = timedelta(hours=5)
 # As long before its day a bill on account is told of again.
 BILL_DUE_TOLD = timedelta(days=7)
 # What the admins have not read yet is younger.
@@ -150,6 +152,18 @@ TRIALS = (
 )
 
 
+# Product, kind, environment, MB.
+CONSUMPTION = (
+    ("power-apps-per-user", "database", "Contoso (default)", 640),
+    ("power-apps-per-user", "file", "Contoso (default)", 3_900),
+    ("power-apps-per-user", "log", "Contoso (default)", 96),
+    ("power-apps-per-user", "database", "Field visits", 390),
+    ("power-apps-per-user", "log", "Field visits", 35),
+    ("power-bi-pro", "file", "Finance", 118_000),
+    ("power-bi-pro", "file", "Sales reports", 84_500),
+)
+
+
 def load(at: datetime) -> None:
     """Make everything as it should be at `at`."""
     if not Product.objects.exists():
@@ -165,6 +179,7 @@ def load(at: datetime) -> None:
     _policies(contoso, at - OPENED)
     _walk(contoso, at)
     _request(contoso, at)
+    _capacity(contoso, at)
     _read(contoso, at)
 
 
@@ -360,6 +375,23 @@ def _request(tenant: Tenant, at: datetime) -> None:
         product=product,
         user_ids=[mike.user_id],
         reason="I report on the tenders each Monday, and the reports are in Power BI.",
+        at=at,
+    )
+
+
+def _capacity(tenant: Tenant, at: datetime) -> None:
+    """What Contoso's products report to use: files with room, databases nearly full, more logs than there is room for."""
+    with tenant_atomic(tenant.pk):
+        if Consumption.objects.filter(tenant=tenant).exists():
+            return
+    gina = _actor(tenant, "gina", at)
+    keys = dict(Product.objects.values_list("slug", "key"))
+    report_consumption(
+        actor=gina,
+        measured=[
+            Measured(keys[slug], kind, environment, used_mb, at - CAPACITY_MEASURED)
+            for slug, kind, environment, used_mb in CONSUMPTION
+        ],
         at=at,
     )
 

@@ -41,6 +41,7 @@ SCOPE_NOTES: dict[str, Text] = {
     "purchases.write": gettext_lazy("Change and cancel purchases"),
     "licenses.read": gettext_lazy("Read licenses and who holds them; check who may use a product"),
     "licenses.write": gettext_lazy("Assign and take back licenses"),
+    "capacity.write": gettext_lazy("Report how much storage a product uses"),
     "bills.read": gettext_lazy("Read bills"),
     "requests.write": gettext_lazy("Ask for licenses and answer requests"),
     "audit.read": gettext_lazy("Read the audit trail"),

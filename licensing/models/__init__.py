@@ -2,6 +2,7 @@
 
 from licensing.models.assignments import Assignment, AssignmentQuerySet
 from licensing.models.bulk import BulkPiece
+from licensing.models.capacity import Consumption, ConsumptionQuerySet
 from licensing.models.centralizations import (
     Centralization,
     CentralizationQuerySet,
@@ -20,6 +21,8 @@ __all__ = [
     "CentralizationQuerySet",
     "CentralizedPerson",
     "CentralizedPurchase",
+    "Consumption",
+    "ConsumptionQuerySet",
     "GroupExclusion",
     "GroupLicense",
     "GroupTouch",

@@ -228,6 +228,17 @@ BODIES: dict[tuple[str, str], Any] = {
         "stillMinor": 1,
         "version": 0,
     },
+    ("capacity-consumption", "PUT"): {
+        "items": [
+            {
+                "productId": "CFQ7TTC0LH2H",
+                "kind": "file",
+                "environment": "Default",
+                "usedMb": 12,
+                "measuredAt": "2026-03-01T10:00:00Z",
+            }
+        ]
+    },
     ("requests", "POST"): {"product": "CFQ7TTC0LH2H", "reason": "For the tenders."},
     ("license-request-approve", "POST"): {},
     ("license-request-reject", "POST"): {"message": "Not this year."},

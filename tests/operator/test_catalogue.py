@@ -196,6 +196,8 @@ def test_a_description_that_was_not_touched_is_no_change(client: Client, actor: 
         ("max_quantity", "0"),
         ("max_quantity", "many"),
         ("max_quantity", "10001"),
+        ("database_mb", "1000000"),
+        ("log_mb", "-1"),
         ("expired_days", "366"),
         ("disabled_days", "-1"),
     ],
@@ -247,12 +249,16 @@ def test_a_new_product_has_three_plans_and_is_not_sold_before_it_has_a_price(
         "max_quantity": "300",
         "expired_days": "30",
         "disabled_days": "90",
+        "database_mb": "250",
+        "file_mb": "2000",
+        "log_mb": "0",
     }
 
     assert client.post(f"{LIST}new/", posted).status_code == 303
 
     made = product("paint")
     assert made.plans.count() == 3
+    assert (made.database_mb, made.file_mb, made.log_mb) == (250, 2000, 0)
     visitor = Client()
     visitor.cookies["market"] = "NL"
     assert "Not sold in your country" in visitor.get("/products/paint/").text
@@ -283,6 +289,9 @@ def test_an_id_that_is_taken_is_told_at_its_field(client: Client, field: str, va
         "max_quantity": "300",
         "expired_days": "30",
         "disabled_days": "90",
+        "database_mb": "250",
+        "file_mb": "2000",
+        "log_mb": "0",
     }
 
     answer = client.post(f"{LIST}new/", posted | {field: value})
