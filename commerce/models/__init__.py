@@ -10,6 +10,7 @@ from commerce.models.catalogue import (
     Price,
     Product,
     ProductAlias,
+    ProductSite,
     VendorEntity,
 )
 from commerce.models.central import Agreement, AgreementPrice
@@ -56,6 +57,7 @@ __all__ = [
     "ProcessorCustomer",
     "Product",
     "ProductAlias",
+    "ProductSite",
     "Refund",
     "RefundAttempt",
     "SavedView",

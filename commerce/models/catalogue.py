@@ -112,6 +112,38 @@ class ProductAlias(models.Model):
         return self.former_key
 
 
+class ProductSite(models.Model):
+    """Where a product runs, under the name that people know it by there.
+
+    A page of `origin` may embed the product's purchase prompts and launcher; a purchase that began in the product goes
+    back to an address of `origin` at `path` or below it, and nowhere else (docs/embed.md).
+    """
+
+    product = models.ForeignKey(Product, on_delete=models.CASCADE, related_name="sites")
+    name = models.CharField(max_length=60)
+    origin = models.CharField(max_length=255)
+    path = models.CharField(max_length=200, default="/")
+
+    app_grants = "SELECT, INSERT, DELETE"
+
+    class Meta:
+        constraints = [
+            VendorWall(name="commerce_productsite_vendor"),
+            models.UniqueConstraint(fields=["product", "origin", "path"], name="commerce_productsite_once"),
+            models.CheckConstraint(
+                condition=models.Q(path__startswith="/")
+                & (
+                    models.Q(origin__startswith="https://")
+                    | models.Q(origin__regex=r"^http://(127\.0\.0\.1|localhost)(:[0-9]+)?$")
+                ),
+                name="commerce_productsite_address",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.origin}{self.path}"
+
+
 class MarketExclusion(models.Model):
     """A category that is not sold by self-service in a market."""
 

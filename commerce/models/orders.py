@@ -26,7 +26,8 @@ class Checkout(TenantModel):
 
     A purchase, a trial, or a change that is paid at once: added seats, a reactivation. A change names its
     subscription; `quantity` is then what is charged for (the seats added, or all of them), and the service
-    dates are what the money covers. `card` is a saved card that the person chose in place of a new one.
+    dates are what the money covers. `card` is a saved card that the person chose in place of a new one. `return_to`:
+    where the product runs that a purchase was begun in, registered then.
 
     open -> paying -> (action) -> paid, back to open after a decline, or abandoned after 24 hours. The amounts
     are the server's snapshot of what the person saw and agreed to; what is charged is this and nothing else.
@@ -95,6 +96,7 @@ class Checkout(TenantModel):
     terms_version = models.CharField(max_length=20, blank=True)
     consented_at = models.DateTimeField(null=True)
     last_error = models.CharField(max_length=60, blank=True)
+    return_to = models.CharField(max_length=500, blank=True, default="", db_default="")
     created_at = models.DateTimeField()
     expires_at = models.DateTimeField()
     paid_at = models.DateTimeField(null=True)

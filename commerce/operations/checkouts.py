@@ -17,6 +17,7 @@ from commerce.models import BillTo, Checkout, Market, Plan, Product
 from commerce.queries.catalogue import NotSoldHere, market_of
 from commerce.queries.eligibility import eligibility_for
 from commerce.queries.quotes import quote_for
+from commerce.queries.sites import site_of
 from commerce.queries.spending import purchase_of
 from commerce.quotes import Quote
 from config.kit.actors import Actor
@@ -129,11 +130,18 @@ class BillingDetails:
 
 
 def start_checkout(
-    *, actor: Actor, product: Product, plan: Plan | None, quantity: int | None, at: datetime
+    *,
+    actor: Actor,
+    product: Product,
+    plan: Plan | None,
+    quantity: int | None,
+    at: datetime,
+    return_to: str = "",
 ) -> Checkout:
     """The person's checkout of a product: the one under way, or a new one that is kept for 24 hours.
 
-    An open one takes over `plan` and `quantity` where they are given; one that is being paid stays as it is.
+    An open one takes over `plan` and `quantity` where they are given; one that is being paid stays as it is. `return_to`:
+    where the person came from, kept where the product is registered to run there and ignored elsewhere.
     Locks the person's row, so that two tabs get the same checkout.
 
     :raises NotEligible: with all reasons.
@@ -153,9 +161,13 @@ def start_checkout(
         if found is not None and _is_over(found, at):
             abandon(actor, found, at)
             found = None
+        back = return_to if site_of(product, return_to) else ""
         if found is None:
-            return _new_checkout(actor, product, plan or _first_plan(product), quantity or 1, at)
+            return _new_checkout(actor, product, plan or _first_plan(product), quantity or 1, back, at)
         checkout: Checkout = found
+        if back and checkout.return_to != back:
+            checkout.return_to = back
+            checkout.save(update_fields=["return_to"])
         if checkout.state == Checkout.State.OPEN and (plan or quantity):
             _put(checkout, plan or checkout.plan, quantity or checkout.quantity, at)
             checkout.save()
@@ -313,7 +325,9 @@ def _first_plan(product: Product) -> Plan:
     return min(product.plans.all(), key=lambda plan: (plan.term_months, plan.billing_months))
 
 
-def _new_checkout(actor: Actor, product: Product, plan: Plan, quantity: int, at: datetime) -> Checkout:
+def _new_checkout(
+    actor: Actor, product: Product, plan: Plan, quantity: int, return_to: str, at: datetime
+) -> Checkout:
     tenant = tenant_row(actor.tenant_id)
     market = market_of(tenant.country)
     if market is None:
@@ -325,6 +339,7 @@ def _new_checkout(actor: Actor, product: Product, plan: Plan, quantity: int, at:
         user_id=actor.user_id,
         product=product,
         market=market,
+        return_to=return_to,
         created_at=at,
         expires_at=at + settings.CHECKOUT_KEPT,
     )

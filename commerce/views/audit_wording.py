@@ -48,6 +48,8 @@ _OTHERS: Final[Mapping[str, Text]] = {
     "commerce.product.offered_again": _("Product sold again"),
     "commerce.product.id_added": _("Former id of a product added"),
     "commerce.product.id_removed": _("Former id of a product removed"),
+    "commerce.product.site_added": _("Where a product runs added"),
+    "commerce.product.site_removed": _("Where a product runs removed"),
     "commerce.price.added": _("Price added"),
     "commerce.price.changed": _("Price to come changed"),
     "commerce.price.removed": _("Price to come removed"),

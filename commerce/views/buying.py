@@ -8,6 +8,7 @@ import uuid
 from datetime import datetime
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import urlencode
 
 from django.conf import settings
 from django.forms import BooleanField
@@ -16,6 +17,7 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
+from commerce.addresses import LONGEST_ADDRESS
 from commerce.forms import CheckoutForm, ChoiceForm
 from commerce.gateways import Declined, NeedsAuthentication, Rejected
 from commerce.models import Checkout, Market, Product
@@ -33,6 +35,7 @@ from commerce.operations.checkouts import (
 from commerce.queries import checkouts as queries
 from commerce.queries.catalogue import Offer, offer
 from commerce.queries.quotes import quote_for
+from commerce.queries.sites import way_back
 from commerce.queries.spending import over_limit_reason
 from commerce.quotes import Quote
 from commerce.views.market import shown_market
@@ -44,6 +47,7 @@ from config.kit.errors import Conflict, Malformed, NotVisible, PeerUnavailable
 from config.kit.rate import CounterAway, TooManyTries
 from config.kit.tenancy import tenant_atomic
 from directory.actors import tenant_row
+from directory.views.accounts import ORGANIZATION, named_elsewhere
 from directory.views.sign_in import email_step
 from policies.eligibility import Eligibility
 from policies.queries.policies import contact_text
@@ -61,6 +65,12 @@ def checkout_url(checkout: Checkout) -> str:
     return reverse("commerce:checkout", args=[checkout.product.slug, checkout.key])
 
 
+def buy_url(checkout: Checkout) -> str:
+    """Where the same is begun anew, with the way back."""
+    address = reverse("commerce:buy", args=[checkout.product.slug])
+    return f"{address}?{urlencode({'return': checkout.return_to})}" if checkout.return_to else address
+
+
 # --- /buy/<slug>/ ---------------------------------------------------------------------------------------
 
 
@@ -75,10 +85,12 @@ def buy(request: HttpRequest, slug: str) -> HttpResponse:
     if actor is None:
         return email_step(
             request,
-            next_path=request.get_full_path(),
+            next_path=_way_here(request, product),
             about="commerce/_buy_about.html",
             **_about(request, product, at),
         )
+    if elsewhere := named_elsewhere(request, _way_here(request, product)):
+        return elsewhere
     form = ChoiceForm(request.GET, plans=product.plans.all())
     form.is_valid()
     try:
@@ -87,11 +99,22 @@ def buy(request: HttpRequest, slug: str) -> HttpResponse:
             product=product,
             plan=form.cleaned_data.get("plan"),
             quantity=_wanted(form, product),
+            return_to=request.GET.get("return", ""),
             at=at,
         )
     except NotEligible as refusal:
         return _not_eligible(request, actor, product, refusal.eligibility)
     return HttpResponseRedirect(checkout_url(checkout))
+
+
+def _way_here(request: HttpRequest, product: Product) -> str:
+    """This address with what it understands, to come back to; a way back to nowhere registered is left out."""
+    asked = {name: request.GET.get(name, "")[:LONGEST_ADDRESS] for name in ("plan", "quantity", ORGANIZATION)}
+    asked["return"] = (
+        request.GET.get("return", "") if way_back(product, request.GET.get("return", "")) else ""
+    )
+    query = urlencode({name: value for name, value in asked.items() if value})
+    return f"{request.path}?{query}" if query else request.path
 
 
 def _about(request: HttpRequest, product: Product, at: datetime) -> dict[str, Any]:
@@ -116,6 +139,7 @@ def _not_eligible(
         "contact": contact_text(actor=actor),
         "door": request_door(actor=actor),
         "free_licenses": queries.free_licenses(actor=actor, product=product),
+        "back": way_back(product, request.GET.get("return", "")),
     }
     return render(request, "commerce/not_eligible.html", context, status=HTTPStatus.FORBIDDEN)
 
@@ -144,7 +168,7 @@ def _show(request: HttpRequest, found: Checkout, at: datetime) -> HttpResponse:
     if state in (Checkout.State.PAYING, Checkout.State.ACTION):
         return _settle(request, found, at)
     if state == Checkout.State.ABANDONED or found.expires_at <= at:
-        return _see(reverse("commerce:buy", args=[found.product.slug]))
+        return _see(buy_url(found))
     problem = declined(found.last_error) if found.last_error else None
     return _form_page(request, found, at, problem=problem)
 
@@ -155,7 +179,7 @@ def _settle(request: HttpRequest, found: Checkout, at: datetime) -> HttpResponse
     try:
         outcome = payments.finish_checkout(actor=actor, key=found.key, at=at)
     except NotEligible:
-        return _see(reverse("commerce:buy", args=[found.product.slug]))
+        return _see(buy_url(found))
     except (Declined, NeedsAuthentication, Conflict, Rejected):
         # It has ended: the page of the state that the checkout is in now says how.
         return _see(checkout_url(found))
@@ -255,7 +279,7 @@ def _pay(request: HttpRequest, found: Checkout, at: datetime) -> HttpResponse:
             problem = over_limit(refused)
             status = HTTPStatus.FORBIDDEN
         except NotEligible:
-            return _see(reverse("commerce:buy", args=[found.product.slug]))
+            return _see(buy_url(found))
         except (TooManyTries, CounterAway) as error:
             problem = Problem(str(error), _("Nothing was charged."), "")
             status = HTTPStatus(error.status)
@@ -316,7 +340,7 @@ def _charge(request: HttpRequest, found: Checkout, token: str, at: datetime) -> 
             found = queries.checkout_of(actor=actor, key=found.key, slug=found.product.slug)
         return _form_page(request, found, at, problem=over_limit(refused), status=HTTPStatus.FORBIDDEN)
     except NotEligible:
-        return _see(reverse("commerce:buy", args=[found.product.slug]))
+        return _see(buy_url(found))
     except PeerUnavailable as error:
         return _unavailable(request, found, error, at)
     except (Declined, NeedsAuthentication, Conflict):
@@ -444,6 +468,7 @@ def confirmation(request: HttpRequest, slug: str, key: uuid.UUID) -> HttpRespons
         "receipt": receipt,
         "zone": receipt.subscription.time_zone,
         "refund_until": receipt.charged_at + settings.REFUND_WINDOW,
+        "back": way_back(found.product, found.return_to),
         "learning": next((link for link in found.product.links if link["kind"] == "learning"), None),
     }
     return render(request, "commerce/confirmation.html", context)

@@ -12,8 +12,10 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods, require_safe
 
+from commerce.addresses import LONGEST_ORIGIN, LONGEST_PATH
 from commerce.forms import LineField, WholeNumberField
 from commerce.models import Product
+from commerce.operations import product_sites
 from commerce.operations import products as operations
 from commerce.queries.catalogue import PLAN_ORDER, markets
 from commerce.queries.catalogue_staff import SHOWN, priced_markets, products_page
@@ -25,6 +27,8 @@ from config.kit.errors import DomainError, Malformed, NotVisible, Text
 from config.kit.operator import render_operator_page
 from directory.staff import StaffCapability
 
+# The forms of the page stand side by side: no two of their fields have one id.
+SITE_ID = "site_%s"
 CHIPS: dict[str, Text] = {
     "": gettext_lazy("All"),
     "self-service": gettext_lazy("Self-service"),
@@ -113,6 +117,30 @@ class FormerIdForm(forms.Form):
     )
 
 
+class SiteForm(forms.Form):
+    """Where a product runs."""
+
+    name = LineField(
+        label=gettext_lazy("Name there"),
+        max_length=product_sites.LONGEST_NAME,
+        widget=text(product_sites.LONGEST_NAME),
+        help_text=gettext_lazy("After a purchase the button says: Back to this."),
+    )
+    origin = LineField(
+        label=gettext_lazy("Origin"),
+        max_length=LONGEST_ORIGIN,
+        widget=text(LONGEST_ORIGIN, inputmode="url", autocapitalize="none"),
+        help_text=gettext_lazy("Such as https://app.example.com, without a path."),
+    )
+    path = LineField(
+        label=gettext_lazy("Path"),
+        max_length=LONGEST_PATH,
+        initial="/",
+        widget=text(LONGEST_PATH, autocapitalize="none"),
+        help_text=gettext_lazy("Purchases go back to addresses that begin with it."),
+    )
+
+
 @access.requires(sees=StaffCapability.OPERATE_CATALOGUE)
 @require_safe
 def catalogue(request: HttpRequest) -> HttpResponse:
@@ -174,10 +202,11 @@ def new(request: HttpRequest) -> HttpResponse:
 @access.requires(sees=StaffCapability.OPERATE_CATALOGUE)
 @require_http_methods(["GET", "HEAD", "POST"])
 def product(request: HttpRequest, slug: str) -> HttpResponse:
-    """One product. POST: edit it, withdraw it, offer it again, or say what it was called."""
+    """One product. POST: edit it, withdraw it, offer it again, say what it was called, or where it runs."""
     actor: Actor = request.actor  # type: ignore[attr-defined]
     found = _found(slug)
     form, id_form = ProductForm(initial=_initial(found)), FormerIdForm()
+    site_form = SiteForm(auto_id=SITE_ID)
     status, problem = int(HTTPStatus.OK), ""
     if request.method == "POST":
         action = request.POST.get("action", "")
@@ -186,6 +215,8 @@ def product(request: HttpRequest, slug: str) -> HttpResponse:
             shown = form = ProductForm(request.POST)
         elif action == "add-id":
             shown = id_form = FormerIdForm(request.POST)
+        elif action == "add-site":
+            shown = site_form = SiteForm(request.POST, auto_id=SITE_ID)
         status = HTTPStatus.UNPROCESSABLE_ENTITY
         if not shown.is_bound or shown.is_valid():
             try:
@@ -197,11 +228,12 @@ def product(request: HttpRequest, slug: str) -> HttpResponse:
             else:
                 messages.success(request, said)
                 return _to(slug)
-    return _page(request, _found(slug), form, id_form, problem, status)
+    forms_of = {"form": form, "id_form": id_form, "site_form": site_form}
+    return _page(request, _found(slug), forms_of, problem, status)
 
 
 def _page(
-    request: HttpRequest, found: Product, form: ProductForm, id_form: FormerIdForm, problem: str, status: int
+    request: HttpRequest, found: Product, forms_of: dict[str, forms.Form], problem: str, status: int
 ) -> HttpResponse:
     priced = priced_markets(found)
     plans = {(plan.term_months, plan.billing_months): plan for plan in found.plans.all()}
@@ -211,8 +243,8 @@ def _page(
         "crumbs": [(_("Catalogue"), reverse("operator:catalogue"))],
         "product": found,
         "version": operations.said_of(found).version,
-        "form": form,
-        "id_form": id_form,
+        **forms_of,
+        "sites": list(found.sites.order_by("origin", "path")),
         "former": [alias.former_key for alias in found.aliases.order_by("former_key")],
         "plans": [plans[terms] for terms in PLAN_ORDER if terms in plans],
         "markets": [{"market": market, "has_price": market.code in priced} for market in markets()],
@@ -246,6 +278,15 @@ def _do(request: HttpRequest, actor: Actor, found: Product, action: str, form: f
             key = request.POST.get("former_key", "")[:40].replace("\0", "")
             operations.remove_former_id(staff=actor, product_id=found.pk, former_key=key, at=at)
             return _("%(id)s means nothing from now on.") % {"id": key}
+        case "add-site":
+            site = product_sites.add_site(staff=actor, product_id=found.pk, at=at, **form.cleaned_data)
+            return _("Added. Pages of %(origin)s may draw its prompts.") % {"origin": site.origin}
+        case "remove-site":
+            number = request.POST.get("site", "")
+            is_number = number.isascii() and number.isdigit() and len(number) < 18
+            site_id = int(number) if is_number else -1
+            product_sites.remove_site(staff=actor, product_id=found.pk, site_id=site_id, at=at)
+            return _("Removed.")
     raise Malformed(_("Choose what to do."), field="action")
 
 

@@ -153,6 +153,17 @@ def accounts_of(issuer: str, subject: str) -> Sequence[Account]:
         return [Account(*row) for row in cursor.fetchall()]
 
 
+def account_at(domain: str, *, issuer: str, subject: str) -> Account | None:
+    """The account that a person has in the organization of an e-mail domain.
+
+    None when there is none, and when the domain is nobody's: the two are told apart by nothing. Two queries.
+    """
+    door = door_of_address(f"somebody@{domain}")
+    if door is None:
+        return None
+    return next((each for each in accounts_of(issuer, subject) if each.tenant_id == door.tenant_id), None)
+
+
 def customers_of(*, home_tenant_id: int, user_id: int, at: datetime) -> Sequence[Customer]:
     """The customers that a partner's user may act for at `at`, by name; one query under the partner's wall.
 

@@ -16,6 +16,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from commerce.models import Checkout, Product
 from commerce.queries.checkouts import checkout_of
+from commerce.queries.sites import WayBack, way_back
 from config.kit import access
 from config.kit.actors import Actor
 from config.kit.clock import now
@@ -25,6 +26,7 @@ from config.kit.tenancy import tenant_atomic
 from directory.actors import build_actor, tenant_row
 from directory.models import Tenant, User
 from directory.permissions import Capability, suspended
+from directory.views.accounts import ORGANIZATION, named_elsewhere
 from licensing.forms import UNREADABLE, person_ids
 from licensing.lists import Unreadable, read_pasted
 from licensing.models import LicenseRequest
@@ -66,11 +68,19 @@ def own_requests(request: HttpRequest) -> HttpResponse:
             }
             for row in page.rows
         ],
+        "came_from": _came_from(request),
         "next": _turn(page.next),
         "back": _turn(page.back),
         "zone": request.tenant.time_zone,  # type: ignore[attr-defined]
     }
     return render(request, "licensing/my_requests.html", context)
+
+
+def _came_from(request: HttpRequest) -> WayBack | None:
+    """Where the product runs from which the person came to ask for a license of it."""
+    slug, address = request.GET.get("product", ""), request.GET.get("return", "")
+    product = Product.objects.filter(slug=slug).first() if slug and address and "\0" not in slug else None
+    return way_back(product, address) if product else None
 
 
 @access.requires(sees=Capability.REQUEST_LICENSE)
@@ -98,15 +108,18 @@ def ask(request: HttpRequest, slug: str) -> HttpResponse:
     product = Product.objects.filter(slug=slug).first()
     if product is None:
         raise NotVisible
+    back = way_back(product, request.GET.get("return", ""))
+    if elsewhere := named_elsewhere(request, _way_here(request, back)):
+        return elsewhere
     checkout = _checkout(request, actor, slug)
     if request.method != "POST":
-        return _ask_page(request, product, checkout)
+        return _ask_page(request, product, checkout, back)
     try:
         asked = _ask(request, actor, product, checkout)
     except (NotVisible, NotAllowed):
         raise
     except DomainError as problem:
-        return _ask_page(request, product, checkout, problem=problem)
+        return _ask_page(request, product, checkout, back, problem=problem)
     if not asked.is_new:
         messages.info(request, _("You asked for this before, and it still waits. Nothing was sent again."))
     elif asked.left_out:
@@ -115,7 +128,14 @@ def ask(request: HttpRequest, slug: str) -> HttpResponse:
         )
     else:
         messages.success(request, _("Your request was sent. You get a mail when it is decided."))
-    return HttpResponseRedirect(reverse("licensing:requests"), status=HTTPStatus.SEE_OTHER)
+    way_on = f"?{urlencode({'product': slug, 'return': back.address})}" if back else ""
+    return HttpResponseRedirect(reverse("licensing:requests") + way_on, status=HTTPStatus.SEE_OTHER)
+
+
+def _way_here(request: HttpRequest, back: WayBack | None) -> str:
+    """This address with what a product's prompt says in it, to come back to."""
+    asked = {ORGANIZATION: request.GET.get(ORGANIZATION, "")[:254], "return": back.address if back else ""}
+    return f"{request.path}?{urlencode({name: value for name, value in asked.items() if value})}"
 
 
 def _checkout(request: HttpRequest, actor: Actor, slug: str) -> Checkout | None:
@@ -155,7 +175,12 @@ def _named(actor: Actor, text: str) -> list[int]:
 
 
 def _ask_page(
-    request: HttpRequest, product: Product, checkout: Checkout | None, *, problem: DomainError | None = None
+    request: HttpRequest,
+    product: Product,
+    checkout: Checkout | None,
+    back: WayBack | None,
+    *,
+    problem: DomainError | None = None,
 ) -> HttpResponse:
     actor: Actor = request.actor  # type: ignore[attr-defined]
     field = problem.field if isinstance(problem, Malformed) else ""
@@ -173,6 +198,7 @@ def _ask_page(
         "me": typed.get("me") == "yes" or not problem,
         "problem": str(problem) if problem else "",
         "field": field,
+        "back": back,
         "lives": operations.LIVES.days,
     }
     return render(request, "licensing/ask.html", context, status=problem.status if problem else HTTPStatus.OK)
