@@ -25,7 +25,7 @@ from config.kit.errors import DomainError, Malformed, NotVisible
 from directory import api as directory_api
 from directory.operations import idempotency
 from directory.operations.tokens import NotAuthenticated
-from licensing.api import capacity, entitlements, licenses, requests
+from licensing.api import capacity, entitlements, licenses, prompts, requests
 
 
 class Api(NinjaAPI):
@@ -132,6 +132,7 @@ def _of_status(error: HttpError) -> DomainError:
 api = _api("Seatkeeper")
 # First, since it is called at each sign-in to a product.
 api.add_router("entitlements", entitlements.router)
+api.add_router("prompts", prompts.router)
 api.add_router("policies", policies.router)
 api.add_router("purchases", purchases.router)
 api.add_router("purchases", licenses.router)

@@ -12,6 +12,8 @@ import environ
 from django.urls import reverse_lazy
 from django.utils.csp import CSP
 
+from config.kit.http import embedded_headers
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 VAR_DIR = BASE_DIR / "var"
 
@@ -228,6 +230,9 @@ STORAGES = {
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
 }
 WHITENOISE_KEEP_ONLY_HASHED_FILES = True
+# Files at addresses of their own, for pages of products on other sites (docs/embed.md).
+WHITENOISE_ROOT = BASE_DIR / "public"
+WHITENOISE_ADD_HEADERS_FUNCTION = embedded_headers
 
 # --- Security headers (reliability §7) ------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, path
 
-from licensing.views import apps, my_data, requests
+from licensing.views import apps, embed, my_data, requests
 
 app_name = "licensing"
 urlpatterns: list[URLPattern] = [
@@ -16,4 +16,6 @@ urlpatterns: list[URLPattern] = [
     path("my/requests/<uuid:key>/withdraw/", requests.withdraw, name="request-withdraw"),
     path("requests/decide/<str:token>/", requests.decide_by_link, name="request-decide"),
     path("apps/<slug:slug>/", apps.app, name="app"),
+    path("embed/prompt", embed.prompt, name="embed-prompt"),
+    path("embed/launcher", embed.launcher, name="embed-launcher"),
 ]

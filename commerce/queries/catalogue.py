@@ -95,6 +95,12 @@ def products_of_ids(ids: Collection[str]) -> dict[str, Product]:
     return found
 
 
+def named_product(text: str) -> Product:
+    """The product of an id, a former one, or a slug. Three queries at most. :raises NotVisible: there is none."""
+    by_slug = Product.objects.filter(slug=text).first() if "\0" not in text else None
+    return by_slug or product_of_id(text)
+
+
 def subject_of(product: Product) -> Subject:
     """The product as the purchase policy sees it. One query."""
     return Subject(product_keys(product), product.category, product.added_at)

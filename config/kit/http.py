@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from wsgiref.headers import Headers
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
@@ -12,6 +13,10 @@ ADMIN_PREFIXES = ("/admin/", "/operator/")
 SCIM_PREFIX = "/scim/"
 # Where programs call, with a token in place of a session; `/v1` is where the stock MSCommerce module looks.
 API_PREFIXES = ("/api/", "/v1.0/", "/v1/", SCIM_PREFIX)
+
+
+# What pages of products load and ask (docs/embed.md).
+EMBED_PREFIX = "/embed/"
 
 
 def is_api(request: HttpRequest) -> bool:
@@ -28,6 +33,13 @@ _NOT_IN_AN_ID = re.compile(r"[^A-Za-z0-9._-]")
 def clean_id(text: str) -> str:
     """A caller's correlation id as far as it can be written anywhere: at most 64 letters, digits, dots and dashes."""
     return _NOT_IN_AN_ID.sub("", text)[:64]
+
+
+def embedded_headers(headers: Headers, path: str, url: str) -> None:
+    """Of what other sites' pages load (whitenoise): they may, also where they are isolated, and keep it for an hour."""
+    if url.startswith(EMBED_PREFIX):
+        headers["Cross-Origin-Resource-Policy"] = "cross-origin"
+        headers["Cache-Control"] = "public, max-age=3600, stale-while-revalidate=86400"
 
 
 class SecurityPolicyMiddleware(ContentSecurityPolicyMiddleware):

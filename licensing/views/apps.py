@@ -38,7 +38,7 @@ def home(request: HttpRequest) -> HttpResponse:
     context = {
         "section": "apps",
         "greeting": _greeting(actor, at, tenant.time_zone),
-        "apps": [_app(each, actor, tenant.name) for each in _entitlements(actor)],
+        "apps": app_tiles(actor, tenant.name),
         "admin": admin_tile(actor),
         "needs": entitlements.subscriptions_that_need(actor),
         "offers": offers_to(actor, at),
@@ -128,10 +128,11 @@ def admin_tile(actor: Actor) -> dict[str, str] | None:
     return None
 
 
-def _entitlements(actor: Actor) -> list[entitlements.Entitlement]:
+def app_tiles(actor: Actor, organization: str) -> list[dict[str, Any]]:
+    """The launcher's tiles: one for each product that the person may use, by name. One query."""
     if actor.is_partner or actor.user_id is None:
         return []
-    return entitlements.entitlements_of(user_id=actor.user_id)
+    return [_app(each, actor, organization) for each in entitlements.entitlements_of(user_id=actor.user_id)]
 
 
 def _app(held: entitlements.Entitlement, actor: Actor, organization: str) -> dict[str, Any]:

@@ -162,6 +162,12 @@ def entitlement(world: World) -> dict[str, dict[str, Any]]:
     }
 
 
+def prompt(world: World) -> dict[str, dict[str, Any]]:
+    return {
+        kind: {"product": "power-bi-pro", "query": {"user": str(key)}} for kind, key in world.people.items()
+    }
+
+
 def purchase(world: World) -> dict[str, dict[str, Any]]:
     return {kind: {"purchase_id": str(key)} for kind, key in world.purchases.items()}
 
@@ -211,6 +217,7 @@ EXAMPLES = {
     "bill": bill,
     "audit-entry": audit_entry,
     "entitlements": entitlement,
+    "prompt": prompt,
     "policy": policy,
     "policy-products": policy,
     "policy-product": policy_product,
@@ -255,6 +262,7 @@ FORGED = {"purchase-take-over"}
 # What a call about one object asks over the object itself, where its rule alone does not say it.
 OVER_THE_OBJECT: dict[str, tuple[str, str]] = {
     "entitlements": (Capability.SEE_LICENSES, ""),
+    "prompt": (Capability.SEE_LICENSES, ""),
     "purchase": (Capability.SEE_PURCHASES, ""),
     "purchase-orders": (Capability.SEE_PURCHASES, ""),
     "purchase-cancellation": (Capability.SEE_PURCHASES, Capability.MANAGE_PURCHASES),
