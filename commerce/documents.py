@@ -14,7 +14,7 @@ from commerce.queries.bills import Document, DocumentLine, Given, Money, documen
 from commerce.queries.eligibility import country_name
 from commerce.states import bill_status_of
 from config.kit.errors import NotVisible
-from config.kit.money import format_money
+from config.kit.money import format_money, tax_label
 from config.kit.pdf import PdfFailed, render_pdf
 from config.kit.templatetags.kit import day, moment
 from config.kit.tenancy import tenant_atomic
@@ -158,7 +158,8 @@ def _facts(document: Document) -> list[list[str]]:
 
 
 def _tax_head(bill: Bill) -> str:
-    return bill.tax_name[:1].upper() + bill.tax_name[1:]
+    name = tax_label(bill.tax_name)
+    return name[:1].upper() + name[1:]
 
 
 def _rate(bill: Bill) -> str:

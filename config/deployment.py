@@ -14,6 +14,7 @@ from cryptography.fernet import Fernet
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register, run_checks
 
+from config import messages
 from config.kit.secrets import is_of_demo
 
 logger = logging.getLogger(__name__)
@@ -28,7 +29,7 @@ NOWHERE = ("filebased", "console", "dummy", "locmem")
 
 def register_all() -> None:
     """The checks below, beside Django's own for deployments."""
-    for check in (addresses, secrets, card_processor, mail, connections):
+    for check in (addresses, secrets, card_processor, mail, connections, translations):
         register(check, Tags.security, deploy=True)
 
 
@@ -128,6 +129,18 @@ def connections(**_: Any) -> Iterator[CheckMessage]:
             "Broker and cache are one server: the broker must keep everything, the cache may forget.",
             id="deployment.W006",
         )
+
+
+def translations(**_: Any) -> Iterator[CheckMessage]:
+    """What Django reads of each language is there, and not older than what it is made of (docs/translating.md)."""
+    for language in messages.languages():
+        source = messages.po_path(language)
+        made = source.with_suffix(".mo")
+        if not made.is_file() or made.stat().st_mtime < source.stat().st_mtime:
+            yield Warning(
+                f"Texts in {language} are not compiled: run ./bootstrap or python -m config.messages compile.",
+                id="deployment.W007",
+            )
 
 
 def _is_here(address: str) -> bool:

@@ -40,6 +40,7 @@ from config.kit.actors import Actor
 from config.kit.admin import render_page
 from config.kit.clock import now
 from config.kit.errors import Conflict, DomainError, Malformed, Text
+from config.kit.money import tax_label
 from config.kit.templatetags.kit import moment
 from config.kit.tenancy import tenant_atomic
 from directory.permissions import Capability
@@ -233,7 +234,7 @@ def figures_of(
         until = moment(quote.plan.refund_until, zone)
         if quote.refund_minor or not quote.credited_minor:
             note = _("With %(tax)s, if you cancel before %(until)s") % {
-                "tax": subscription.tax_name,
+                "tax": tax_label(subscription.tax_name),
                 "until": until,
             }
             figures.append((_("Refund"), money(quote.refund_minor, currency), note))
@@ -250,7 +251,9 @@ def figures_of(
         (_("Refund"), money(0, currency), _why_no_refund(subscription, quote)),
     ]
     if quote.plan.still_minor:
-        note = _("With %(tax)s, month by month until the end of the term") % {"tax": subscription.tax_name}
+        note = _("With %(tax)s, month by month until the end of the term") % {
+            "tax": tax_label(subscription.tax_name)
+        }
         figures.append((_("Still to be charged"), money(quote.plan.still_minor, currency), note))
     return figures
 

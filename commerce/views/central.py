@@ -27,6 +27,7 @@ from config.kit.actors import Actor
 from config.kit.admin import render_page
 from config.kit.clock import now
 from config.kit.errors import DomainError, Malformed
+from config.kit.money import tax_label
 from config.kit.tenancy import tenant_atomic
 from directory.models import Tenant
 from directory.permissions import Capability
@@ -229,7 +230,7 @@ def _preview(
                 line % {"count": quote.quantity, "unit": unit},
                 money(quote.subtotal_minor, quote.currency),
             ),
-            (f"{quote.tax_name} {quote.tax_rate}%", money(quote.tax_minor, quote.currency)),
+            (f"{tax_label(quote.tax_name)} {quote.tax_rate}%", money(quote.tax_minor, quote.currency)),
         ],
         "total": total,
         "steps": _steps(tenant, quote, at, total),

@@ -26,7 +26,7 @@ from config.kit.actors import Actor
 from config.kit.admin import render_page
 from config.kit.clock import now
 from config.kit.errors import DomainError
-from config.kit.money import tax_on
+from config.kit.money import tax_label, tax_on
 from directory.permissions import Capability
 
 _SCHEDULED: dict[str, Scheduled] = {"quantity": "quantity", "plan": "plan"}
@@ -122,7 +122,7 @@ def _page(
         "choices": [_choice(subscription, price, plan_id) for price in plan_prices(subscription, at)],
         "renews_on": day(subscription.term_end, zone),
         "last_day": day(states.last_day(subscription.term_end), zone),
-        "tax": f"{subscription.tax_name} {subscription.tax_rate.normalize():f}%",
+        "tax": f"{tax_label(subscription.tax_name)} {subscription.tax_rate.normalize():f}%",
     }
     return render_page(request, "commerce/plan.html", context, status=status)
 

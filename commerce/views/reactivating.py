@@ -33,6 +33,7 @@ from config.kit.actors import Actor
 from config.kit.admin import render_page
 from config.kit.clock import now
 from config.kit.errors import DomainError, NotVisible
+from config.kit.money import tax_label
 from config.kit.templatetags.kit import moment
 from config.kit.tenancy import tenant_atomic
 from directory.permissions import Capability
@@ -235,7 +236,10 @@ def _sums(quote: Reactivation) -> list[tuple[str, str]]:
     facts = {"count": quote.quantity, "price": money(quote.unit_price_minor, quote.currency)}
     return [
         (line % facts, money(quote.subtotal_minor, quote.currency)),
-        (f"{quote.tax_name} {quote.tax_rate.normalize():f}%", money(quote.tax_minor, quote.currency)),
+        (
+            f"{tax_label(quote.tax_name)} {quote.tax_rate.normalize():f}%",
+            money(quote.tax_minor, quote.currency),
+        ),
     ]
 
 

@@ -34,7 +34,7 @@ from config.kit.actors import Actor
 from config.kit.admin import render_page
 from config.kit.clock import now
 from config.kit.errors import DomainError
-from config.kit.money import tax_on
+from config.kit.money import tax_label, tax_on
 from config.kit.templatetags.kit import moment
 from config.kit.tenancy import tenant_atomic
 from directory.permissions import Capability
@@ -406,7 +406,7 @@ def _preview_removed(actor: Actor, subscription: Subscription, quote: RemovedSea
 
 
 def _tax_label(of: Subscription | AddedSeats) -> str:
-    return f"{of.tax_name} {of.tax_rate.normalize():f}%"
+    return f"{tax_label(of.tax_name)} {of.tax_rate.normalize():f}%"
 
 
 def sums_of(quote: AddedSeats) -> list[tuple[str, str]]:

@@ -33,7 +33,7 @@ from config.kit.actors import Actor
 from config.kit.admin import render_page
 from config.kit.clock import now
 from config.kit.errors import Malformed, NotVisible, Text
-from config.kit.money import digits, format_money, tax_on
+from config.kit.money import digits, format_money, tax_label, tax_on
 from config.kit.templatetags.kit import tile_colour, tile_letters
 from directory.models import Tenant
 from directory.permissions import Capability
@@ -422,7 +422,7 @@ def own_line_of(
         net = row.period_price_minor
         note = _("%(amount)s with %(tax)s") % {
             "amount": money(net + tax_on(net, row.tax_rate), row.currency),
-            "tax": row.tax_name,
+            "tax": tax_label(row.tax_name),
         }
     elif row.state == Subscription.State.DELETED:
         note = ""

@@ -4,10 +4,10 @@ else English. docs/adr/0047.
 Nobody's choice is written in an address: a link that is passed on opens in the reader's language.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponseBase
+from django.http import HttpRequest, HttpResponseBase, StreamingHttpResponse
 from django.utils import translation
 from django.utils.cache import patch_vary_headers
 from django.utils.translation import get_supported_language_variant
@@ -24,16 +24,20 @@ _LONGEST_HEADER = 500
 class LanguageMiddleware:
     """Activates the language of whoever asks, and says in the answer which one it is in.
 
-    The person is known only further in, where `follow` is called.
+    The person is known only further in, where `follow` is called. A body that is streamed afterwards is in
+    the language of its answer, too; whatever else the thread does is not.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        translation.activate(of_visitor(request))
-        response = self.get_response(request)
-        response.headers.setdefault("Content-Language", translation.get_language() or settings.LANGUAGE_CODE)
+        with translation.override(of_visitor(request)):
+            response = self.get_response(request)
+            language = translation.get_language() or settings.LANGUAGE_CODE
+        if isinstance(response, StreamingHttpResponse) and not response.is_async:
+            response.streaming_content = _pieces_in(language, response.streaming_content)
+        response.headers.setdefault("Content-Language", language)
         patch_vary_headers(response, ("Accept-Language",))
         return response
 
@@ -64,6 +68,17 @@ def remember(request: HttpRequest, response: HttpResponseBase, language: str) ->
     response.set_cookie(
         COOKIE, language, max_age=COOKIE_AGE, samesite="Lax", httponly=True, secure=request.is_secure()
     )
+
+
+def _pieces_in(language: str, pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """The same pieces, each made in that language."""
+    rest = iter(pieces)
+    while True:
+        with translation.override(language):
+            piece = next(rest, None)
+        if piece is None:
+            return
+        yield piece
 
 
 def _asked(request: HttpRequest) -> str:

@@ -5,10 +5,26 @@ from decimal import ROUND_HALF_UP, Decimal
 from typing import Self
 
 from babel.numbers import format_currency, get_currency_precision
+from django.utils.functional import Promise
 from django.utils.translation import get_language
+from django.utils.translation import gettext_lazy as _
 
 # Beyond any sum that a person types.
 MOST_MINOR = 10**15
+
+
+# What markets call their tax, for people; another name is shown as the market has it.
+_TAX_NAMES: dict[str, Promise | str] = {
+    "VAT": _("VAT"),
+    "GST": _("GST"),
+    "sales tax": _("sales tax"),
+    "tax": _("tax"),
+}
+
+
+def tax_label(name: str) -> str:
+    """The name of a market's tax in the language in use."""
+    return str(_TAX_NAMES.get(name, name))
 
 
 def digits(currency: str) -> int:

@@ -10,6 +10,7 @@ from django.template import TemplateDoesNotExist, TemplateSyntaxError, VariableD
 from django.template.loader import render_to_string
 from django.utils.safestring import SafeString, mark_safe
 
+from config.kit.money import tax_label
 from directory.models import OutgoingMail
 
 # What a mail program needs and the portal's policy forbids. A quote in a value is escaped, so none of these is content.
@@ -66,6 +67,8 @@ def _with_instants(context: Mapping[str, Any]) -> dict[str, Any]:
 def _read(name: str, value: Any) -> Any:
     if name.endswith("_at") and value:
         return datetime.fromisoformat(value)
+    if name == "tax_name" and isinstance(value, str):
+        return tax_label(value)
     if isinstance(value, list):
         return [_with_instants(each) if isinstance(each, dict) else each for each in value]
     return value

@@ -35,6 +35,7 @@ from config.kit.actors import Actor
 from config.kit.admin import render_page
 from config.kit.clock import now
 from config.kit.errors import NotVisible
+from config.kit.money import tax_label
 from directory.models import User
 from directory.permissions import Capability
 from licensing.queries.centralizing import MOVABLE
@@ -81,7 +82,7 @@ def subscription(request: HttpRequest, key: uuid.UUID) -> HttpResponse:
         "next_date": day(status.next_at, zone),
         "next_charge": money(details.charge_with_tax(purchase), purchase.currency),
         "has_next_charge": details.next_charge_at(purchase) is not None,
-        "tax": f"{purchase.tax_rate.normalize():f}% {purchase.tax_name}",
+        "tax": f"{purchase.tax_rate.normalize():f}% {tax_label(purchase.tax_name)}",
         "paid_by": fact,
         "paid_by_note": note,
         "may_hand_out": may_hand_out,

@@ -3,6 +3,7 @@
 import pytest
 from django.test import Client
 from django.urls import reverse
+from django.utils.translation import get_language
 
 from config.kit.tenancy import connection, tenant_atomic, use_login
 from directory.models import AuditEntry, OutgoingMail, Tenant, User
@@ -171,6 +172,16 @@ def test_a_program_is_answered_as_it_asks_whatever_the_person_chose():
 
     assert (plain.headers["Content-Language"], dutch.headers["Content-Language"]) == ("en", "nl")
     assert plain.json()["code"] == dutch.json()["code"]
+
+
+def test_a_streamed_file_is_in_the_language_of_its_answer_and_the_thread_goes_on_in_its_own():
+    gina = make_user(make_tenant(), roles=("global_admin",), chosen_language="nl")
+
+    answer = client_of(gina).get(reverse("portal:policy-export"))
+
+    assert get_language() == "en"
+    assert "Toestaan" in b"".join(answer.streaming_content).decode()
+    assert get_language() == "en"
 
 
 def mail_languages(kind: str, tenant: Tenant) -> dict[str, str]:

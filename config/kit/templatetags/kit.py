@@ -11,7 +11,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import get_language
 
-from config.kit.money import format_money
+from config.kit.money import format_money, tax_label
 
 register = template.Library()
 
@@ -59,6 +59,12 @@ def icon(name: str, css: str = "") -> SafeString:
         static("icons.svg"),
         name,
     )
+
+
+@register.filter
+def tax_name(name: str) -> str:
+    """What a market calls its tax, in the language in use."""
+    return tax_label(name)
 
 
 @register.filter
