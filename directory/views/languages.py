@@ -1,6 +1,7 @@
 """The language: of a visitor and a person, in the footer and on a page, and the organization's default (product §18)."""
 
 from http import HTTPStatus
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.contrib import messages
@@ -33,10 +34,19 @@ def switch(request: HttpRequest) -> HttpResponse:
     actor: Actor | None = request.actor  # type: ignore[attr-defined]
     if actor is not None:
         choose_language(actor=actor, language=language, at=now())
-    back = request.POST.get("next", "")
-    response = HttpResponseRedirect(back if safe_next(back) == back else "/", status=HTTPStatus.SEE_OTHER)
+    response = HttpResponseRedirect(_page_before(request), status=HTTPStatus.SEE_OTHER)
     languages.remember(request, response, language)
     return response
+
+
+def _page_before(request: HttpRequest) -> str:
+    """Where the button was, as the browser says. A form that held it would tell pages apart that must be the same bytes."""
+    try:
+        page = urlsplit(request.headers.get("Referer", ""))
+    except ValueError:
+        return "/"
+    address = page._replace(scheme="", netloc="", fragment="").geturl()
+    return address if page.netloc == request.get_host() and safe_next(address) == address else "/"
 
 
 @access.signed_in(owns_transaction=True)
