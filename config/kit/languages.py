@@ -4,7 +4,7 @@ else English. docs/adr/0047.
 Nobody's choice is written in an address: a link that is passed on opens in the reader's language.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponseBase, StreamingHttpResponse
@@ -35,8 +35,11 @@ class LanguageMiddleware:
         with translation.override(of_visitor(request)):
             response = self.get_response(request)
             language = translation.get_language() or settings.LANGUAGE_CODE
-        if isinstance(response, StreamingHttpResponse) and not response.is_async:
-            response.streaming_content = _pieces_in(language, response.streaming_content)
+        if isinstance(response, StreamingHttpResponse):
+            pieces = response.streaming_content
+            # None of ours is streamed asynchronously.
+            if isinstance(pieces, Iterator):
+                response.streaming_content = _pieces_in(language, pieces)
         response.headers.setdefault("Content-Language", language)
         patch_vary_headers(response, ("Accept-Language",))
         return response
@@ -70,12 +73,11 @@ def remember(request: HttpRequest, response: HttpResponseBase, language: str) ->
     )
 
 
-def _pieces_in(language: str, pieces: Iterable[bytes]) -> Iterator[bytes]:
+def _pieces_in(language: str, pieces: Iterator[bytes]) -> Iterator[bytes]:
     """The same pieces, each made in that language."""
-    rest = iter(pieces)
     while True:
         with translation.override(language):
-            piece = next(rest, None)
+            piece = next(pieces, None)
         if piece is None:
             return
         yield piece
