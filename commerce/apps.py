@@ -14,6 +14,7 @@ class CommerceConfig(AppConfig):
         from commerce.operations.payments import kinds
         from commerce.operations.trials import start_prepared
         from commerce.queries import links
+        from commerce.queries.cases import cases_seen
         from commerce.views import operator_cases, operator_solutions, operator_work
         from commerce.views.audit_wording import AUDIT_WORDS
         from commerce.views.operator_billing import looks
@@ -38,6 +39,7 @@ class CommerceConfig(AppConfig):
         leads_to("portal:subscription", "portal:cancel", visible=links.purchases_seen)
         leads_to("portal:bill", "portal:bill-pay", visible=links.bills_seen)
         leads_to("portal:policy-product", "commerce:product", visible=links.products_seen)
+        leads_to("portal:support-case", visible=cases_seen)
         leads_to("commerce:offer", visible=links.offers_seen)
         add_words(AUDIT_WORDS)
         own_targets("subscription", links.own_purchase_keys)

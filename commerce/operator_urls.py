@@ -32,6 +32,7 @@ urlpatterns: list[URLPattern] = [
     path("work/events/", operator_work.events, name="work-events"),
     path("cases/", operator_cases.cases, name="cases"),
     path("cases/<int:case_id>/", operator_cases.case, name="case"),
+    path("cases/<int:case_id>/files/<uuid:file>/", operator_cases.case_file, name="case-file"),
     path("solutions/", operator_solutions.solutions, name="solutions"),
     path("agreements/", operator_agreements.agreements, name="agreements"),
     path("agreements/new/", operator_agreements.new, name="agreement-new"),

@@ -3,12 +3,19 @@
 Beat rings them every so often; a ring that is lost, repeated or answered by several workers does no harm.
 """
 
+import logging
 from datetime import datetime
 
 from celery import shared_task
 from celery.exceptions import SoftTimeLimitExceeded
+from django.conf import settings
+from django.db import DatabaseError
 
+from commerce.gateways.mailbox import MailboxAway, read_unseen
+from commerce.incoming_mail import MOST_BYTES
 from commerce.operations import expiring_cards, handovers, leaving, payments, renewals
+from commerce.operations.case_mail import receive_reply
+from commerce.operations.case_talk import close_quiet_cases
 from commerce.operations.dunning import dun_due
 from commerce.operations.new_products import tell_of_new_products
 from commerce.operations.on_account import mark_past_due, tell_of_bills
@@ -18,6 +25,9 @@ from config.kit.tenancy import connection, use_login
 # Well within a task's time limit, which would cut a charge short, even when the last one takes its time.
 CHARGES_A_RING = 1000
 SECONDS_A_RING = 120.0
+MAILS_A_RING = 50
+
+log = logging.getLogger(__name__)
 
 
 def _now() -> datetime:
@@ -88,3 +98,30 @@ def reconcile() -> None:
 def forget_names() -> None:
     """Call deleted purchasers *Former user* where their deletion could not finish."""
     leaving.forget_names()
+
+
+@shared_task(name="commerce.read_mailbox")
+def read_mailbox() -> None:
+    """Take the answers that came to support by mail, where a mailbox is set up; the next ring takes those after fifty."""
+    if not settings.SUPPORT_MAILBOX:
+        return
+    try:
+        read_unseen(settings.SUPPORT_MAILBOX, _take, most=MAILS_A_RING, most_bytes=MOST_BYTES)
+    except MailboxAway as away:
+        log.warning("The mailbox of support cannot be read: %s", type(away.__cause__).__name__)
+
+
+def _take(raw: bytes) -> bool:
+    """Whether the mail was dealt with; what the database refuses comes again, and holds up no other."""
+    try:
+        receive_reply(raw, at=_now())
+    except DatabaseError:
+        log.exception("A mail to support could not be taken; it stays unseen")
+        return False
+    return True
+
+
+@shared_task(name="commerce.close_quiet_cases")
+def close_quiet() -> None:
+    """Close conversations with support in which nobody has written for 14 days."""
+    close_quiet_cases(at=_now())

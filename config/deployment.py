@@ -101,6 +101,9 @@ def mail(**_: Any) -> Iterator[CheckMessage]:
         yield Warning(
             "Mails go to their server unencrypted; use smtp+tls:// or smtp+ssl://.", id="deployment.W002"
         )
+    mailbox = urlsplit(settings.SUPPORT_MAILBOX)
+    if mailbox.scheme not in ("", "imaps") and not _is_local(mailbox.hostname or ""):
+        yield Warning("The mailbox of support is read unencrypted; use imaps://.", id="deployment.W007")
 
 
 def connections(**_: Any) -> Iterator[CheckMessage]:

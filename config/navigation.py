@@ -106,6 +106,12 @@ def _sees_partners(actor: Actor) -> bool:
     return actor.may(Capability.SEE_RELATIONSHIPS)
 
 
+def _sees_cases(actor: Actor) -> bool:
+    """Who buys, or reads the organization's: of others no purchase can be asked about."""
+    scopes = actor.scopes(Capability.SEE_CASES)
+    return "org" in scopes or ("own" in scopes and actor.is_purchaser)
+
+
 def _has_customers(actor: Actor) -> bool:
     return actor.has_customers or (actor.is_of_partner and actor.may(Capability.SEE_RELATIONSHIPS))
 
@@ -146,6 +152,7 @@ ITEMS = (
         _sees_settings,
     ),
     Item(_("Settings"), _("Settings"), _("Audit trail"), "history", "portal:audit", _reads_audit),
+    Item(_("Help"), _("Work"), _("Support"), "help", "portal:support", _sees_cases),
     Item(_("Partner"), _("Partner"), _("Customers"), "handshake", "portal:customers", _has_customers),
 )
 

@@ -314,6 +314,11 @@ TERMS_VERSION = "2026-11"
 # The public register of VAT numbers, such as https://ec.europa.eu/taxation_customs/vies/rest-api; empty: not asked.
 VAT_REGISTER_URL = env.str("VAT_REGISTER_URL", default="").rstrip("/")
 VAT_REGISTER_SECONDS = env.int("VAT_REGISTER_SECONDS", default=4)
+# Where answers to support cases are mailed to, such as support@vendor.example, which takes support+anything@ as well; and
+# the mailbox in which they are read, such as imaps://user:password@mail.vendor.example/INBOX. Empty: by page alone, or
+# through `manage.py receive_case_mail`.
+SUPPORT_ADDRESS = env.str("SUPPORT_ADDRESS", default="")
+SUPPORT_MAILBOX = env.str("SUPPORT_MAILBOX", default="")
 
 UNFOLD = {
     "SITE_TITLE": "Seatkeeper",

@@ -36,6 +36,8 @@ _TOPIC_OF: Final[Mapping[str, str]] = {
     "centralization": "purchases",
     "purchaser_left": "purchases",
     "case_answered": "purchases",
+    "case_replied": "purchases",
+    "case_closed": "purchases",
     "charges_stopped": "renewals",
     "renewal_receipt": "payments",
     "payment_failed": "payments",

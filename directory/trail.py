@@ -59,6 +59,7 @@ DOORS: Final[Mapping[str, Text]] = {
     "scim": _("By the directory (SCIM)"),
     "cli": _("By the vendor's operators"),
     "job": _("By itself"),
+    "mail": _("By mail"),
 }
 TARGETS: Final[Mapping[str, Text]] = {
     "user": _("Person"),
@@ -72,6 +73,7 @@ TARGETS: Final[Mapping[str, Text]] = {
     "mail": _("Mail"),
     "relationship": _("Partner relationship"),
     "solution": _("Solution of a partner"),
+    "case": _("Support case"),
     "subscription": _("Purchase"),
     "bill": _("Bill"),
     "card": _("Card"),

@@ -2,7 +2,7 @@
 
 from commerce.models.bills import Bill, BillLine, BillSeries, BillTo
 from commerce.models.cancel_requests import CancelRequest
-from commerce.models.cases import SupportCase
+from commerce.models.cases import CaseFile, CaseMessage, PremierIncidents, SupportCase
 from commerce.models.catalogue import (
     Market,
     MarketExclusion,
@@ -43,6 +43,8 @@ __all__ = [
     "CancelRequest",
     "Card",
     "CardSetup",
+    "CaseFile",
+    "CaseMessage",
     "Checkout",
     "Dispute",
     "HandOver",
@@ -53,6 +55,7 @@ __all__ = [
     "Payment",
     "PaymentAttempt",
     "Plan",
+    "PremierIncidents",
     "Price",
     "ProcessorCustomer",
     "Product",

@@ -1,4 +1,4 @@
-"""What the vendor's staff agree with an organization: prices of plans and days to pay (product §1, §6).
+"""What the vendor's staff agree with an organization: prices of plans, days to pay, premier incidents (product §1, §6, §14).
 
 At the vendor's site, or from the command line under the worker's login; the organization's trail names who. A new price holds for what is bought or renewed from
 then on; a running term keeps the price that it was bought at.
@@ -12,7 +12,7 @@ from typing import Any
 
 from django.utils.translation import gettext_lazy as _
 
-from commerce.models import Agreement, AgreementPrice, Market, Plan
+from commerce.models import Agreement, AgreementPrice, Market, Plan, PremierIncidents
 from commerce.queries.central import agreement_of
 from commerce.queries.staff_lists import AGREEMENTS
 from config.kit.actors import Actor
@@ -27,15 +27,17 @@ from directory.staff import StaffCapability
 
 LONGEST_TERMS = 365
 MOST_MINOR = 10**12
+MOST_INCIDENTS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class PriceList:
-    """An agreement with its prices, by product and plan."""
+    """An agreement with its prices, by product and plan, and its premier incidents where it has any."""
 
     tenant: Tenant
     agreement: Agreement
     prices: tuple[AgreementPrice, ...]
+    premier: PremierIncidents | None = None
 
 
 class NotInForce(Conflict):
@@ -131,6 +133,35 @@ def agree_on_terms(
     """
     with _customer(staff, tenant_id, agreement_id) as tenant:
         return _set_terms(staff, tenant, payment_days, at)
+
+
+def grant_incidents(
+    *, staff: Actor, tenant_id: int, agreement_id: int, granted: int, at: datetime
+) -> PriceList:
+    """Set how many premier incidents the agreement grants in all, those that cases took among them. So already: nothing
+    changes.
+
+    :raises NotVisible: no such organization, or not of the staff. :raises Malformed: not 0 to 10,000, or fewer than used.
+    :raises NotInForce: the agreement that the page showed has ended.
+    """
+    if not 0 <= granted <= MOST_INCIDENTS:
+        raise Malformed(_("Give 0 to 10,000 incidents."), field="incidents")
+    with _customer(staff, tenant_id, agreement_id) as tenant:
+        agreement = Agreement.objects.get(pk=agreement_id)
+        # The agreement's row is locked, so that nobody else makes it; cases lock this one.
+        row = PremierIncidents.objects.select_for_update().filter(agreement=agreement).first()
+        before = row.granted if row else 0
+        if row is not None and granted < row.used:
+            raise Malformed(_("More are used than that. Nothing was changed."), field="incidents")
+        if granted != before:
+            PremierIncidents.objects.update_or_create(
+                agreement=agreement,
+                defaults={"granted": granted},
+                create_defaults={"granted": granted, "tenant": tenant},
+            )
+            facts = {"granted": before}, {"granted": granted}
+            _record(staff, tenant, agreement, "commerce.agreement.incidents_granted", at, *facts)
+        return _list(tenant, agreement)
 
 
 def agreement_for(*, staff: Actor, agreement_id: int) -> PriceList:
@@ -284,7 +315,8 @@ def _lock_or_make(by: Actor, tenant: Tenant, at: datetime) -> Agreement:
 def _list(tenant: Tenant, agreement: Agreement) -> PriceList:
     rows = AgreementPrice.objects.filter(agreement=agreement).select_related("plan__product")
     prices = rows.order_by("plan__product__name", "plan__term_months", "plan__billing_months")
-    return PriceList(tenant, agreement, tuple(prices))
+    premier = PremierIncidents.objects.filter(agreement=agreement).first()
+    return PriceList(tenant, agreement, tuple(prices), premier)
 
 
 def _record(

@@ -124,7 +124,9 @@ def ask_to_cancel(*, actor: Actor, key: uuid.UUID, message: str, at: datetime) -
 
 def open_case_of(subscription: Subscription) -> SupportCase | None:
     """The case by which support was asked to cancel it and has not answered. One query."""
-    case: SupportCase | None = SupportCase.objects.open().filter(subscription=subscription).first()
+    case: SupportCase | None = (
+        SupportCase.objects.open().to_cancel().filter(subscription=subscription).first()
+    )
     return case
 
 
@@ -132,9 +134,9 @@ def open_case_of(subscription: Subscription) -> SupportCase | None:
 
 
 def waiting_cases() -> list[Waiting]:
-    """Every open case, the oldest first. Under the worker's login, for the staff alone."""
+    """Every open case to cancel something, the oldest first. Under the worker's login, for the staff alone."""
     with use_login("worker"):
-        rows = SupportCase.objects.open().select_related("tenant", "subscription__product")
+        rows = SupportCase.objects.open().to_cancel().select_related("tenant", "subscription__product")
         return [
             Waiting(
                 case,
@@ -208,6 +210,7 @@ def carry_out_case(
     :raises PurchaserIsHere: the owner is back, or it was taken over since: decline it.
     :raises CancellationChanged, NothingToCancel: counted anew, it is not what the page said. Nothing was changed.
     """
+    _require_to_cancel(case)
     actor = _support(case.tenant_id, staff)
     canceled: Canceled | None = None
     with tenant_atomic(actor):
@@ -235,12 +238,21 @@ def decline_case(*, case: SupportCase, staff: Actor | str, answer: str, at: date
     """
     if not answer.strip():
         raise Malformed(_("Say why it is declined."), field="answer")
+    _require_to_cancel(case)
     return _close(_support(case.tenant_id, staff), staff, case, State.DECLINED, answer, at, None)
+
+
+def _require_to_cancel(case: SupportCase) -> None:
+    """:raises NotVisible: it asks for something else."""
+    if case.is_conversation:
+        raise NotVisible
 
 
 def _find(key: uuid.UUID) -> SupportCase:
     with use_login("worker"):
-        case: SupportCase | None = SupportCase.objects.select_related("subscription").filter(key=key).first()
+        case: SupportCase | None = (
+            SupportCase.objects.to_cancel().select_related("subscription").filter(key=key).first()
+        )
     if case is None:
         raise NotVisible
     if case.state != State.OPEN:

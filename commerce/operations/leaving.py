@@ -70,17 +70,34 @@ UPDATE commerce_subscription s
    AND (%(only)s::bigint IS NULL OR u.id = %(only)s AND u.tenant_id = %(tenant)s)
 """
 
+# Who asked support, and who wrote what in a case.
+_FORGET_IN_CASES = """
+UPDATE {table} c SET {name} = u.name
+  FROM directory_user u
+ WHERE u.id = c.{name}_id AND u.tenant_id = c.tenant_id AND u.status = 'deleted' AND c.{name} <> u.name
+   AND (%(only)s::bigint IS NULL OR u.id = %(only)s AND u.tenant_id = %(tenant)s)
+"""
+_FORGETTING = (
+    _FORGET,
+    _FORGET_IN_CASES.format(table="commerce_supportcase", name="asked_by"),
+    _FORGET_IN_CASES.format(table="commerce_casemessage", name="author"),
+)
+
 
 def forget_name(departure: Departure) -> None:
     """Call a deleted purchaser *Former user* on what they bought, too; registered on `person_left`."""
     if not departure.is_deletion:
         return
     with tenant_atomic(departure.actor), connection().cursor() as cursor:
-        cursor.execute(_FORGET, {"only": departure.user.pk, "tenant": departure.actor.tenant_id})
+        for statement in _FORGETTING:
+            cursor.execute(statement, {"only": departure.user.pk, "tenant": departure.actor.tenant_id})
 
 
 def forget_names() -> int:
-    """The sweep: what a process that died left to do; how many subscriptions. Under the worker's login."""
+    """The sweep: what a process that died left to do; how many rows. Under the worker's login."""
+    forgotten = 0
     with use_login("worker"), atomic(), connection().cursor() as cursor:
-        cursor.execute(_FORGET, {"only": None, "tenant": None})
-        return int(cursor.rowcount)
+        for statement in _FORGETTING:
+            cursor.execute(statement, {"only": None, "tenant": None})
+            forgotten += int(cursor.rowcount)
+    return forgotten

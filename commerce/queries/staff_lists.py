@@ -9,7 +9,7 @@ from config.kit.listings import Listing
 
 
 class CaseRow(NamedTuple):
-    """A support case, without what was written in it: that is read in the case."""
+    """A support case with its subject; what else was written in it is read in the case."""
 
     id: int
     key: uuid.UUID
@@ -20,10 +20,10 @@ class CaseRow(NamedTuple):
     product: str
     asked_at: datetime
     answered_at: datetime | None
-
-    @property
-    def state_label(self) -> str:
-        return str(SupportCase.State(self.state).label)
+    subject: str
+    is_premier: bool
+    assigned_to: str
+    waits_since: datetime
 
     @property
     def kind_label(self) -> str:

@@ -15,11 +15,13 @@ from django.views.decorators.http import require_http_methods
 from commerce.models import Plan
 from commerce.operations.agreements import (
     LONGEST_TERMS,
+    MOST_INCIDENTS,
     PriceList,
     agree_on_price,
     agree_on_terms,
     agreement_for,
     end_agreement,
+    grant_incidents,
     make_agreement,
     take_up_agreement,
 )
@@ -165,6 +167,17 @@ def _change(request: HttpRequest, actor: Actor, found: PriceList, at: datetime) 
             }
             told = _("Agreed: %(price)s for %(plan)s. Running terms keep the price that they were bought at.")
             return told % facts
+        case "incidents":
+            granted = _incidents(request.POST.get("incidents", ""))
+            grant_incidents(
+                staff=actor, tenant_id=found.tenant.pk, agreement_id=number, granted=granted, at=at
+            )
+            told = ngettext(
+                "Agreed: %(organization)s has %(granted)d premier incident in all.",
+                "Agreed: %(organization)s has %(granted)d premier incidents in all.",
+                granted,
+            )
+            return told % {"organization": name, "granted": granted}
         case "end":
             end_agreement(staff=actor, agreement_id=number, at=at)
             return _("Ended. Nothing is bought under it any more; what runs under it goes on at its prices.")
@@ -181,6 +194,13 @@ def _whole(typed: str) -> int:
     return int(typed)
 
 
+def _incidents(typed: str) -> int:
+    typed = typed.strip()
+    if not (typed.isascii() and typed.isdigit() and len(typed) <= 5):
+        raise Malformed(_("Give 0 to 10,000 incidents."), field="incidents")
+    return int(typed)
+
+
 def _price(typed: str, currency: str) -> int:
     minor = parse_minor(typed, currency)
     if minor is None:
@@ -192,7 +212,7 @@ def _page(
     request: HttpRequest, actor: Actor, found: PriceList, *, refused: DomainError | None = None
 ) -> HttpResponse:
     plans = Plan.objects.select_related("product").order_by("product__name", "term_months", "billing_months")
-    typed = {name: request.POST.get(name, "")[:100] for name in ("days", "plan", "price")}
+    typed = {name: request.POST.get(name, "")[:100] for name in ("days", "plan", "price", "incidents")}
     with tenant_atomic(actor):
         context: dict[str, Any] = {
             "title": found.tenant.name,
@@ -205,7 +225,13 @@ def _page(
                 (name, [(f"{plan.product.slug} {plan.code}", plan.label) for plan in group])
                 for name, group in groupby(plans, key=lambda plan: plan.product.name)
             ],
-            "typed": typed | {"days": typed["days"] or found.agreement.payment_days},
+            "typed": typed
+            | {
+                "days": typed["days"] or found.agreement.payment_days,
+                "incidents": typed["incidents"] or (found.premier.granted if found.premier else 0),
+            },
+            "premier": found.premier,
+            "most_incidents": MOST_INCIDENTS,
             "problem": refused,
             "is_past": isinstance(refused, Conflict),
             "field": getattr(refused, "field", ""),

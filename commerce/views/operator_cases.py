@@ -1,8 +1,10 @@
-"""Support cases: what the vendor's staff cancel for organizations whose purchaser has left (product §11, §14).
+"""Support cases: their list, and what the vendor's staff cancel for organizations whose purchaser has left (product §11,
+§14). Conversations are in `operator_talk`.
 
 What is carried out is the signed preview of the page, or nothing: the sums are counted anew under the lock.
 """
 
+import uuid
 from collections.abc import Iterator
 from datetime import datetime
 from http import HTTPStatus
@@ -12,9 +14,10 @@ from django.contrib import messages
 from django.core import signing
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
+from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
-from django.views.decorators.http import require_http_methods
+from django.views.decorators.http import require_http_methods, require_safe
 
 from commerce.models import SupportCase
 from commerce.operations.cancellations import CancellationQuote, Seen
@@ -26,8 +29,12 @@ from commerce.operations.cases import (
     open_case,
     quote_case,
 )
+from commerce.queries.cases import file_of
 from commerce.queries.staff_lists import CASES, CaseRow
 from commerce.views.canceling import button_of, figures_of
+from commerce.views.case_parts import TONES as CUSTOMERS_TONES
+from commerce.views.case_parts import download
+from commerce.views.operator_talk import STATES, talk
 from config.kit import access
 from config.kit.actors import Actor
 from config.kit.clock import now
@@ -44,7 +51,8 @@ SALT = "commerce.case"
 # What the page said when nothing is left to cancel.
 NOTHING = Seen("", 0, 0, 0)
 State = SupportCase.State
-TONES = {State.OPEN: "sk-warn", State.DONE: "sk-ok", State.DECLINED: "sk-idle"}
+# Here an open one waits for the reader.
+TONES = CUSTOMERS_TONES | {State.OPEN: "sk-warn", State.WAITING: "sk-info"}
 ALL = ""
 
 
@@ -55,16 +63,33 @@ def _whose(row: CaseRow, zone: str) -> Shown:
     return Shown(row.organization, address=reverse("operator:case", args=[row.id]))
 
 
+def _asked(row: CaseRow, zone: str) -> Shown:
+    return Shown(
+        row.subject or row.product, f"{row.kind_label}, {row.product}" if row.subject else row.kind_label
+    )
+
+
+def _support(row: CaseRow, zone: str) -> Shown:
+    return Shown(_("Premier") if row.is_premier else _("Standard"), tone="sk-warn" if row.is_premier else "")
+
+
+def _waits(row: CaseRow, zone: str) -> Shown:
+    """For how long it has waited for us; of others since when it is as it is."""
+    if row.state != State.OPEN:
+        return Shown(moment(row.waits_since, zone))
+    return Shown(timesince(row.waits_since, now(), depth=1), moment(row.waits_since, zone))
+
+
 def _state(row: CaseRow, zone: str) -> Shown:
-    answered = moment(row.answered_at, zone) if row.answered_at else ""
-    return Shown(row.state_label, answered, TONES[State(row.state)])
+    state = State(row.state)
+    return Shown(STATES[state], row.assigned_to, TONES[state])
 
 
 CASE_LIST = WorkList(
     title=gettext_lazy("Cases"),
     about=gettext_lazy(
-        "What organizations ask support for: to cancel what somebody who left still owns and would go on paying for. The "
-        "oldest comes first."
+        "What organizations and their purchasers ask support: questions, bills, and to cancel what somebody who left "
+        "still owns. The oldest case comes first."
     ),
     nothing=gettext_lazy("No organization waits for an answer."),
     sees=StaffCapability.OPERATE_CASES,
@@ -72,11 +97,12 @@ CASE_LIST = WorkList(
     filters=lambda chosen, at: (chosen.state, chosen.words),
     columns=(
         Column(gettext_lazy("Organization"), _whose),
-        Column(gettext_lazy("What is asked"), lambda row, zone: Shown(row.product, row.kind_label)),
-        Column(gettext_lazy("Asked"), lambda row, zone: Shown(moment(row.asked_at, zone))),
+        Column(gettext_lazy("What is asked"), _asked),
+        Column(gettext_lazy("Support"), _support),
+        Column(gettext_lazy("Waits"), _waits),
         Column(gettext_lazy("State"), _state),
     ),
-    states=((State.OPEN, gettext_lazy("Waits for us")), *State.choices[1:], (ALL, gettext_lazy("All cases"))),
+    states=(*STATES.items(), (ALL, gettext_lazy("All cases"))),
 )
 cases = page_of(CASE_LIST)
 
@@ -87,13 +113,15 @@ cases = page_of(CASE_LIST)
 @access.requires(sees=StaffCapability.OPERATE_CASES, owns_transaction=True)
 @require_http_methods(["GET", "HEAD", "POST"])
 def case(request: HttpRequest, case_id: int) -> HttpResponse:
-    """GET: what is asked, and what canceling would do now. POST: do that, or decline.
+    """GET: what is asked, and what canceling would do now. POST: do that, or decline. A conversation has its own page.
 
     A refund is asked for after the commit, of who signed in within five minutes.
     """
     actor: Actor = request.actor  # type: ignore[attr-defined]
     at = now()
     found = open_case(staff=actor, case_id=case_id)
+    if found.is_conversation:
+        return talk(request, actor, found)
     if request.method != "POST":
         return _page(request, actor, found, at)
     answer = request.POST.get("answer", "").replace("\0", "")
@@ -110,6 +138,15 @@ def case(request: HttpRequest, case_id: int) -> HttpResponse:
     told = _("Answered. The admins of %(organization)s get a mail with what was done.")
     messages.success(request, told % {"organization": found.tenant.name})
     return HttpResponseRedirect(reverse("operator:case", args=[case_id]), status=HTTPStatus.SEE_OTHER)
+
+
+@access.requires(sees=StaffCapability.OPERATE_CASES, owns_transaction=True)
+@require_safe
+def case_file(request: HttpRequest, case_id: int, file: uuid.UUID) -> HttpResponse:
+    """A file of a message, to keep."""
+    found = open_case(staff=request.actor, case_id=case_id)  # type: ignore[attr-defined]
+    with tenant_atomic(found.tenant_id):
+        return download(file_of(found, file))
 
 
 def _sign(found: SupportCase, quote: CancellationQuote | None) -> str:
@@ -183,7 +220,7 @@ def looks(actor: Actor, at: datetime) -> Iterator[Look]:
     """Cases that wait for an answer."""
     yield from look_at_waiting(
         _("Organizations ask support for something"),
-        (row.asked_at for row in oldest(CASES, State.OPEN, "")),
+        (row.waits_since for row in oldest(CASES, State.OPEN, "")),
         address=reverse("operator:cases"),
         at=at,
     )

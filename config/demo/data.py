@@ -28,8 +28,11 @@ from commerce.models import (
     Product,
     Solution,
     Subscription,
+    SupportCase,
     Trial,
 )
+from commerce.operations.agreements import grant_incidents
+from commerce.operations.case_talk import Written, answer_case, open_conversation
 from commerce.operations.checkouts import BillingDetails, save_checkout, start_checkout
 from commerce.operations.orders import purchase_centrally
 from commerce.operations.payments import Paid, Saved, pay_checkout, save_card
@@ -180,6 +183,7 @@ def load(at: datetime) -> None:
     _walk(contoso, at)
     _request(contoso, at)
     _capacity(contoso, at)
+    _question(contoso, tenants["vendor"], at)
     _read(contoso, at)
 
 
@@ -394,6 +398,50 @@ def _capacity(tenant: Tenant, at: datetime) -> None:
         ],
         at=at,
     )
+
+
+def _question(tenant: Tenant, vendor: Tenant, at: datetime) -> None:
+    """Pat asked support yesterday, and Sven answered; Contoso's agreement has premier incidents."""
+    pat = _actor(tenant, "pat", at)
+    with tenant_atomic(pat):
+        if SupportCase.objects.filter(tenant=tenant).exists():
+            return
+        bought = Subscription.objects.filter(
+            owner_user_id=pat.user_id, product__slug="power-bi-pro", channel="self-service"
+        ).first()
+        agreement = Agreement.objects.filter(tenant=tenant).first()
+    sven = _staff(vendor, "sven", at)
+    olga = _staff(vendor, "olga", at)
+    if agreement is not None:
+        grant_incidents(staff=olga, tenant_id=tenant.pk, agreement_id=agreement.pk, granted=5, at=at - ASKED)
+    if bought is None:
+        return
+    asked = Written(
+        "Since this morning the report of last month's tenders is empty. The data behind it is there. What can I do?"
+    )
+    case = open_conversation(
+        actor=pat,
+        key=bought.key,
+        kind=SupportCase.Kind.QUESTION,
+        subject="A report has become empty",
+        written=asked,
+        is_premier=False,
+        at=at - timedelta(days=1, hours=3),
+    )
+    answer = Written(
+        "Its refresh stopped when the password of its data source was changed. Open the report's settings, choose the"
+        " data source and sign in again. Does it fill after the next refresh?"
+    )
+    answer_case(
+        case=case, staff=sven, written=answer, state=SupportCase.State.WAITING, at=at - timedelta(days=1)
+    )
+
+
+def _staff(vendor: Tenant, name: str, at: datetime) -> Actor:
+    """Somebody of the vendor's staff who has shown the second factor."""
+    actor = _actor(vendor, name, at, home="vendor")
+    person = people.tenant("vendor").person(name)
+    return as_staff(actor, frozenset(person.staff_roles), has_second_factor=True)
 
 
 def _read(tenant: Tenant, at: datetime) -> None:

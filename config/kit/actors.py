@@ -8,7 +8,7 @@ from typing import Literal, Self
 
 from config.kit.errors import NotAllowed, NotVisible
 
-type Door = Literal["web", "api", "scim", "cli", "job"]
+type Door = Literal["web", "api", "scim", "cli", "job", "mail"]
 type Scope = Literal["own", "org", "all"]
 
 

@@ -78,6 +78,8 @@ def message_of(mail: OutgoingMail) -> EmailMultiAlternatives:
         body=text,
         from_email=settings.DEFAULT_FROM_EMAIL,
         to=[mail.to_address],
+        # Where an answer is taken; most kinds take none.
+        reply_to=[context["reply_to"]] if context.get("reply_to") else None,
         headers={"Message-ID": _message_id(mail), "Auto-Submitted": "auto-generated", **_one_click(off)},
     )
     message.attach_alternative(html, "text/html")

@@ -6,7 +6,18 @@ from typing import Any
 from allauth.mfa.models import Authenticator
 from django.db.models import F, Q, QuerySet
 
-from commerce.models import Bill, CancelRequest, Card, Checkout, HandOver, Subscription, SupportCase, Trial
+from commerce.models import (
+    Bill,
+    CancelRequest,
+    Card,
+    CaseFile,
+    CaseMessage,
+    Checkout,
+    HandOver,
+    Subscription,
+    SupportCase,
+    Trial,
+)
 from directory.models import (
     AccountLink,
     ApiToken,
@@ -174,7 +185,23 @@ def sections(user: User) -> Iterator[tuple[str, Iterator[dict[str, Any]]]]:
         "support_cases",
         _rows(
             SupportCase.objects.filter(asked_by_id=user.pk, **here).values(
-                "key", "kind", "state", "message", "asked_at", "answer", "answered_at"
+                "key", "kind", "state", "subject", "message", "asked_at", "answer", "answered_at"
+            )
+        ),
+    )
+    yield (
+        "support_messages",
+        _rows(
+            CaseMessage.objects.filter(author_id=user.pk, is_staff=False, **here).values(
+                "at", "text", "is_mail", case_key=F("case__key")
+            )
+        ),
+    )
+    yield (
+        "support_files",
+        _rows(
+            CaseFile.objects.filter(message__author_id=user.pk, message__is_staff=False, **here).values(
+                "name", "media_type", "size", at=F("message__at")
             )
         ),
     )

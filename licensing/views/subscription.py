@@ -107,6 +107,7 @@ def subscription(request: HttpRequest, key: uuid.UUID) -> HttpResponse:
         "may_ask_to_cancel": actor.reaches(Capability.TAKE_OVER, **whose)
         and obstacle_to_asking(purchase) is None,
         **_support(actor, purchase),
+        "may_ask_question": actor.reaches(Capability.OPEN_CASES, **whose),
         "may_centralize": actor.reaches(Capability.TAKE_OVER, **whose)
         and purchase.channel == Subscription.Channel.SELF_SERVICE
         and purchase.state in MOVABLE,

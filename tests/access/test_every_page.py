@@ -20,6 +20,8 @@ from django.urls import reverse
 
 from commerce.models import (
     CardSetup,
+    CaseFile,
+    CaseMessage,
     Checkout,
     HandOver,
     Price,
@@ -129,6 +131,8 @@ class World:
     sessions: dict[str, uuid.UUID]
     cases: dict[str, int]
     agreements: dict[str, int]
+    talks: dict[str, uuid.UUID]
+    talk_files: dict[str, uuid.UUID]
 
     def client(self, who: str) -> Client:
         if who == "anonymous":
@@ -285,13 +289,22 @@ def world(request: pytest.FixtureRequest) -> World:
     }
     cases = {"": make_case(bought[COLLEAGUES], at), MISSING: 2**40}
     agreements = {"": make_agreement(former).pk, MISSING: 2**40}
+    asked = {
+        OWN: make_talk(bought[OWN], people["purchaser"][0], at),
+        COLLEAGUES: make_talk(bought[COLLEAGUES], colleague, at),
+        ORG: make_talk(bought[ORG], people["billing_admin"][0], at),
+        FOREIGN: make_talk(bought[FOREIGN], stranger, at),
+    }
+    talks = {kind: case.key for kind, (case, _file) in asked.items()} | {MISSING: uuid.uuid4()}
+    talk_files = {kind: file for kind, (_case, file) in asked.items()} | {MISSING: uuid.uuid4()}
+    cases["talk"] = asked[OWN][0].pk
     group_licenses = {kind: make_group_license(each, at) for kind, each in bought.items()}
     entries = {kind: make_entry(each, at) for kind, each in bought.items()} | {MISSING: 2**40}
     domains = {ORG: domain_of(a), FOREIGN: domain_of(b), MISSING: 2**40}
     return World(
         *(a, b, people, purchases, checkouts, changes, offers, cards, setups, trial_cards, bills, jobs),
         *(policy_changes, views, purchasers, requests, groups, notices, runs, group_licenses, entries),
-        *(relationships, domains, solutions, sessions, cases, agreements),
+        *(relationships, domains, solutions, sessions, cases, agreements, talks, talk_files),
     )
 
 
@@ -413,6 +426,34 @@ def make_case(subscription: Subscription, at: datetime) -> int:
     return case.pk
 
 
+def make_talk(subscription: Subscription, user: User, at: datetime) -> tuple[SupportCase, uuid.UUID]:
+    """What somebody asks support about a purchase, and the file that came with it."""
+    with tenant_atomic(subscription.tenant_id):
+        case = SupportCase.objects.create(
+            tenant_id=subscription.tenant_id,
+            kind="question",
+            subscription=subscription,
+            is_organizations=subscription.is_organizations,
+            subject=f"Question of {user.name}",
+            asked_at=at,
+            moved_at=at,
+            asked_by_id=user.pk,
+            asked_by=user.name,
+        )
+        message = CaseMessage.objects.create(
+            tenant_id=case.tenant_id, case=case, at=at, is_staff=False, author=user.name, text="Where is it?"
+        )
+        file = CaseFile.objects.create(
+            tenant_id=case.tenant_id,
+            message=message,
+            name="a.txt",
+            media_type="text/plain",
+            size=1,
+            content=b"a",
+        )
+    return case, file.key
+
+
 def make_setup(user: User, *, for_trial: bool = False) -> uuid.UUID:
     """A card that was not added after all, perhaps for a trial."""
     key = uuid.uuid4()
@@ -515,6 +556,23 @@ def solution(world: World) -> dict[str, dict[str, Any]]:
 def support_case(world: World) -> dict[str, dict[str, Any]]:
     """A case is open to the vendor's staff alone, whosever it is."""
     return {kind: {"case_id": pk} for kind, pk in world.cases.items()}
+
+
+def talk(world: World) -> dict[str, dict[str, Any]]:
+    """A conversation with support: who asked sees it, and of the organization's its admins."""
+    return {kind: {"key": key} for kind, key in world.talks.items()}
+
+
+def talk_file(world: World) -> dict[str, dict[str, Any]]:
+    return {kind: {"key": key, "file": world.talk_files[kind]} for kind, key in world.talks.items()}
+
+
+def staffs_file(world: World) -> dict[str, dict[str, Any]]:
+    """A file is reached through its case alone."""
+    return {
+        "talk": {"case_id": world.cases["talk"], "file": world.talk_files[OWN]},
+        MISSING: {"case_id": world.cases["talk"], "file": world.talk_files[FOREIGN]},
+    }
 
 
 def agreement(world: World) -> dict[str, dict[str, Any]]:
@@ -676,6 +734,10 @@ EXAMPLES = {
     "operator:price": begun_price,
     "operator:organization-change": organization,
     "operator:case": support_case,
+    "operator:case-file": staffs_file,
+    "portal:support-ask": purchase,
+    "portal:support-case": talk,
+    "portal:support-file": talk_file,
     "operator:agreement": agreement,
     "portal:job": job,
     "portal:job-progress": job,
@@ -708,6 +770,7 @@ OVER_THE_OBJECT = {
     "portal:take-over": (Capability.SEE_PURCHASES, Capability.TAKE_OVER),
     "portal:ask-to-cancel": (Capability.SEE_PURCHASES, Capability.TAKE_OVER),
     "portal:support-cancel": (Capability.SEE_PURCHASES, Capability.ASK_SUPPORT_TO_CANCEL),
+    "portal:support-ask": (Capability.SEE_PURCHASES, Capability.OPEN_CASES),
     "portal:keep": (Capability.SEE_PURCHASES, Capability.TAKE_OVER),
     "portal:cancel": (Capability.SEE_PURCHASES, Capability.MANAGE_PURCHASES),
     "portal:trial-extend": (Capability.SEE_PURCHASES, Capability.MANAGE_PURCHASES),
@@ -758,6 +821,14 @@ def decides_requests(actor: Actor) -> bool | None:
     return True if may else None
 
 
+def sees_talk(actor: Actor, kind: str) -> bool | None:
+    """None: seen, and not theirs to write in."""
+    is_own, is_org = kind == OWN and actor.is_purchaser, kind == ORG
+    if not actor.reaches(Capability.SEE_CASES, is_own=is_own, is_org=is_org):
+        return False
+    return True if actor.reaches(Capability.OPEN_CASES, is_own=is_own, is_org=is_org) else None
+
+
 def asks_customers(actor: Actor) -> bool:
     return not actor.is_partner and actor.may(Capability.ASK_RELATIONSHIP)
 
@@ -785,6 +856,8 @@ EXPLICIT = {
         kind != MISSING and (True if actor.may(StaffCapability.OPERATE_TENANTS) else None)
     ),
     "portal:card-setup": lambda actor, kind: kind == OWN and actor.is_purchaser,
+    "portal:support-case": sees_talk,
+    "portal:support-file": lambda actor, kind: sees_talk(actor, kind) is not False,
     # Readers see the pages, and change nothing.
     "portal:policy": lambda actor, kind: True if actor.may(Capability.CHANGE_POLICY) else None,
     "portal:policy-product": lambda actor, kind: (

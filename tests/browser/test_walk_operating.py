@@ -14,6 +14,7 @@ from directory.models import Tenant, User
 from directory.operations import second_factor
 from directory.operations.people import disable_user
 from tests.browser.walking import Walk, buy, now_of, pass_by
+from tests.commerce.talking import again, ask
 from tests.factories import actor_of, make_staff, make_tenant, make_user, staff_actor_of
 from tests.operator.work import make_work
 from tests.processor import refunds
@@ -106,6 +107,29 @@ def test_a_morning_at_support(
     assert (ended.state, len(refunds())) == ("disabled", 1)
     page.goto("/operator/")
     expect(page.get_by_text("Organizations ask support for something")).to_have_count(0)
+
+
+@both
+def test_support_answers_a_question(
+    walk: Walk, sven: User, contoso: Tenant, processor: str, look: str
+) -> None:
+    pat = make_user(contoso, name="Pat Peters")
+    case = ask(pat, buy(pat, quantity=5, at=now() - timedelta(days=3)), at=now() - timedelta(hours=2))
+    page = walk(sven, look, "/operator/cases/", with_factor=True)
+    expect(page.get_by_role("row").filter(has_text="Report is gone")).to_contain_text("2\u00a0hours")
+    pass_by(page, "operator cases")
+
+    page.get_by_role("link", name="Contoso", exact=True).click()
+    page.get_by_role("button", name="Take it on").click()
+    expect(page.get_by_text("The case is yours.")).to_be_visible()
+    page.get_by_label("Your answer").fill("Export it once more.\nThen it is there.")
+    page.get_by_label("It is answered").check()
+    pass_by(page, "operator talk")
+    page.get_by_role("button", name="Send the answer").click()
+
+    expect(page.get_by_text("Sent to the customer, by mail as well.")).to_be_visible()
+    pass_by(page, "operator talk answered")
+    assert again(case).state == "answered"
 
 
 @both

@@ -216,6 +216,9 @@ def found(changed: dict[str, Any]) -> list[str]:
         ({"EMAIL_BACKEND": "django.core.mail.backends.filebased.EmailBackend"}, ["E012"]),
         ({"EMAIL_USE_TLS": False}, ["W002"]),
         ({"EMAIL_USE_TLS": False, "EMAIL_HOST": "localhost"}, []),
+        ({"SUPPORT_MAILBOX": "imaps://support:secret@mail.example/INBOX"}, []),
+        ({"SUPPORT_MAILBOX": "imap://support:secret@mail.example/INBOX"}, ["W007"]),
+        ({"SUPPORT_MAILBOX": "imap://support:secret@localhost/INBOX"}, []),
         ({"DATABASES": DATABASES | {"worker": DATABASES["default"]}}, ["E013"]),
         (
             {"DATABASES": DATABASES | {"owner": DATABASES["owner"] | {"OPTIONS": {"sslmode": "prefer"}}}},

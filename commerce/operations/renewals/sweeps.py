@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from commerce.hooks import swept
+from commerce.operations.case_talk import close_quiet_cases
 from commerce.operations.dunning import Dunned, dun_due
 from commerce.operations.expiring_cards import notice_expiring_cards
 from commerce.operations.handovers import lapse_offers
@@ -45,6 +46,7 @@ class Sweeps:
     asked_again: int = 0
     digests: int = 0
     relationships: int = 0
+    closed_cases: int = 0
 
 
 def run_sweeps(*, at: datetime) -> Sweeps:
@@ -70,6 +72,7 @@ def run_sweeps(*, at: datetime) -> Sweeps:
         lapsed_offers=lapse_offers(at=at),
         expiring_cards=notice_expiring_cards(at=at),
         digests=queue_digests(at=at),
+        closed_cases=close_quiet_cases(at=at),
         relationships=sum(sweep_relationships(at=at)),
         mails=send_due_mails(at=at),
     )
