@@ -18,7 +18,7 @@ from ninja.errors import HttpError, ValidationError
 from ninja.operation import Operation
 
 from commerce.api import bills, policies, purchases, takeovers
-from config.errors import PROBLEM, BadRequest, problem
+from config.errors import PROBLEM, BadRequest, refusal
 from config.kit import access
 from config.kit.api import Bearer
 from config.kit.errors import DomainError, Malformed, NotVisible
@@ -26,6 +26,7 @@ from directory import api as directory_api
 from directory.operations import idempotency
 from directory.operations.tokens import NotAuthenticated
 from licensing.api import capacity, entitlements, licenses, prompts, requests
+from licensing.graph import skus, users
 
 
 class Api(NinjaAPI):
@@ -54,7 +55,7 @@ class Api(NinjaAPI):
                 if method == "post":
                     _describe_key(call, is_required=call["operationId"] in required)
                 for status, answer in call["responses"].items():
-                    if int(status) >= 400:
+                    if int(status) >= 400 and _is_problem(answer):
                         answer["content"] = {PROBLEM: next(iter(answer["content"].values()))}
         return schema
 
@@ -86,6 +87,11 @@ def _describe_key(call: dict[str, Any], *, is_required: bool) -> None:
         )
 
 
+def _is_problem(answer: dict[str, Any]) -> bool:
+    (content,) = answer["content"].values()
+    return bool(content["schema"].get("$ref", "").endswith("/Problem"))
+
+
 def _api(title: str) -> Api:
     api = Api(
         title=title,
@@ -102,16 +108,16 @@ def _api(title: str) -> Api:
 
 
 def _answer(request: HttpRequest, error: Exception | type[Exception]) -> HttpResponse:
-    """What is known as problem details. All else is ours to mend: Django's handler logs it and answers."""
+    """What is known in the form of the call. All else is ours to mend: Django's handler logs it and answers."""
     match error:
         case DomainError():
-            return problem(error)
+            return refusal(request, error)
         case ValidationError():
-            return problem(_malformed(error))
+            return refusal(request, _malformed(error))
         case HttpError():
-            return problem(_of_status(error))
+            return refusal(request, _of_status(error))
         case Http404():
-            return problem(NotVisible())
+            return refusal(request, NotVisible())
         case _:
             raise error
 
@@ -141,6 +147,13 @@ api.add_router("requests", requests.router)
 api.add_router("capacity", capacity.router)
 api.add_router("bills", bills.router)
 api.add_router("audit", directory_api.router)
+api.add_router("subscribedSkus", skus.skus)
+api.add_router("directory/subscriptions", skus.subscriptions)
+api.add_router("users", users.router)
+
+# Where the stock MSCommerce module and a Graph client with its usual path look.
+MSCOMMERCE = ("policies",)
+GRAPH = ("subscribedSkus", "directory/subscriptions", "users")
 
 
 def _addresses(router_of: tuple[str, ...] = ()) -> Iterator[URLPattern]:
@@ -172,6 +185,6 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/v1.0/", include((list(_addresses()), "api"), namespace="api")),
     path("api/v1.0/openapi.json", openapi, name="openapi"),
     path("api/v1/", include((list(_addresses()), "api"), namespace="api-v1")),
-    path("v1.0/", include((list(_addresses(("policies",))), "api"), namespace="wire-v1.0")),
-    path("v1/", include((list(_addresses(("policies",))), "api"), namespace="wire-v1")),
+    path("v1.0/", include((list(_addresses(MSCOMMERCE + GRAPH)), "api"), namespace="wire-v1.0")),
+    path("v1/", include((list(_addresses(MSCOMMERCE)), "api"), namespace="wire-v1")),
 ]

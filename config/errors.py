@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import override
 
 from config.kit.errors import DomainError, Malformed, NotVisible
-from config.kit.http import is_api, is_scim
+from config.kit.http import is_api, is_graph, is_scim
 from config.kit.languages import of_visitor
 
 # Seconds, in which a restarted database is back.
@@ -37,6 +37,17 @@ _TITLES = {
 }
 PROBLEM = "application/problem+json"
 SCIM = "application/scim+json"
+JSON = "application/json"
+# What Graph calls the errors of each status; all others are what it calls a bad request.
+GRAPH_CODES = {
+    401: "InvalidAuthenticationToken",
+    403: "Authorization_RequestDenied",
+    404: "Request_ResourceNotFound",
+    409: "Conflict",
+    429: "TooManyRequests",
+    500: "InternalServerError",
+    503: "ServiceUnavailable",
+}
 
 
 class ServerError(DomainError):
@@ -71,7 +82,9 @@ class NotAllowedMethod(DomainError):
 
 def refusal(request: HttpRequest, error: DomainError) -> HttpResponse:
     """The error in the form of the interface that was called."""
-    return scim_error(error) if is_scim(request) else problem(error)
+    if is_scim(request):
+        return scim_error(error)
+    return graph_error(error) if is_graph(request) else problem(error)
 
 
 def scim_error(error: DomainError) -> HttpResponse:
@@ -87,6 +100,15 @@ def scim_error(error: DomainError) -> HttpResponse:
         "detail": str(error),
     }
     return _with_headers(HttpResponse(json.dumps(body), status=status, content_type=SCIM), error)
+
+
+def graph_error(error: DomainError) -> HttpResponse:
+    """An error as Microsoft Graph answers it. What is malformed is 400 on the wire; a 404 says nothing more."""
+    status = HTTPStatus.BAD_REQUEST if isinstance(error, Malformed) else HTTPStatus(error.status)
+    if status == HTTPStatus.NOT_FOUND:
+        error = NotVisible()
+    body = {"error": {"code": GRAPH_CODES.get(status, "Request_BadRequest"), "message": str(error)}}
+    return _with_headers(HttpResponse(json.dumps(body), status=status, content_type=JSON), error)
 
 
 def problem(error: DomainError) -> HttpResponse:

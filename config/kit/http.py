@@ -13,6 +13,8 @@ ADMIN_PREFIXES = ("/admin/", "/operator/")
 SCIM_PREFIX = "/scim/"
 # Where programs call, with a token in place of a session; `/v1` is where the stock MSCommerce module looks.
 API_PREFIXES = ("/api/", "/v1.0/", "/v1/", SCIM_PREFIX)
+# The calls in the shapes of Microsoft Graph (licensing/graph), whose errors have Graph's form.
+_GRAPH = re.compile(r"/(?:api/v1\.0|api/v1|v1\.0)/(?:subscribedSkus|directory/subscriptions|users)(?:/|$)")
 
 
 # What pages of products load and ask (docs/embed.md).
@@ -25,6 +27,10 @@ def is_api(request: HttpRequest) -> bool:
 
 def is_scim(request: HttpRequest) -> bool:
     return request.path_info.startswith(SCIM_PREFIX)
+
+
+def is_graph(request: HttpRequest) -> bool:
+    return _GRAPH.match(request.path_info) is not None
 
 
 _NOT_IN_AN_ID = re.compile(r"[^A-Za-z0-9._-]")

@@ -11,13 +11,13 @@ from django.db.models import Count, Q
 
 from config.kit.actors import Actor
 from config.kit.errors import Malformed, NotVisible
-from config.kit.keyset import Page, paginate
+from config.kit.keyset import PAGE_SIZE, Page, paginate
 from config.kit.secrets import decrypt
 from config.kit.tenancy import connection, tenant_atomic, use_login
 from directory.domains import fold_domain
 from directory.models import Group, GroupMembership, IdentityProvider, RelationshipAssignment, User
 from directory.models.partners import AssignmentQuerySet
-from directory.models.people import fold
+from directory.models.people import fold, fold_user_name
 
 # Which people a list shows; everybody but the deleted, unless it is they who are asked for.
 PEOPLE: Mapping[str, Q] = {
@@ -239,6 +239,18 @@ def people_page(actor: Actor, *, show: str, query: str, cursor: str) -> Page[Use
     )
 
 
+def people_where(
+    actor: Actor, which: Q, *, descending: bool = False, cursor: str = "", size: int = PAGE_SIZE
+) -> Page[User]:
+    """The people of the acting tenant who fit, without the deleted, by name, a page by key. One query.
+
+    :raises Malformed: there is no such page.
+    """
+    order = ("-sort_name", "-id") if descending else ("sort_name", "id")
+    rows = User.objects.visible_to(actor).filter(PEOPLE["all"] & which)
+    return paginate(rows, order=order, cursor=cursor, key=lambda user: (user.sort_name, user.pk), size=size)
+
+
 def groups_page(actor: Actor, *, cursor: str) -> Page[Group]:
     """The groups of the acting tenant, by name, a page by key, each with `people`, how many are in it. One query."""
     rows = Group.objects.visible_to(actor).annotate(people=Count("memberships"))
@@ -278,6 +290,27 @@ def person_for(actor: Actor, key: uuid.UUID) -> User:
     if user is None:
         raise NotVisible
     return user
+
+
+def person_named(actor: Actor, name: str) -> User:
+    """By id, by the directory's user name, or by an e-mail address that one account alone has. One query.
+
+    :raises NotVisible: nobody of the acting tenant, or several with that address.
+    """
+    rows = User.objects.visible_to(actor).filter(PEOPLE["all"])
+    try:
+        found = list(rows.filter(key=uuid.UUID(name)))
+    except ValueError:
+        folded = fold_user_name(name)
+        if "\0" in name or not folded:
+            raise NotVisible from None
+        by_name = Q(user_name_folded=folded) | Q(email__in={name, name.lower()})
+        people = list(rows.filter(by_name)[:MOST_FOUND])
+        found = [user for user in people if user.user_name_folded == folded] or people
+    if len(found) != 1:
+        raise NotVisible
+    person: User = found[0]
+    return person
 
 
 def people_seen(actor: Actor, keys: Collection[str]) -> set[str]:

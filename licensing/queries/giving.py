@@ -1,8 +1,9 @@
-"""From which of the organization's subscriptions the users of a purchase can have a license instead (product §5.1, §11)."""
+"""From which subscriptions somebody can have a license: of the organization's, in place of one of a purchase that ends
+(product §5.1, §11), or of all that the actor may give from (product §7.4)."""
 
 from dataclasses import dataclass
 
-from django.db.models import Exists, F, OuterRef
+from django.db.models import Case, Exists, F, IntegerField, OuterRef, QuerySet, Value, When
 from django.db.models.functions import Coalesce, Least
 
 from commerce.models import Subscription
@@ -48,10 +49,30 @@ def users_of(source: Subscription) -> Users:
 
 def central_choices(actor: Actor, source: Subscription) -> list[Subscription]:
     """The organization's subscriptions of the product with free licenses, the latest end first. One query."""
-    rows = Subscription.objects.visible_to(actor, Capability.ASSIGN).filter(
-        product_id=source.product_id,
-        owner_kind=Subscription.Owner.ORGANIZATION,
+    rows = _with_free_seats(actor, source.product_id).filter(owner_kind=Subscription.Owner.ORGANIZATION)
+    return list(rows.select_related("product", "plan").order_by("-term_end", "id")[:MOST_CHOICES])
+
+
+def seats_to_give(actor: Actor, product_id: int) -> list[Subscription]:
+    """The subscriptions of a product from which the actor may give a free license, in the order in which seats are taken.
+
+    Central ones first, then those taken over, then the actor's own, the latest end first (product §7.4). One query.
+    """
+    rows = _with_free_seats(actor, product_id).annotate(
+        place=Case(
+            When(channel=Subscription.Channel.CENTRAL, then=Value(0)),
+            When(owner_kind=Subscription.Owner.ORGANIZATION, then=Value(1)),
+            default=Value(2),
+            output_field=IntegerField(),
+        )
+    )
+    return list(rows.order_by("place", "-term_end", "id")[:MOST_CHOICES])
+
+
+def _with_free_seats(actor: Actor, product_id: int) -> QuerySet[Subscription]:
+    rows: QuerySet[Subscription] = Subscription.objects.visible_to(actor, Capability.ASSIGN).filter(
+        product_id=product_id,
         state__in=GIVES_ACCESS,
         assigned__lt=Least(F("quantity"), Coalesce(F("next_quantity"), F("quantity"))),
     )
-    return list(rows.select_related("product", "plan").order_by("-term_end", "id")[:MOST_CHOICES])
+    return rows

@@ -176,6 +176,14 @@ def bill(world: World) -> dict[str, dict[str, Any]]:
     return {kind: {"number": number} for kind, number in world.bills.items()}
 
 
+def user(world: World) -> dict[str, dict[str, Any]]:
+    return {kind: {"user_id": str(key)} for kind, key in world.people.items()}
+
+
+def company_subscription(world: World) -> dict[str, dict[str, Any]]:
+    return {kind: {"subscription_id": str(key)} for kind, key in world.purchases.items()}
+
+
 def audit_entry(world: World) -> dict[str, dict[str, Any]]:
     """An entry about the purchase policy, which whoever reads more than their own purchases reads."""
     examples = {MISSING: {"entry_id": 2**62}}
@@ -218,6 +226,10 @@ EXAMPLES = {
     "audit-entry": audit_entry,
     "entitlements": entitlement,
     "prompt": prompt,
+    "graph-subscription": company_subscription,
+    "graph-user": user,
+    "graph-license-details": user,
+    "graph-assign-license": user,
     "policy": policy,
     "policy-products": policy,
     "policy-product": policy_product,
@@ -254,6 +266,7 @@ BODIES: dict[tuple[str, str], Any] = {
     ("purchase-take-over", "POST"): {"quote": "made up"},
     ("purchase-licenses-assign", "POST"): {"people": ["nobody@nowhere.example"]},
     ("purchase-licenses-unassign", "POST"): {"people": ["nobody@nowhere.example"]},
+    ("graph-assign-license", "POST"): {"addLicenses": [], "removeLicenses": []},
 }
 # A body that is understood and does not fit what holds now.
 CONFLICTS = {"purchase-cancel", "purchase-cancellation", "purchase-take-over"}
@@ -272,6 +285,7 @@ OVER_THE_OBJECT: dict[str, tuple[str, str]] = {
     "purchase-licenses-unassign": (Capability.SEE_LICENSES, Capability.ASSIGN),
     "purchase-take-over": (Capability.SEE_PURCHASES, Capability.TAKE_OVER),
     "bill": (Capability.SEE_BILLS, ""),
+    "graph-subscription": (Capability.SEE_LICENSES, ""),
 }
 
 FINE = {200, 201, 204}
@@ -291,6 +305,11 @@ def expected(name: str, rule: Rule, actor: Actor, scopes: frozenset[str], kind: 
         return {404}
     if kind and name.startswith("license-request"):
         return over_a_request(name, actor, is_own=kind == OWN and actor.is_purchaser)
+    if name == "graph-license-details":
+        # Of others to whoever sees licenses of others: of a colleague's own ones a purchaser sees none.
+        is_self = kind == OWN and actor.is_purchaser
+        sees_others = actor.is_purchaser or "all" in actor.scopes(Capability.SEE_LICENSES)
+        return FINE if is_self or sees_others else {404}
     if kind and name in OVER_THE_OBJECT:
         sees, may = OVER_THE_OBJECT[name]
         whose = {"is_own": kind == OWN and actor.is_purchaser, "is_org": kind == ORG}
@@ -341,7 +360,8 @@ def test_every_call_answers_as_product_2_and_the_scopes_say(world: World, who: s
     settings.API_BURST = 100_000
     secret = secret_of(who, world)
     caller, client = use_token(secret=secret, at=now()), caller_with(secret)
-    not_there = client.get("/api/v1.0/no/such/call").content
+    missing = [client.get(f"/api/v1.0/{path}") for path in ("no/such/call", "users/no/such/call")]
+    not_there = {answer["Content-Type"]: answer.content for answer in missing}
     is_foreign = caller.tenant.pk == world.b.pk
     wrong = []
     for name, _route, method, rule in CALLS:
@@ -357,14 +377,19 @@ def test_every_call_answers_as_product_2_and_the_scopes_say(world: World, who: s
             line = f"{method} {name} [{kind}] with {who}: {response.status_code}"
             if response.status_code not in allowed:
                 wrong.append(f"{line}, expected one of {sorted(allowed)}: {response.content[:200]!r}")
-            if response.status_code == 404 and response.content != not_there:
+            if response.status_code == 404 and response.content != not_there[media_of(short)]:
                 wrong.append(f"{line}, but not the answer of what is missing")
-            wrong += [f"{line}, {problem}" for problem in problems_of(response, is_foreign)]
+            wrong += [f"{line}, {problem}" for problem in problems_of(response, is_foreign, media_of(short))]
 
     assert not wrong, "\n".join(wrong)
 
 
-def problems_of(response: Any, is_foreign: bool) -> list[str]:
+def media_of(name: str) -> str:
+    """In which form a call answers what it refuses."""
+    return "application/json" if name.startswith("graph-") else "application/problem+json"
+
+
+def problems_of(response: Any, is_foreign: bool, media: str) -> list[str]:
     """What is wrong with an answer, whatever its status."""
     found = []
     if response["Cache-Control"] != "private, no-store":
@@ -375,7 +400,7 @@ def problems_of(response: Any, is_foreign: bool) -> list[str]:
         found.append("no correlation id")
     if response.cookies:
         found.append("sets a cookie")
-    if response.status_code >= 400 and response["Content-Type"] != "application/problem+json":
+    if response.status_code >= 400 and response["Content-Type"] != media:
         found.append(f"is {response['Content-Type']}")
     if not is_foreign and CANARY.lower() in everything_of(response).lower():
         found.append("tells something of the other tenant")
@@ -397,7 +422,7 @@ def test_without_a_good_token_every_call_answers_401_and_changes_nothing(
             response = counted(call(client, name, method, kwargs), f"calls with bad token: {why}")
             if response.status_code != 401 or response["WWW-Authenticate"] != "Bearer":
                 wrong.append(f"{method} {name} [{kind}]: {response.status_code}")
-            if response["Content-Type"] != "application/problem+json":
+            if response["Content-Type"] != media_of(short):
                 wrong.append(f"{method} {name} [{kind}]: {response['Content-Type']}")
 
     assert not wrong, "\n".join(wrong)
