@@ -434,7 +434,8 @@ def make_talk(subscription: Subscription, user: User, at: datetime) -> tuple[Sup
             kind="question",
             subscription=subscription,
             is_organizations=subscription.is_organizations,
-            subject=f"Question of {user.name}",
+            # The staff's list shows it: it is what the organization wrote to them.
+            subject="Where is my report?",
             asked_at=at,
             moved_at=at,
             asked_by_id=user.pk,
