@@ -41,6 +41,8 @@ BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "lines": {"task": "licensing.even_out", "schedule": 60.0},
     "answers to support": {"task": "commerce.read_mailbox", "schedule": 60.0},
     "quiet cases": {"task": "commerce.close_quiet_cases", "schedule": 3600.0},
+    "webhooks": {"task": "directory.send_webhooks", "schedule": 10.0},
+    "old webhooks": {"task": "directory.forget_webhooks", "schedule": 3600.0},
     "mails": {"task": "directory.send_due_mails", "schedule": 15.0},
 }
 

@@ -147,6 +147,7 @@ ITEMS = (
     Item(_("Settings"), _("Settings"), _("Domains"), "language", "portal:domains", _sees_settings),
     Item(_("Settings"), _("Settings"), _("Language"), "translate", "portal:language", _sees_settings),
     Item(_("Settings"), _("Settings"), _("Service tokens"), "vpn_key", "portal:tokens", _sees_service_tokens),
+    Item(_("Settings"), _("Settings"), _("Webhooks"), "webhook", "portal:webhooks", _sees_service_tokens),
     Item(
         *(_("Settings"), _("Settings"), _("Provisioning"), "sync", "portal:provisioning"),
         _sees_settings,

@@ -19,6 +19,7 @@ from directory.views import (
     sessions,
     sign_in_settings,
     tokens,
+    webhooks,
 )
 
 urlpatterns: list[URLPattern] = [
@@ -54,4 +55,6 @@ urlpatterns: list[URLPattern] = [
     path("relationships/<uuid:key>/end/", relationship_ending.end, name="relationship-end"),
     path("provisioning/", provisioning.provisioning, name="provisioning"),
     path("tokens/", tokens.organization_tokens, name="tokens"),
+    path("webhooks/", webhooks.webhooks, name="webhooks"),
+    path("webhooks/<uuid:key>/", webhooks.webhook, name="webhook"),
 ]

@@ -14,6 +14,8 @@ from directory.operations import (
     partner_sweeps,
     provider_changes,
 )
+from directory.operations import webhook_sending as webhooks
+from directory.operations.webhooks import SENDING
 
 
 @shared_task(name="directory.send_due_mails")
@@ -69,3 +71,16 @@ def recheck_domains() -> None:
 def change_providers() -> None:
     """Put planned identity providers in force whose day is over."""
     provider_changes.make_due_changes(at=now())
+
+
+@shared_task(name=SENDING)
+def send_webhooks() -> None:
+    """Send the webhooks that are due; ring again while there is more."""
+    if webhooks.send_due(clock=now, real_clock=real_now):
+        ring(send_webhooks)
+
+
+@shared_task(name="directory.forget_webhooks")
+def forget_webhooks() -> None:
+    """Delete messages that are kept no longer, and secrets that sign no more."""
+    webhooks.forget_deliveries(at=now(), real_at=real_now())

@@ -3,7 +3,7 @@ advance, R2 attempt and lease, R3 create the intent, R4 commit its id, R5 confir
 released, R8 mail. Of a refund: G1 credit note and attempt, G2 take due, G3 ask the processor,
 G4 outcome, G5 lease released. Of adding a card: C1 detach one, C2 row, C3 create the setup, C4 commit its id,
 C5 confirm it, C6 outcome. Of a job: J0 take it, J1 one chunk. Of a centralization's money: Z1 one purchase.
-Of a call with an Idempotency-Key: K0 claim it, K1 answer it. Each `:before` and `:after`; what is not
+Of a call with an Idempotency-Key: K0 claim it, K1 answer it. Of a webhook: W1 send it. Each `:before` and `:after`; what is not
 committed yet, `:uncommitted`.
 """
 

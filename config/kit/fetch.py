@@ -6,6 +6,8 @@ import ssl
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,6 +19,8 @@ from config.kit.objects import read_object
 
 TOTAL_SECONDS = 10
 LARGEST = 256 * 1024
+# Of the answer to what was sent: enough to say what was wrong.
+MOST_READ = 2_000
 # Below these, other services listen, to whom nothing is said in a tenant's name.
 FIRST_FREE_PORT = 1024
 WEB_PORTS = {"https": 443, "http": 80}
@@ -44,9 +48,76 @@ def fetch_json(
         address that leads into the vendor's own network.
     """
     deadline = time.monotonic() + seconds
+    method = "GET" if form is None else "POST"
+    named = {"Accept": "application/json", **(headers or {})}
+    body = bytearray()
+    with _answer(url, deadline, method=method, data=form, auth=auth, headers=named) as response:
+        if response.status_code != httpx.codes.OK:
+            raise FetchFailed(f"{url} answered {response.status_code}")
+        for piece in response.iter_bytes():
+            body += piece
+            if len(body) > LARGEST or time.monotonic() > deadline:
+                raise FetchFailed(f"{url} sends too much or too slowly")
+    try:
+        return read_object(bytes(body))
+    except ValueError as error:
+        raise FetchFailed(f"{url} did not answer with a JSON object: {error}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a receiver answered: its status, and the beginning of its text."""
+
+    status: int
+    text: str
+
+
+def post(url: str, *, content: bytes, headers: dict[str, str], seconds: float = TOTAL_SECONDS) -> Answer:
+    """Send `content` to `url`, within `seconds`; the answer, whatever its status. Not inside a transaction.
+
+    Guarded as `fetch_json` is. Of the answer's body the first 2,000 bytes are read.
+
+    :raises FetchFailed: unreachable, slow, or an address that leads into the vendor's own network.
+    """
+    deadline = time.monotonic() + seconds
+    body = bytearray()
+    with _answer(url, deadline, method="POST", content=content, headers=headers) as response:
+        for piece in response.iter_raw():
+            body += piece
+            if len(body) >= MOST_READ or time.monotonic() > deadline:
+                break
+        text = bytes(body[:MOST_READ]).decode("utf-8", "replace").replace("\0", "")
+        return Answer(response.status_code, text)
+
+
+def check_address(url: str) -> None:
+    """Whether something may be sent to `url`, as far as it says itself: names are looked up when it is.
+
+    :raises FetchFailed: another scheme or port, or the vendor's own network.
+    """
+    host = _web_host(url)
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return
+    if _is_inside(host):
+        raise FetchFailed(f"{host} is not a public address")
+
+
+@contextmanager
+def _answer(
+    url: str,
+    deadline: float,
+    *,
+    method: str,
+    headers: dict[str, str],
+    auth: tuple[str, str] | None = None,
+    **request: Any,
+) -> Iterator[httpx.Response]:
+    """The answer to one request, its body still to be read. :raises FetchFailed: there is none in time."""
     addresses = _public_addresses(url)
     parts = urlsplit(url)
-    body = bytearray()
+    seconds = max(deadline - time.monotonic(), 0)
     try:
         with (
             httpx.Client(
@@ -59,25 +130,16 @@ def fetch_json(
                 client,
                 addresses,
                 url,
-                method="GET" if form is None else "POST",
-                data=form,
+                method=method,
                 auth=auth,
-                headers={"Accept": "application/json", **(headers or {}), "Host": parts.netloc},
+                headers={**headers, "Host": parts.netloc},
                 extensions={"sni_hostname": parts.hostname},
+                **request,
             ) as response,
         ):
-            if response.status_code != httpx.codes.OK:
-                raise FetchFailed(f"{url} answered {response.status_code}")
-            for piece in response.iter_bytes():
-                body += piece
-                if len(body) > LARGEST or time.monotonic() > deadline:
-                    raise FetchFailed(f"{url} sends too much or too slowly")
+            yield response
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise FetchFailed(f"{url}: {error}") from error
-    try:
-        return read_object(bytes(body))
-    except ValueError as error:
-        raise FetchFailed(f"{url} did not answer with a JSON object: {error}") from error
 
 
 class _Stream(httpcore.NetworkStream):
@@ -131,10 +193,14 @@ class _Transport(httpx.HTTPTransport):
     """One request's connections, all over at the deadline."""
 
     def __init__(self, deadline: float) -> None:
-        super().__init__(trust_env=False)
-        self._pool = httpcore.ConnectionPool(
-            ssl_context=httpx.create_ssl_context(trust_env=False), network_backend=_Backend(deadline)
-        )
+        super().__init__(verify=_tls(), trust_env=False)
+        self._pool = httpcore.ConnectionPool(ssl_context=_tls(), network_backend=_Backend(deadline))
+
+
+@cache
+def _tls() -> ssl.SSLContext:
+    """Made once, since it reads all certificates of authorities; nothing of a connection is kept in it."""
+    return httpx.create_ssl_context(trust_env=False)
 
 
 def _left(deadline: float, timeout: float | None, error: type[Exception]) -> float:
@@ -178,6 +244,19 @@ def _public_addresses(url: str) -> Sequence[str]:
 
     :raises FetchFailed: another scheme, or a host with an address that is not a public one.
     """
+    host = _web_host(url)
+    try:
+        found = socket.getaddrinfo(host, urlsplit(url).port or 443, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise FetchFailed(f"{host} cannot be resolved") from error
+    texts = list(dict.fromkeys(str(entry[4][0]) for entry in found))
+    if not texts or any(_is_inside(text) for text in texts):
+        raise FetchFailed(f"{host} is not a public address")
+    return texts[:3]
+
+
+def _web_host(url: str) -> str:
+    """The host of an address of the web. :raises FetchFailed: it is of another kind, or at another service's port."""
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -188,14 +267,7 @@ def _public_addresses(url: str) -> Sequence[str]:
         raise FetchFailed(f"{url} is not an address to fetch from")
     if port is not None and port < FIRST_FREE_PORT and port != WEB_PORTS[parts.scheme]:
         raise FetchFailed(f"{url} is not at a port of the web")
-    try:
-        found = socket.getaddrinfo(parts.hostname, port or 443, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
-        raise FetchFailed(f"{parts.hostname} cannot be resolved") from error
-    texts = list(dict.fromkeys(str(entry[4][0]) for entry in found))
-    if not texts or any(_is_inside(text) for text in texts):
-        raise FetchFailed(f"{parts.hostname} is not a public address")
-    return texts[:3]
+    return parts.hostname
 
 
 def _is_inside(text: str) -> bool:

@@ -10,6 +10,7 @@ from directory.models.sessions import BrowserSession
 from directory.models.staff import STAFF_SESSION_LASTS, StaffAssignment, StaffSession
 from directory.models.tenants import Domain, IdentityProvider, Tenant
 from directory.models.tokens import ApiToken, IdempotentCall
+from directory.models.webhooks import WebhookDelivery, WebhookEndpoint
 
 __all__ = [
     "STAFF_SESSION_LASTS",
@@ -35,4 +36,6 @@ __all__ = [
     "StaffSession",
     "Tenant",
     "User",
+    "WebhookDelivery",
+    "WebhookEndpoint",
 ]

@@ -8,7 +8,7 @@ from allauth.mfa.models import Authenticator
 from config.kit.secrets import Undecipherable, rotate
 from config.kit.tenancy import atomic, use_login
 from directory.factors import APP, RECOVERY
-from directory.models import IdentityProvider
+from directory.models import IdentityProvider, WebhookEndpoint
 
 AT_ONCE = 500
 # Which of a factor's data is encrypted.
@@ -28,7 +28,11 @@ def rotate_keys() -> int:
     :raises CannotBeRead: a key is missing; what came before it is done.
     """
     with use_login("owner"):
-        return _each(IdentityProvider, _rotate_client) + _each(Authenticator, _rotate_factor)
+        return (
+            _each(IdentityProvider, _rotate_client)
+            + _each(Authenticator, _rotate_factor)
+            + _each(WebhookEndpoint, _rotate_webhook)
+        )
 
 
 def _each(model: Any, rotate_row: Callable[[Any], bool]) -> int:
@@ -56,6 +60,14 @@ def _rotate_factor(row: Authenticator) -> bool:
         return False
     row.data[name] = _rotated(row.data[name], f"second factor {row.pk}")
     row.save(update_fields=["data"])
+    return True
+
+
+def _rotate_webhook(row: WebhookEndpoint) -> bool:
+    whose = f"webhook {row.key}"
+    row.secret_encrypted = _rotated(row.secret_encrypted, whose)
+    row.former_secret_encrypted = _rotated(row.former_secret_encrypted, whose)
+    row.save(update_fields=["secret_encrypted", "former_secret_encrypted"])
     return True
 
 

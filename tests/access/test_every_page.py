@@ -39,6 +39,7 @@ from directory.models import Domain, Group, OutgoingMail, Tenant, User
 from directory.operations import audit
 from directory.operations.mail import queue_mail
 from directory.operations.people import create_group
+from directory.operations.webhooks import register_endpoint
 from directory.permissions import ROLES, Capability
 from directory.queries.audit import sees_any
 from directory.staff import StaffCapability, staff_grants
@@ -127,6 +128,7 @@ class World:
     entries: dict[str, int]
     relationships: dict[str, uuid.UUID]
     domains: dict[str, int]
+    webhooks: dict[str, uuid.UUID]
     solutions: dict[str, uuid.UUID]
     sessions: dict[str, uuid.UUID]
     cases: dict[str, int]
@@ -301,10 +303,15 @@ def world(request: pytest.FixtureRequest) -> World:
     group_licenses = {kind: make_group_license(each, at) for kind, each in bought.items()}
     entries = {kind: make_entry(each, at) for kind, each in bought.items()} | {MISSING: 2**40}
     domains = {ORG: domain_of(a), FOREIGN: domain_of(b), MISSING: 2**40}
+    webhooks = {
+        ORG: webhook_of(people["global_admin"][0], "Hook"),
+        FOREIGN: webhook_of(people["other tenant's global admin"][0], f"{CANARY}-hook"),
+        MISSING: uuid.uuid4(),
+    }
     return World(
         *(a, b, people, purchases, checkouts, changes, offers, cards, setups, trial_cards, bills, jobs),
         *(policy_changes, views, purchasers, requests, groups, notices, runs, group_licenses, entries),
-        *(relationships, domains, solutions, sessions, cases, agreements, talks, talk_files),
+        *(relationships, domains, webhooks, solutions, sessions, cases, agreements, talks, talk_files),
     )
 
 
@@ -624,6 +631,18 @@ def domain(world: World) -> dict[str, dict[str, Any]]:
     return {kind: {"domain_id": pk} for kind, pk in world.domains.items()}
 
 
+def webhook_of(admin: User, name: str) -> uuid.UUID:
+    made = register_endpoint(
+        actor=actor_of(admin), name=name, url="https://hooks.example/", types=["bill.paid"], at=now()
+    )
+    return made.endpoint.key
+
+
+def webhook(world: World) -> dict[str, dict[str, Any]]:
+    """A webhook is the organization's."""
+    return {kind: {"key": key} for kind, key in world.webhooks.items()}
+
+
 def run(world: World) -> dict[str, dict[str, Any]]:
     """A run that centralizes is the organization's."""
     return {kind: {"key": key} for kind, key in world.runs.items()}
@@ -678,6 +697,7 @@ EXAMPLES = {
     "directory:notice": notice,
     "portal:audit-entry": audit_entry,
     "portal:domain": domain,
+    "portal:webhook": webhook,
     "portal:policy-undo": policy_change,
     "portal:subscription": purchase,
     "portal:recurring-billing": purchase,
@@ -953,6 +973,8 @@ EXPLICIT = {
     # A reader sees them and makes none.
     "portal:provisioning": lambda actor, kind: True if actor.may(Capability.MANAGE_SETTINGS) else None,
     "portal:tokens": lambda actor, kind: None if "global_reader" in actor.roles else True,
+    "portal:webhooks": lambda actor, kind: None if "global_reader" in actor.roles else True,
+    "portal:webhook": lambda actor, kind: kind == ORG and (None if "global_reader" in actor.roles else True),
     "directory:accounts": None,  # GET is everybody's, POST asks for an account of one's own
 }
 

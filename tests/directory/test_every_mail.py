@@ -76,6 +76,7 @@ KINDS = {
     "relationship_ending": "relationship asked or ended",
     "relationship_ended": "relationship asked or ended",
     "sign_in_changed": "identity provider or domain changed",
+    "webhook_paused": "beyond: a webhook that is paused since messages do not arrive",
     "second_factor_changed": "beyond: second factors of the vendor's staff",
 }
 
@@ -125,6 +126,8 @@ def sample(kind: str, link: str) -> dict[str, object]:
         | dict.fromkeys(amounts, 12_100)
         | {
             "name": "Pat",
+            "url": "https://hooks.contoso.example/",
+            "said": "HTTP 500",
             "purchaser": "Pat",
             "purchaser_email": "pat@contoso.example",
             "by": "Pat",
