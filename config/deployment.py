@@ -103,7 +103,7 @@ def mail(**_: Any) -> Iterator[CheckMessage]:
         )
     mailbox = urlsplit(settings.SUPPORT_MAILBOX)
     if mailbox.scheme not in ("", "imaps") and not _is_local(mailbox.hostname or ""):
-        yield Warning("The mailbox of support is read unencrypted; use imaps://.", id="deployment.W007")
+        yield Warning("The mailbox of support is read unencrypted; use imaps://.", id="deployment.W008")
 
 
 def connections(**_: Any) -> Iterator[CheckMessage]:

@@ -217,7 +217,7 @@ def found(changed: dict[str, Any]) -> list[str]:
         ({"EMAIL_USE_TLS": False}, ["W002"]),
         ({"EMAIL_USE_TLS": False, "EMAIL_HOST": "localhost"}, []),
         ({"SUPPORT_MAILBOX": "imaps://support:secret@mail.example/INBOX"}, []),
-        ({"SUPPORT_MAILBOX": "imap://support:secret@mail.example/INBOX"}, ["W007"]),
+        ({"SUPPORT_MAILBOX": "imap://support:secret@mail.example/INBOX"}, ["W008"]),
         ({"SUPPORT_MAILBOX": "imap://support:secret@localhost/INBOX"}, []),
         ({"DATABASES": DATABASES | {"worker": DATABASES["default"]}}, ["E013"]),
         (
