@@ -17,12 +17,12 @@ from ninja import NinjaAPI
 from ninja.errors import HttpError, ValidationError
 from ninja.operation import Operation
 
-from commerce.api import bills, policies, purchases, takeovers
+from commerce.api import bills, orders, policies, purchases, takeovers
 from config.errors import PROBLEM, BadRequest, refusal
 from config.kit import access
 from config.kit.api import Bearer
 from config.kit.errors import DomainError, Malformed, NotVisible
-from directory import api as directory_api
+from directory.api import audit, relationships
 from directory.operations import idempotency
 from directory.operations.tokens import NotAuthenticated
 from licensing.api import capacity, entitlements, licenses, prompts, requests
@@ -96,7 +96,7 @@ def _api(title: str) -> Api:
     api = Api(
         title=title,
         version="1.0",
-        description="Purchases, licenses, requests, bills, purchase policies and the audit trail. See docs/api.md.",
+        description="Purchases, licenses, requests, bills, purchase policies, relationships and the audit trail. See docs/api.md.",
         docs_url=None,
         openapi_url=None,
         auth=Bearer(),
@@ -143,10 +143,12 @@ api.add_router("policies", policies.router)
 api.add_router("purchases", purchases.router)
 api.add_router("purchases", licenses.router)
 api.add_router("purchases", takeovers.router)
+api.add_router("orders", orders.router)
 api.add_router("requests", requests.router)
 api.add_router("capacity", capacity.router)
 api.add_router("bills", bills.router)
-api.add_router("audit", directory_api.router)
+api.add_router("audit", audit.router)
+api.add_router("relationships", relationships.router)
 api.add_router("subscribedSkus", skus.skus)
 api.add_router("directory/subscriptions", skus.subscriptions)
 api.add_router("users", users.router)

@@ -10,6 +10,7 @@ from config.kit.actors import Actor
 from config.kit.errors import NotVisible
 from config.kit.keyset import Page, paginate
 from directory.models import AuditEntry, Group, Invitation, Relationship, RelationshipAssignment
+from directory.models.partners import RelationshipQuerySet
 from directory.permissions import Capability
 
 MOST_SHOWN = 200
@@ -76,15 +77,27 @@ def relationships_page(
     `show` is one of `SHOWN`. :raises Malformed: there is no such page.
     """
     rows = Relationship.objects.visible_to(actor).filter(partner_tenant_id=actor.tenant_id)
-    if show == "active":
-        rows = rows.running(at)
-    elif show == "ended":
-        rows = rows.exclude(pk__in=rows.running(at).values("pk"))
+    rows = _shown(rows, show, at)
     if query:
         rows = rows.filter(Q(customer_name__icontains=query) | Q(name__icontains=query))
     return paginate(
         rows, order=("customer_name", "id"), cursor=cursor, key=lambda row: (row.customer_name, row.pk)
     )
+
+
+def both_sides_page(actor: Actor, *, show: str, cursor: str, at: datetime) -> Page[Relationship]:
+    """The relationships of the acting organization on either side, the latest first, a page by key. One query.
+
+    `show` is one of `SHOWN`. :raises Malformed: there is no such page.
+    """
+    rows = _shown(Relationship.objects.visible_to(actor), show, at)
+    return paginate(rows, order=("-id",), cursor=cursor, key=lambda row: (row.pk,))
+
+
+def _shown(rows: RelationshipQuerySet, show: str, at: datetime) -> RelationshipQuerySet:
+    if show == "active":
+        return rows.running(at)
+    return rows.exclude(pk__in=rows.running(at).values("pk")) if show == "ended" else rows
 
 
 def assignments_of(relationship: Relationship) -> Sequence[RelationshipAssignment]:

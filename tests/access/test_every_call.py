@@ -16,6 +16,7 @@ from django.http import HttpResponse
 from django.test import Client
 from django.urls import reverse
 
+from commerce.models import Order, OrderLine, Subscription
 from config.kit.access import Rule
 from config.kit.actors import Actor
 from config.kit.clock import now
@@ -34,6 +35,7 @@ from tests.factories import (
     caller_with,
     client_of,
     make_bill,
+    make_relationship,
     make_subscription,
     make_tenant,
     make_user,
@@ -184,6 +186,43 @@ def company_subscription(world: World) -> dict[str, dict[str, Any]]:
     return {kind: {"subscription_id": str(key)} for kind, key in world.purchases.items()}
 
 
+def order(world: World) -> dict[str, dict[str, Any]]:
+    """An order about each purchase."""
+    examples = {MISSING: {"order_id": str(uuid.uuid4())}}
+    for kind, key in world.purchases.items():
+        if kind == MISSING:
+            continue
+        with tenant_atomic(world.b.pk if kind == FOREIGN else world.a.pk):
+            bought = Subscription.objects.get(key=key)
+            placed = Order.objects.create(
+                tenant_id=bought.tenant_id,
+                type=Order.Type.ADD_SEATS,
+                placed_at=now(),
+                actor_label=f"{CANARY}-buyer" if kind == FOREIGN else "Buyer",
+            )
+            OrderLine.objects.create(
+                tenant_id=bought.tenant_id,
+                order=placed,
+                subscription=bought,
+                quantity=1,
+                currency="EUR",
+                unit_price_minor=1,
+                amount_minor=1,
+            )
+        examples[kind] = {"order_id": str(placed.key)}
+    return examples
+
+
+def relationship(world: World) -> dict[str, dict[str, Any]]:
+    ours = make_relationship(world.a, make_tenant())
+    theirs = make_relationship(world.b, make_tenant(), name=f"{CANARY}-administration")
+    return {
+        ORG: {"relationship_id": str(ours.key)},
+        FOREIGN: {"relationship_id": str(theirs.key)},
+        MISSING: {"relationship_id": str(uuid.uuid4())},
+    }
+
+
 def audit_entry(world: World) -> dict[str, dict[str, Any]]:
     """An entry about the purchase policy, which whoever reads more than their own purchases reads."""
     examples = {MISSING: {"entry_id": 2**62}}
@@ -226,6 +265,8 @@ EXAMPLES = {
     "audit-entry": audit_entry,
     "entitlements": entitlement,
     "prompt": prompt,
+    "order": order,
+    "relationship": relationship,
     "graph-subscription": company_subscription,
     "graph-user": user,
     "graph-license-details": user,
@@ -286,6 +327,7 @@ OVER_THE_OBJECT: dict[str, tuple[str, str]] = {
     "purchase-take-over": (Capability.SEE_PURCHASES, Capability.TAKE_OVER),
     "bill": (Capability.SEE_BILLS, ""),
     "graph-subscription": (Capability.SEE_LICENSES, ""),
+    "order": (Capability.SEE_PURCHASES, ""),
 }
 
 FINE = {200, 201, 204}

@@ -1,0 +1,1 @@
+"""The calls of the API about the organization itself."""
