@@ -28,12 +28,14 @@ from commerce.views import (
     subscriptions,
     support,
     takeovers,
+    training,
     trials,
 )
 
 urlpatterns = [
     path("customers/solutions/", solutions.solutions, name="solutions"),
     path("customers/solutions/<uuid:key>/withdraw/", solutions.withdraw, name="solution-withdraw"),
+    path("training/", training.training, name="training"),
     path("billing/your-products/", subscriptions.your_products, name="your-products"),
     path("billing/your-products/totals/", subscriptions.your_products_totals, name="your-products-totals"),
     path("billing/your-products/views/", subscriptions.save_view, name="view-save"),

@@ -23,6 +23,7 @@ urlpatterns: list[URLPattern] = [
     path("catalogue/new/", operator_catalogue.new, name="product-new"),
     path("catalogue/import/", operator_import.catalogue_import, name="catalogue-import"),
     path("catalogue/products/<slug:slug>/", operator_catalogue.product, name="product"),
+    path("catalogue/products/<slug:slug>/links/", operator_catalogue.links, name="product-links"),
     path("catalogue/products/<slug:slug>/prices/", operator_prices.prices, name="prices"),
     path("catalogue/prices/<int:price_id>/", operator_prices.price, name="price"),
     path("billing/", operator_billing.billing, name="billing"),

@@ -86,6 +86,10 @@ def _sees_capacity(actor: Actor) -> bool:
     return actor.may(Capability.SEE_CAPACITY)
 
 
+def _keeps_training_links(actor: Actor) -> bool:
+    return actor.may(Capability.EDIT_CONTACT_TEXT)
+
+
 def _sees_settings(actor: Actor) -> bool:
     return actor.may(Capability.SEE_SETTINGS)
 
@@ -139,6 +143,7 @@ ITEMS = (
     Item(_("Licenses"), _("Work"), _("Capacity"), "database", "portal:capacity", _sees_capacity),
     Item(_("Control"), _("Work"), _("Purchase policy"), "shield", "portal:policy", _reads_policy),
     Item(_("Control"), _("Work"), _("Centralize"), "merge", "portal:centralize", _centralizes),
+    Item(_("Control"), _("Work"), _("Training links"), "school", "portal:training", _keeps_training_links),
     Item(_("Control"), _("Work"), _("Partners"), "link", "portal:relationships", _sees_partners),
     Item(_("Control"), _("Work"), _("People"), "group", "portal:people", _sees_people),
     Item(_("Control"), _("Work"), _("Groups"), "groups", "portal:groups", _sees_people),

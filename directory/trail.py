@@ -47,7 +47,10 @@ BEGINNINGS: Final[Mapping[str, tuple[str, ...]]] = {
         *("directory.identity_provider.", "directory.scim.", "directory.second_factor."),
         "directory.staff_session.",
     ),
-    "settings": ("directory.tenant.", "commerce.product.", "commerce.price.", "directory.webhook."),
+    "settings": (
+        *("directory.tenant.", "commerce.product.", "commerce.price.", "commerce.training_link."),
+        "directory.webhook.",
+    ),
     "partners": ("directory.partner.", "directory.relationship.", "commerce.solution."),
     "jobs": ("directory.job.", "directory.mail.", "commerce.event."),
 }
@@ -75,6 +78,7 @@ TARGETS: Final[Mapping[str, Text]] = {
     "relationship": _("Partner relationship"),
     "solution": _("Solution of a partner"),
     "case": _("Support case"),
+    "training_link": _("Training link"),
     "subscription": _("Purchase"),
     "bill": _("Bill"),
     "card": _("Card"),

@@ -31,6 +31,7 @@ from commerce.models.payments import (
 from commerce.models.saved_views import SavedView
 from commerce.models.solutions import Solution
 from commerce.models.subscriptions import HandOver, Subscription, SubscriptionEvent, Trial
+from commerce.models.training import TrainingLink
 
 __all__ = [
     "Agreement",
@@ -68,6 +69,7 @@ __all__ = [
     "Subscription",
     "SubscriptionEvent",
     "SupportCase",
+    "TrainingLink",
     "Trial",
     "UnmatchedCharge",
     "VendorEntity",

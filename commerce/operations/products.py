@@ -1,7 +1,9 @@
 """Products of the catalogue: staff add, edit and withdraw them, and say what they were called (product §9, §16)."""
 
 import hashlib
+import json
 import uuid
+from collections.abc import Sequence
 from dataclasses import asdict, astuple, dataclass
 from datetime import datetime
 from typing import Any
@@ -10,7 +12,9 @@ from django.utils.translation import gettext_lazy as _
 
 from commerce.catalogue_files import KEY, PLANS, SLUG
 from commerce.models import Plan, Product, ProductAlias
+from commerce.operations.addresses import host_of_page
 from commerce.operations.catalogue_rows import catalogue_of, product_entry
+from commerce.queries.training import LINK_KINDS
 from config.kit.actors import Actor
 from config.kit.errors import Conflict, Malformed, NotVisible, Text
 from directory.operations.audit import record_all
@@ -19,6 +23,8 @@ LONGEST_DESCRIPTION = 5_000
 MOST_SEATS = 10_000
 MOST_DAYS = 365
 MOST_MB = 999_999
+MOST_LINKS = 12
+LONGEST_LINK_TEXT = 100
 
 
 class ProductMoved(Conflict):
@@ -64,6 +70,45 @@ class Ids:
     slug: str
     sku_id: str
     sku_part_number: str
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A page that the vendor shows beside a product; `kind` is one of `LINK_KINDS`."""
+
+    kind: str
+    title: str
+    note: str
+    url: str
+
+
+def version_of_links(links: Sequence[dict[str, str]]) -> str:
+    """The same for the same links in the same order."""
+    return hashlib.sha256(json.dumps(links, sort_keys=True).encode()).hexdigest()[:24]
+
+
+def edit_links(*, staff: Actor, product_id: int, links: Sequence[Link], seen: str, at: datetime) -> bool:
+    """Show other pages beside a product, in this order; whether any differs. `seen`: the version that the page showed.
+
+    :raises NotVisible: no such product, or not of the staff. :raises Malformed: too many, or one that cannot be shown.
+    :raises ProductMoved: the links are not what was shown.
+    """
+    with catalogue_of(staff):
+        product = _locked(product_id)
+        if len(links) > MOST_LINKS:
+            raise Malformed(_("Show at most 12 links."), field="links")
+        for place, link in enumerate(links):
+            _check_link(link, place)
+        if version_of_links(product.links) != seen:
+            raise ProductMoved
+        before, after = product.links, [asdict(link) for link in links]
+        if before == after:
+            return False
+        product.links = after
+        product.save(update_fields=["links"])
+        facts: dict[str, Any] = {"before": {"links": before}, "after": {"links": after}}
+        record_all([product_entry(staff, "links_changed", product, at, **facts)])
+    return True
 
 
 def said_of(product: Product) -> Said:
@@ -231,6 +276,16 @@ def _check(said: Said) -> None:
     for field, least, most, problem in numbers:
         if not least <= getattr(said, field) <= most:
             raise Malformed(problem, field=field)
+
+
+def _check_link(link: Link, place: int) -> None:
+    if link.kind not in LINK_KINDS:
+        raise Malformed(_("Choose a kind."), field=f"links.{place}.kind")
+    _line(link.title, f"links.{place}.title", LONGEST_LINK_TEXT)
+    if link.note:
+        _line(link.note, f"links.{place}.note", LONGEST_LINK_TEXT)
+    refused = Malformed(_("Enter an address that begins with https://."), field=f"links.{place}.url")
+    host_of_page(link.url, refused)
 
 
 def _line(text: str, field: str, longest: int) -> None:

@@ -2,31 +2,27 @@
 
 import uuid
 from datetime import datetime
-from urllib.parse import urlsplit
 
-from django.core.exceptions import ValidationError
-from django.core.validators import URLValidator
 from django.utils.translation import gettext_lazy as _
 
 from commerce.models import Product, Solution
+from commerce.operations.addresses import host_of_page
 from commerce.queries.staff_lists import SOLUTIONS
 from config.kit.actors import Actor
 from config.kit.errors import Conflict, Malformed, NotVisible
 from config.kit.listings import find
 from config.kit.tenancy import tenant_atomic, use_login
-from directory.domains import fold_domain
 from directory.models import Domain, Tenant
 from directory.operations.audit import record
 from directory.operations.staff_deeds import acting_in, note_at_home, require_staff
 from directory.permissions import Capability
 from directory.staff import StaffCapability
 
-LONGEST_TITLE, LONGEST_DESCRIPTION, LONGEST_URL = 100, 500, 500
+LONGEST_TITLE, LONGEST_DESCRIPTION = 100, 500
 # So many of a partner wait or are shown.
 MOST = 50
 State = Solution.State
 _LIVE = (State.WAITING, State.APPROVED)
-_is_address = URLValidator(schemes=["https"])
 
 
 class SolutionDecided(Conflict):
@@ -176,15 +172,7 @@ def _address(url: str, partner: Tenant) -> str:
         field="url",
     )
     url = url.strip()
-    try:
-        _is_address(url)
-        parts = urlsplit(url)
-        host = fold_domain(parts.hostname or "")
-        is_plain = parts.port in (None, 443) and not parts.username and not parts.password
-    except (ValidationError, ValueError, Malformed) as error:
-        raise refused from error
-    if len(url) > LONGEST_URL or not is_plain:
-        raise refused
+    host = host_of_page(url, refused)
     own = Domain.objects.filter(tenant=partner, verified_at__isnull=False).values_list("name", flat=True)
     if not any(host == name or host.endswith(f".{name}") for name in own):
         raise refused

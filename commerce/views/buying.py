@@ -37,6 +37,7 @@ from commerce.queries.catalogue import Offer, offer
 from commerce.queries.quotes import quote_for
 from commerce.queries.sites import way_back
 from commerce.queries.spending import over_limit_reason
+from commerce.queries.training import beside
 from commerce.quotes import Quote
 from commerce.views.market import shown_market
 from commerce.views.payment import Problem, another_total, count_try, declined, no_card, over_limit, processor
@@ -469,6 +470,6 @@ def confirmation(request: HttpRequest, slug: str, key: uuid.UUID) -> HttpRespons
         "zone": receipt.subscription.time_zone,
         "refund_until": receipt.charged_at + settings.REFUND_WINDOW,
         "back": way_back(found.product, found.return_to),
-        "learning": next((link for link in found.product.links if link["kind"] == "learning"), None),
+        "beside": beside(found.product, actor),
     }
     return render(request, "commerce/confirmation.html", context)

@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 
 from commerce.models import Market, Product
 from commerce.queries.catalogue import ListPrice, Offer, offer, offers
-from commerce.queries.solutions import solutions_of
+from commerce.queries.training import beside
 from commerce.views.market import shown_market
 from config.kit import access
 from config.kit.actors import Actor
@@ -88,7 +88,7 @@ def product_page(request: HttpRequest, slug: str) -> HttpResponse:
         "offer": found,
         "plans": plan_cards(found, shown.market),
         "may_ask": _may_ask(request.actor),  # type: ignore[attr-defined]
-        "solutions": solutions_of(product),
+        "beside": beside(product, request.actor),  # type: ignore[attr-defined]
     }
     return render(request, "commerce/product.html", context)
 

@@ -1,5 +1,6 @@
 """The catalogue at the vendor's site: the list, a product, a new one (product §16)."""
 
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlencode
@@ -17,9 +18,11 @@ from commerce.forms import LineField, WholeNumberField
 from commerce.models import Product
 from commerce.operations import product_sites
 from commerce.operations import products as operations
+from commerce.operations.addresses import LONGEST_URL
 from commerce.queries.catalogue import PLAN_ORDER, markets
 from commerce.queries.catalogue_staff import SHOWN, priced_markets, products_page
-from commerce.views.operator_forms import at_its_field, checkbox, text
+from commerce.queries.training import LINK_KINDS
+from commerce.views.operator_forms import SELECT, at_its_field, checkbox, text
 from config.kit import access
 from config.kit.actors import Actor
 from config.kit.clock import now
@@ -29,6 +32,8 @@ from directory.staff import StaffCapability
 
 # The forms of the page stand side by side: no two of their fields have one id.
 SITE_ID = "site_%s"
+# Empty rows below the links that there are.
+EMPTY_LINKS = 2
 CHIPS: dict[str, Text] = {
     "": gettext_lazy("All"),
     "self-service": gettext_lazy("Self-service"),
@@ -109,6 +114,44 @@ class NewForm(ProductForm):
     )
     sku_id = LineField(label=gettext_lazy("SKU id"), max_length=36, widget=text(36, autocapitalize="none"))
     sku_part_number = LineField(label=gettext_lazy("SKU part number"), max_length=80, widget=text(80))
+
+
+class LinkForm(forms.Form):
+    """A page beside the product; one whose title and address are empty is none."""
+
+    kind = forms.ChoiceField(
+        label=gettext_lazy("Kind"), choices=list(LINK_KINDS.items()), widget=forms.Select(SELECT)
+    )
+    title = LineField(
+        label=gettext_lazy("Title"),
+        required=False,
+        max_length=operations.LONGEST_LINK_TEXT,
+        widget=text(operations.LONGEST_LINK_TEXT),
+    )
+    note = LineField(
+        label=gettext_lazy("Note"),
+        required=False,
+        max_length=operations.LONGEST_LINK_TEXT,
+        widget=text(operations.LONGEST_LINK_TEXT),
+    )
+    url = LineField(
+        label=gettext_lazy("Address"),
+        required=False,
+        max_length=LONGEST_URL,
+        widget=text(LONGEST_URL, inputmode="url"),
+    )
+
+    @property
+    def link(self) -> operations.Link | None:
+        said = self.cleaned_data
+        if not said.get("title") and not said.get("url"):
+            return None
+        return operations.Link(said["kind"], said["title"], said["note"], said["url"])
+
+
+LinkForms = forms.formset_factory(
+    LinkForm, extra=EMPTY_LINKS, max_num=operations.MOST_LINKS, validate_max=True
+)
 
 
 class FormerIdForm(forms.Form):
@@ -230,6 +273,59 @@ def product(request: HttpRequest, slug: str) -> HttpResponse:
                 return _to(slug)
     forms_of = {"form": form, "id_form": id_form, "site_form": site_form}
     return _page(request, _found(slug), forms_of, problem, status)
+
+
+@access.requires(sees=StaffCapability.OPERATE_CATALOGUE)
+@require_http_methods(["GET", "HEAD", "POST"])
+def links(request: HttpRequest, slug: str) -> HttpResponse:
+    """The pages that stand beside a product. POST: those that are filled in, in their order, and no others."""
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    found = _found(slug)
+    forms_, status, problem = LinkForms(initial=found.links), int(HTTPStatus.OK), ""
+    if request.method == "POST":
+        forms_, status = LinkForms(request.POST), HTTPStatus.UNPROCESSABLE_ENTITY
+        problem = _("Nothing was changed.")
+        if forms_.is_valid():
+            try:
+                is_changed = operations.edit_links(
+                    staff=actor,
+                    product_id=found.pk,
+                    links=[form.link for form in forms_ if form.link],
+                    seen=request.POST.get("version", ""),
+                    at=now(),
+                )
+            except NotVisible:
+                raise
+            except DomainError as refused:
+                status, problem = (
+                    refused.status,
+                    _at_its_link([form for form in forms_ if form.link], refused) or problem,
+                )
+            else:
+                messages.success(request, _("Saved.") if is_changed else _("Nothing was changed."))
+                return _to(slug)
+    context = {
+        "title": _("Links"),
+        "crumbs": [
+            (_("Catalogue"), reverse("operator:catalogue")),
+            (found.name, reverse("operator:product", args=[slug])),
+        ],
+        "product": found,
+        "version": operations.version_of_links(_found(slug).links),
+        "forms": forms_,
+        "problem": problem,
+    }
+    return render_operator_page(request, "commerce/operator_links.html", context, status=status)
+
+
+def _at_its_link(filled: Sequence[forms.Form], refused: DomainError) -> str:
+    """Put a refusal at the field of the filled row that it is about; else say it above."""
+    _links, _dot, rest = getattr(refused, "field", "").partition(".")
+    place, _dot, field = rest.partition(".")
+    if not place.isdigit() or int(place) >= len(filled):
+        return str(refused)
+    filled[int(place)].add_error(field, str(refused))
+    return ""
 
 
 def _page(

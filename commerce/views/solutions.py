@@ -11,10 +11,10 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST
 
 from commerce.models import Product
+from commerce.operations.addresses import LONGEST_URL
 from commerce.operations.solutions import (
     LONGEST_DESCRIPTION,
     LONGEST_TITLE,
-    LONGEST_URL,
     may_publish,
     send_in_solution,
     withdraw_solution,

@@ -29,6 +29,7 @@ from commerce.models import (
     Solution,
     Subscription,
     SupportCase,
+    TrainingLink,
     Trial,
 )
 from commerce.operations.agreements import grant_incidents
@@ -40,6 +41,7 @@ from commerce.operations.recurring import set_recurring_billing
 from commerce.operations.renewals.sweeps import run_sweeps
 from commerce.operations.reviews import keep_purchase
 from commerce.operations.solutions import decide_solution, send_in_solution
+from commerce.operations.training import add_training_link
 from commerce.operations.trials import Choice, start_trial_with_card, start_trial_without_card
 from commerce.queries.quotes import quote_for
 from config.demo import people
@@ -184,6 +186,7 @@ def load(at: datetime) -> None:
     _request(contoso, at)
     _capacity(contoso, at)
     _question(contoso, tenants["vendor"], at)
+    _training(contoso, at)
     _read(contoso, at)
 
 
@@ -442,6 +445,21 @@ def _staff(vendor: Tenant, name: str, at: datetime) -> Actor:
     actor = _actor(vendor, name, at, home="vendor")
     person = people.tenant("vendor").person(name)
     return as_staff(actor, frozenset(person.staff_roles), has_second_factor=True)
+
+
+def _training(tenant: Tenant, at: datetime) -> None:
+    """Contoso's own page beside Power BI Pro."""
+    gina = _actor(tenant, "gina", at)
+    with tenant_atomic(gina):
+        if TrainingLink.objects.filter(tenant=tenant).exists():
+            return
+    add_training_link(
+        actor=gina,
+        product="power-bi-pro",
+        title="How we report at Contoso",
+        url=f"https://wiki.{people.tenant('contoso').domain}/reports/",
+        at=at,
+    )
 
 
 def _read(tenant: Tenant, at: datetime) -> None:

@@ -14,6 +14,7 @@ from django.utils.translation import gettext as _
 from commerce.models import Product
 from commerce.queries.eligibility import eligibility_for
 from commerce.queries.handovers import offers_to
+from commerce.queries.training import beside
 from commerce.views.catalogue import catalogue_page
 from config.kit import access
 from config.kit.actors import Actor
@@ -112,9 +113,8 @@ def app(request: HttpRequest, slug: str) -> HttpResponse:
             context | {"may_buy": may_buy, "contact": contact, "door": request_door(actor=actor)},
             status=403,
         )
-    return render(
-        request, "licensing/app.html", context | _held(held, actor, tenant.name) | {"links": product.links}
-    )
+    context |= _held(held, actor, tenant.name) | {"beside": beside(product, actor)}
+    return render(request, "licensing/app.html", context)
 
 
 def admin_tile(actor: Actor) -> dict[str, str] | None:

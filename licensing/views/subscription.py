@@ -23,7 +23,7 @@ from commerce.queries import details
 from commerce.queries.cancel_requests import obstacle_to_asking
 from commerce.queries.dunning import failed_payments
 from commerce.queries.handovers import open_offer
-from commerce.queries.solutions import solutions_of
+from commerce.queries.training import beside
 from commerce.states import last_day, per_period
 from commerce.views import wording
 from commerce.views.cancel_requests import notice_of
@@ -114,7 +114,7 @@ def subscription(request: HttpRequest, key: uuid.UUID) -> HttpResponse:
         "may_give_central": may_give_central(actor, purchase),
         "may_hand_over": whose["is_own"] and can_change_hands(purchase),
         "offer": open_offer(purchase, now()) if whose["is_own"] else None,
-        "solutions": solutions_of(purchase.product),
+        "beside": beside(purchase.product, actor),
         **holders,
     }
     return render_page(request, "licensing/subscription.html", context)

@@ -752,6 +752,7 @@ EXAMPLES = {
     "operator:organization": organization,
     "operator:product": product,
     "operator:prices": product,
+    "operator:product-links": product,
     "operator:price": begun_price,
     "operator:organization-change": organization,
     "operator:case": support_case,

@@ -50,6 +50,8 @@ def test_paying_leads_to_the_confirmation_with_everything_on_it(mike: User) -> N
     assert "mike@contoso.example" in page
     assert 'href="/apps/power-bi-pro/"' in page
     assert "Assign the free license" in page
+    assert "Learn and get help" in page
+    assert "https://learn.microsoft.com/en-us/training/powerplatform/power-bi" in page
     assert charges() == 1
 
 

@@ -20,12 +20,15 @@ from commerce.operations.prices import (
 )
 from commerce.operations.products import (
     Ids,
+    Link,
     ProductMoved,
     Said,
     add_product,
+    edit_links,
     edit_product,
     offer_product_again,
     said_of,
+    version_of_links,
     withdraw_product,
 )
 from commerce.queries.central import agreed_price, agreed_prices
@@ -518,3 +521,105 @@ def test_a_market_that_is_none_is_not_found(client: Client) -> None:
     assert client.get(f"{LIST}products/no-such-product/prices/").status_code == 404
     assert client.get(f"{LIST}prices/{2**63}/").status_code == 404
     assert Plan.objects.count() == 72
+
+
+# --- Links beside it --------------------------------------------------------------------------------------
+
+
+def links_form(links: list[dict[str, str]], **changed: str) -> dict[str, str]:
+    posted = {
+        "version": version_of_links(product("power-bi-pro").links),
+        "form-TOTAL_FORMS": str(len(links) + 2),
+        "form-INITIAL_FORMS": str(len(links)),
+    }
+    empty = {"kind": "learning", "title": "", "note": "", "url": ""}
+    for place, link in enumerate([*links, empty, empty]):
+        posted |= {f"form-{place}-{name}": link[name] for name in empty}
+    return posted | changed
+
+
+def test_the_links_of_a_product_are_edited_and_everybody_sees_them(client: Client, actor: Actor) -> None:
+    before = product("power-bi-pro").links
+    posted = links_form(
+        before,
+        **{
+            "form-0-title": "",
+            "form-0-url": "",
+            "form-4-kind": "community",
+            "form-4-title": "Meet others",
+            "form-4-url": "https://meet.example/",
+        },
+    )
+
+    assert client.get(f"{PAGE}links/").status_code == 200
+    assert client.post(f"{PAGE}links/", posted).status_code == 303
+
+    after = product("power-bi-pro").links
+    assert after[:-1] == before[1:]
+    assert after[-1] == {
+        "kind": "community",
+        "title": "Meet others",
+        "note": "",
+        "url": "https://meet.example/",
+    }
+    assert '<a class="sk-card sk-card--link" href="https://meet.example/" rel="noopener external">' in (
+        Client().get("/products/power-bi-pro/").text
+    )
+    [(code, label, _old, new)] = trail(actor, "commerce.product.links_changed")
+    assert (code, label, new) == ("commerce.product.links_changed", "Olga Kuiper", {"links": after})
+
+
+@pytest.mark.parametrize(
+    ("field", "wrong"),
+    [
+        ("url", ""),
+        ("url", "http://meet.example/"),
+        ("url", "javascript:alert(1)"),
+        ("title", ""),
+        ("title", "x" * 101),
+        ("kind", "advertisement"),
+    ],
+)
+def test_a_link_that_cannot_be_shown_is_told_at_its_field(client: Client, field: str, wrong: str) -> None:
+    before = product("power-bi-pro").links
+
+    answer = client.post(f"{PAGE}links/", links_form(before, **{f"form-1-{field}": wrong}))
+
+    assert answer.status_code == 422
+    assert f'id="id_form-1-{field}_error"' in answer.text
+    assert product("power-bi-pro").links == before
+
+
+def test_links_that_a_colleague_changed_meanwhile_are_not_overwritten(client: Client, actor: Actor) -> None:
+    found = product("power-bi-pro")
+    posted = links_form(found.links, **{"form-0-title": "Mine"})
+    seen = version_of_links(found.links)
+    edit_links(staff=actor, product_id=found.pk, links=[], seen=seen, at=now())
+
+    answer = client.post(f"{PAGE}links/", posted)
+
+    assert answer.status_code == 409
+    assert "Somebody changed this product" in answer.text
+    assert product("power-bi-pro").links == []
+
+
+def test_nobody_but_the_staff_of_the_catalogue_edits_links(vendor: Tenant) -> None:
+    sven = staff_actor_of(make_staff(vendor, "staff_support"))
+    found = product("power-bi-pro")
+
+    with pytest.raises(NotVisible):
+        edit_links(staff=sven, product_id=found.pk, links=[], seen=version_of_links(found.links), at=now())
+
+    assert product("power-bi-pro").links == found.links
+
+
+def test_a_product_has_at_most_twelve_links(actor: Actor) -> None:
+    found = product("power-bi-pro")
+    links = [Link("samples", f"Sample {number}", "", "https://samples.example/") for number in range(13)]
+
+    with pytest.raises(Malformed):
+        edit_links(
+            staff=actor, product_id=found.pk, links=links, seen=version_of_links(found.links), at=now()
+        )
+
+    assert product("power-bi-pro").links == found.links
