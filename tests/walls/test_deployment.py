@@ -160,6 +160,7 @@ SOUND: dict[str, Any] = {
     "EMAIL_BACKEND": "django.core.mail.backends.smtp.EmailBackend",
     "EMAIL_HOST": "mail.example",
     "EMAIL_USE_TLS": True,
+    "SUPPORT_MAILBOX": "",
     "EMAIL_USE_SSL": False,
     "REDIS_URL": "rediss://:secret@broker.example:6379/0",
     "CACHES": {"default": {"LOCATION": "rediss://:secret@cache.example:6379/0"}},
