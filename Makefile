@@ -7,7 +7,7 @@ SHELL := /bin/sh
 unexport PYTHONDONTWRITEBYTECODE
 .DELETE_ON_ERROR:
 .SILENT:
-.PHONY: help setup run test check bench reset drill simulate migrations messages
+.PHONY: help setup run test check bench reset drill simulate migrations docs pictures messages
 
 help: ## list the targets
 	sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r name what; do \
@@ -62,3 +62,9 @@ migrations: setup ## write the migrations that changed models need (ARGS="--name
 
 messages: setup ## bring the translators' files up to date with the code (docs/translating.md)
 	exec $(VENV_PYTHON) -m config.messages
+
+docs: setup ## write the documentation as a site to var/site/
+	.venv/bin/uv run --quiet --frozen --isolated --no-project --with 'zensical==0.0.73' zensical build --strict
+
+pictures: setup ## take the guides' pictures anew of a running demo (URL=http://127.0.0.1:8000)
+	exec $(VENV_PYTHON) -m config.demo.pictures $(if $(URL),--url $(URL))

@@ -31,7 +31,7 @@ class Picture(NamedTuple):
 
 def _open(link: str) -> Callable[[Page], None]:
     def follow(page: Page) -> None:
-        page.get_by_role("main").get_by_role("link", name=link).first.click()
+        page.get_by_role("link", name=link).first.click()
         page.wait_for_load_state()
 
     return follow
@@ -54,12 +54,6 @@ def _act_for(customer: str, address: str) -> Callable[[Page], None]:
     return switch
 
 
-def _dry_run(page: Page) -> None:
-    page.goto(urljoin(page.url, "/admin/billing/centralize/"))
-    page.get_by_role("checkbox").nth(1).check()
-    page.get_by_role("button", name="Continue").click()
-    page.wait_for_load_state()
-
 
 PAT, GINA, BILL = "pat@contoso.example", "gina@contoso.example", "bill@contoso.example"
 LISA, PETRA = "lisa@contoso.example", "petra@northwind.example"
@@ -74,10 +68,10 @@ ALL = (
     Picture("guide/requests", GINA, "/admin/requests/"),
     Picture("guide/centralize", GINA, "/admin/billing/centralize/"),
     Picture("guide/roles", GINA, "/admin/roles/"),
-    Picture("guide/relationship", GINA, "/admin/relationships/", _open("Contoso licensing")),
+    Picture("guide/relationship", GINA, "/admin/relationships/", _open("Northwind Partners")),
     Picture("guide/licenses", LISA, "/admin/licenses/"),
     Picture("guide/bulk", LISA, "/admin/licenses/", _open("Power BI Pro")),
-    Picture("guide/person", "uma@contoso.example", "/admin/people/", _open("Pat Peeters")),
+    Picture("guide/person", "uma@contoso.example", "/admin/people/", _open("Pat Mulder")),
     Picture("guide/acting", PETRA, "/admin/customers/", _act_for("Contoso", YOURS)),
 )
 
