@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urljoin
 
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, ViewportSize, expect, sync_playwright
 
-SIZE = {"width": 1280, "height": 800}
+SIZE: ViewportSize = {"width": 1280, "height": 800}
 PICTURES = Path("docs/images")
 
 
@@ -52,7 +52,6 @@ def _act_for(customer: str, address: str) -> Callable[[Page], None]:
         page.goto(urljoin(page.url, address))
 
     return switch
-
 
 
 PAT, GINA, BILL = "pat@contoso.example", "gina@contoso.example", "bill@contoso.example"

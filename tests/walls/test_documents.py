@@ -1,6 +1,7 @@
 """What documents say is tested is tested: every test that they name exists."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from django.conf import settings
 
 ROOT = Path(settings.BASE_DIR)
 NAMED = re.compile(r"(tests/[\w/]+\.py)(?:::(test_\w+))?")
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("docs/guide/*.md")])
 BOUNDARIES = (
     *("Browser", "Identity provider", "Card processor", "Webhooks", "API tokens", "SCIM client", "Partners"),
     *("Vendor's staff", "Worker", "Database", "Backups and logs"),
@@ -43,3 +44,23 @@ def test_the_readme_leads_to_what_is_said_about_security() -> None:
     assert {"docs/threat-model.md", "docs/entra.md", "SECURITY.md", "docs/deployment.md"} <= set(
         re.findall(r"`([\w/.-]+\.md)`", text)
     )
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_what_a_document_links_to_or_shows_is_there(document: Path) -> None:
+    links = re.findall(r"\]\((?!https?:|#)([^)#\s]+)", document.read_text())
+
+    assert [link for link in links if not (document.parent / link).exists()] == []
+
+
+def test_every_document_has_its_place_in_the_site() -> None:
+    parts = tomllib.loads((ROOT / "zensical.toml").read_text())["project"]["nav"]
+    placed = [
+        page
+        for part in parts
+        for pages in part.values()
+        for page in ([pages] if isinstance(pages, str) else pages)
+    ]
+    written = [*ROOT.glob("docs/*.md"), *ROOT.glob("docs/guide/*.md")]
+
+    assert sorted(placed) == sorted(str(page.relative_to(ROOT / "docs")) for page in written)
