@@ -3,12 +3,11 @@
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
-from django.conf import settings
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
-from django.utils.translation import get_language, override
+from django.utils.translation import get_language, get_language_info, override
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST
 
@@ -66,11 +65,16 @@ def my_language(request: HttpRequest) -> HttpResponse:
         default = Tenant.objects.values_list("language", flat=True).get(pk=actor.home_tenant_id)
     context = {
         "chosen": request.user.chosen_language,  # type: ignore[union-attr]
-        "directory_says": dict(settings.LANGUAGES).get(request.user.language, ""),  # type: ignore[union-attr]
-        "default": dict(settings.LANGUAGES).get(default, ""),
+        "directory_says": _name_of(request.user.language),  # type: ignore[union-attr]
+        "default": _name_of(default),
         "section": "account",
     }
     return render(request, "directory/language.html", context)
+
+
+def _name_of(language: str) -> str:
+    """What the reader calls it; empty for what the portal does not speak."""
+    return str(get_language_info(language)["name_translated"]) if languages.is_known(language) else ""
 
 
 @access.requires(sees=Capability.SEE_SETTINGS)

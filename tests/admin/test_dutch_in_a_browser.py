@@ -60,7 +60,7 @@ class Cast:
             "policy": (self.gina, "/admin/billing/policy/"),
             "licenses": (self.gina, "/admin/licenses/"),
             "requests": (self.gina, "/admin/requests/"),
-            "centralize": (self.gina, "/admin/centralize/"),
+            "centralize": (self.gina, "/admin/billing/centralize/"),
             "people": (self.gina, "/admin/people/"),
             "audit": (self.gina, "/admin/audit/"),
             "default language": (self.gina, "/admin/language/"),
