@@ -129,7 +129,7 @@ def _chart(totals: Sequence[KindTotal]) -> dict[str, Any]:
     ]
     labels = [label for total in totals for label in (str(KIND_NAMES[total.kind]), _("used"))]
     return {
-        "charts": charts.stacked(series, labels, axis=_percent, value=lambda _percents: ""),
+        "charts": charts.stacked(series, labels, axis=str, value=lambda _percents: ""),
         "chart_title": _("Where capacity comes from, and how much of it is used"),
         "chart_finding": " ".join(
             _(
@@ -146,10 +146,6 @@ def _chart(totals: Sequence[KindTotal]) -> dict[str, Any]:
         ),
         "legend": series,
     }
-
-
-def _percent(value: int) -> str:
-    return _("%(percent)d%%") % {"percent": value}
 
 
 def _turn(cursor: str) -> str:

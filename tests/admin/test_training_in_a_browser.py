@@ -65,9 +65,9 @@ def test_a_link_is_added_put_first_and_removed_by_its_buttons(gina: User, open_p
         page.get_by_role("button", name="Add", exact=True).click()
         expect(page.get_by_role("link", name=title)).to_be_visible()
 
-    page.get_by_role("button", name="Up: Second").click()
+    page.get_by_role("button", name="Up Second").click()
     expect(page.get_by_role("row").nth(1)).to_contain_text("Second")
-    page.get_by_role("button", name="Remove: First").click()
+    page.get_by_role("button", name="Remove First").click()
 
     expect(page.get_by_role("link", name="First")).to_have_count(0)
     expect(page.get_by_role("link", name="Second")).to_be_visible()
