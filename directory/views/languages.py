@@ -3,6 +3,7 @@
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
+from django.conf import settings
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
@@ -44,8 +45,10 @@ def _page_before(request: HttpRequest) -> str:
         page = urlsplit(request.headers.get("Referer", ""))
     except ValueError:
         return "/"
+    if page.netloc != urlsplit(settings.PUBLIC_URL).netloc:
+        return "/"
     address = page._replace(scheme="", netloc="", fragment="").geturl()
-    return address if page.netloc == request.get_host() and safe_next(address) == address else "/"
+    return address if safe_next(address) == address else "/"
 
 
 @access.signed_in(owns_transaction=True)

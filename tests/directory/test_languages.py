@@ -1,6 +1,7 @@
 """In which language somebody is answered: the own choice, the browser's, the organization's default (product §18)."""
 
 import pytest
+from django.conf import settings
 from django.test import Client
 from django.urls import reverse
 from django.utils.translation import get_language
@@ -51,7 +52,7 @@ def test_a_visitor_switches_in_the_footer_and_comes_back_to_the_page():
     client = Client()
 
     answer = client.post(
-        "/language/", {"language": "nl"}, headers={"Referer": f"http://testserver{CATALOGUE}?q=bi"}
+        "/language/", {"language": "nl"}, headers={"Referer": f"{settings.PUBLIC_URL}{CATALOGUE}?q=bi"}
     )
 
     assert (answer.status_code, answer.headers["Location"]) == (303, f"{CATALOGUE}?q=bi")
@@ -63,23 +64,22 @@ def test_a_visitor_switches_in_the_footer_and_comes_back_to_the_page():
 @pytest.mark.parametrize(
     "page",
     [
-        *(
-            "",
-            "https://evil.example/",
-            "//evil.example/",
-            "/\\evil.example",
-            "http://[",
-            "http://testserver@evil.example/",
-        ),
-        *(
-            "http://testserver//evil.example/",
-            "http://testserver/\\evil.example",
-            "http://testserver.evil.example/",
-        ),
+        "",
+        "https://evil.example/",
+        "//evil.example/",
+        "/\\evil.example",
+        "http://[",
+        "{ours}@evil.example/",
+        "{ours}.evil.example/",
+        "{ours}//evil.example/",
+        "{ours}/\\evil.example",
+        "http://testserver/products/",
     ],
 )
 def test_the_switch_leads_nowhere_else(page):
-    answer = Client().post("/language/", {"language": "nl"}, headers={"Referer": page})
+    answer = Client().post(
+        "/language/", {"language": "nl"}, headers={"Referer": page.replace("{ours}", settings.PUBLIC_URL)}
+    )
 
     assert answer.headers["Location"] == "/"
 
