@@ -102,6 +102,10 @@ def _reads_policy(actor: Actor) -> bool:
     return actor.may(Capability.READ_POLICY)
 
 
+def _reads_data_policy(actor: Actor) -> bool:
+    return actor.may(Capability.READ_DATA_POLICY)
+
+
 def _sees_people(actor: Actor) -> bool:
     return actor.may(Capability.SEE_PEOPLE)
 
@@ -142,6 +146,7 @@ ITEMS = (
     ),
     Item(_("Licenses"), _("Work"), _("Capacity"), "database", "portal:capacity", _sees_capacity),
     Item(_("Control"), _("Work"), _("Purchase policy"), "shield", "portal:policy", _reads_policy),
+    Item(_("Control"), _("Work"), _("Data policies"), "policy", "portal:data-policies", _reads_data_policy),
     Item(_("Control"), _("Work"), _("Centralize"), "merge", "portal:centralize", _centralizes),
     Item(_("Control"), _("Work"), _("Training links"), "school", "portal:training", _keeps_training_links),
     Item(_("Control"), _("Work"), _("Partners"), "link", "portal:relationships", _sees_partners),

@@ -13,7 +13,7 @@ from config.kit.errors import Text
 AREAS: Final[Mapping[str, Text]] = {
     "purchases": _("Purchases"),
     "bills": _("Bills & payments"),
-    "policies": _("Purchase policy"),
+    "policies": _("Policies"),
     "licenses": _("Licenses & requests"),
     "people": _("People & groups"),
     "roles": _("Roles"),
@@ -84,6 +84,7 @@ TARGETS: Final[Mapping[str, Text]] = {
     "card": _("Card"),
     "product": _("Product"),
     "billing": _("Billing of the installation"),
+    "data_policy": _("Data policy"),
 }
 _WORDS: dict[str, Text] = {
     "directory.user.created": _("Account made"),

@@ -28,6 +28,7 @@ type Code = Literal[
     "category_excluded",
     "product_central_only",
     "product_withdrawn",
+    "service_off",
     "policy_disabled",
     "policy_trials_only",
     "policy_undecided",
@@ -50,7 +51,8 @@ class Facts:
     `has_price`: the market sells the product at all. `market_is_open`: the market takes self-service.
     `category_is_open`: of this product's category too. `policy` is the effective value on the wire;
     `is_undecided`: because an admin is to decide first. `spending`: what the sum means for the limits, where it is known.
-    `had_trial`: the person tried this product before. `offers_free_trial`: without a card, too.
+    `had_trial`: the person tried this product before. `offers_free_trial`: without a card, too. `service_is_on`: no
+    data policy switched the product off for the person.
     """
 
     organization: str
@@ -73,6 +75,7 @@ class Facts:
     is_undecided: bool = False
     product_is_withdrawn: bool = False
     spending: Spending | None = None
+    service_is_on: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +214,14 @@ def _of_the_market(facts: Facts) -> Iterator[Reason]:
 
 def _of_the_policy(facts: Facts, wanted: Wanted) -> Iterator[Reason]:
     names = {"organization": facts.organization, "product": facts.product}
+    if not facts.service_is_on:
+        yield Reason(
+            "service_off",
+            _("%(organization)s switched %(product)s off") % names,
+            _(
+                "Nobody can use it, however it was bought. Your IT admins can switch it on, or say what to use."
+            ),
+        )
     if facts.policy == TRIALS_ONLY and wanted == "free_trial":
         return
     if facts.policy == TRIALS_ONLY and wanted == "trial":

@@ -8,7 +8,7 @@ from django.utils.translation import gettext_lazy as _
 
 from config.kit import grants
 from config.kit.tenancy import SameTenant, TenantModel
-from policies import rule
+from policies import data_rule, rule
 
 
 class PolicyValue(models.TextChoices):
@@ -225,6 +225,56 @@ class PolicyChange(TenantModel):
         indexes = [
             models.Index(fields=["tenant", "-id"], name="policies_change_latest"),
             models.Index(fields=["tenant", "target", "target_key", "-id"], name="policies_change_target"),
+        ]
+
+
+class Creators(models.TextChoices):
+    """Who may make workspaces in a product."""
+
+    EVERYONE = data_rule.EVERYONE, _("Everybody in the organization")
+    HOLDERS = data_rule.HOLDERS, _("Who has a license")
+    ADMINS = data_rule.ADMINS, _("Admins alone")
+
+
+class DataPolicy(TenantModel):
+    """What a tenant says of the data in a product, in one place (product §14): of everything, a product, a group, or both.
+
+    `product_id` is the catalogue's row, which stays when a product's id on the wire changes; None: every product.
+    What is None, or empty, is not said here. How long data is kept is said of products, not of groups.
+    """
+
+    product_id = models.BigIntegerField(null=True)
+    group = models.ForeignKey(
+        "directory.Group", null=True, on_delete=models.CASCADE, related_name="+", db_constraint=False
+    )
+    service_on = models.BooleanField(null=True)
+    external_sharing = models.BooleanField(null=True)
+    retention_days = models.PositiveIntegerField(null=True)
+    creators = models.CharField(max_length=8, choices=Creators.choices, blank=True, default="")
+    changed_at = models.DateTimeField()
+    changed_by = models.CharField(max_length=200)
+
+    class Meta(TenantModel.Meta):
+        constraints = [
+            *TenantModel.Meta.constraints,
+            SameTenant(field="group", name="policies_datapolicy_group"),
+            models.UniqueConstraint(
+                fields=["tenant", "product_id", "group"],
+                nulls_distinct=False,
+                name="policies_datapolicy_one",
+            ),
+            models.CheckConstraint(
+                condition=Q(retention_days__isnull=True)
+                | Q(
+                    group__isnull=True,
+                    retention_days__gte=data_rule.SHORTEST_DAYS,
+                    retention_days__lte=data_rule.LONGEST_DAYS,
+                ),
+                name="policies_datapolicy_retention",
+            ),
+            models.CheckConstraint(
+                condition=Q(creators__in=["", *Creators.values]), name="policies_datapolicy_creators"
+            ),
         ]
 
 

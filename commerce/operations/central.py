@@ -8,6 +8,7 @@ from django.utils.translation import gettext_lazy as _
 
 from commerce.models import Agreement, AgreementPrice, Bill, BillTo, Plan, Subscription
 from commerce.operations import notices
+from commerce.operations.changes.rules import require_service_on
 from commerce.operations.orders import (
     MOST_CENTRAL_SEATS,
     NotInAgreement,
@@ -56,11 +57,13 @@ def quote_purchase(*, actor: Actor, choice: Choice, at: datetime) -> CentralQuot
     :raises NotVisible: the actor may not buy centrally. :raises NotAllowed: the organization is suspended.
     :raises Malformed: the number of seats, the start, or the reference.
     :raises NotInAgreement, NotSoldHere: there is no price, or no market.
+    :raises ServiceOff: a data policy switched the product off, and on for no group.
     """
     actor.require(Capability.BUY_CENTRALLY, is_own=False, is_org=True, sees=Capability.BUY_CENTRALLY)
     tenant = tenant_row(actor.tenant_id)
     if tenant.standing != Tenant.Standing.GOOD:
         raise NotAllowed(_("Your organization is suspended; nothing can be bought."))
+    require_service_on(actor, choice.plan.product)
     if not 1 <= choice.quantity <= MOST_CENTRAL_SEATS:
         raise Malformed(_("Enter a number of licenses from 1 on."), field="quantity")
     if len(choice.reference) > LONGEST_REFERENCE:
@@ -79,7 +82,7 @@ def buy_centrally(*, actor: Actor, choice: Choice, seen: Seen, key: uuid.UUID, a
     `key` is the order's: clicked again, the subscription that it made. Locks the organization's agreements, so that
     neither a second click nor a new price comes in between.
 
-    :raises NotVisible, NotAllowed, Malformed, NotInAgreement, NotSoldHere: as `quote_purchase`.
+    :raises NotVisible, NotAllowed, Malformed, NotInAgreement, NotSoldHere, ServiceOff: as `quote_purchase`.
     :raises TermsChanged: it would not be what was shown. Nothing was bought.
     """
     with tenant_atomic(actor):

@@ -14,6 +14,7 @@ from config.kit.tenancy import tenant_atomic
 from directory.actors import tenant_row
 from directory.models import Tenant, User
 from policies.eligibility import Eligibility, Facts, Wanted, decide
+from policies.queries.data import data_policy_for
 from policies.queries.policies import effective_policy
 from policies.queries.spending import Purchase, spending_of
 
@@ -26,7 +27,7 @@ def eligibility_for(
     wanted: Wanted = "purchase",
     purchase: Purchase | None = None,
 ) -> Eligibility:
-    """The decision for the acting tenant, from rows read now. Six queries at most, one more for a trial.
+    """The decision for the acting tenant, from rows read now. Eight queries at most, one more for a trial.
 
     With a `purchase` the limits are asked about its sum too: four more at most, one where there are none. Inside a transaction it holds as long as that transaction's other reads do.
     """
@@ -42,9 +43,9 @@ def eligibility_for(
 def facts_for(*, actor: Actor, product: Product, at: datetime) -> Facts:
     """What the decision rests on; inside `tenant_atomic(actor)`."""
     tenant = tenant_row(actor.tenant_id)
-    policy = effective_policy(
-        actor=actor, subject=subject_of(product), user_id=None if actor.is_partner else actor.user_id
-    )
+    user_id = None if actor.is_partner else actor.user_id
+    policy = effective_policy(actor=actor, subject=subject_of(product), user_id=user_id)
+    data = data_policy_for(actor=actor, product_id=product.pk, user_id=user_id)
     user = None if actor.is_partner else User.objects.filter(pk=actor.user_id).first()
     market = (
         Market.objects.filter(pk=tenant.country)
@@ -77,6 +78,7 @@ def facts_for(*, actor: Actor, product: Product, at: datetime) -> Facts:
         policy=policy.value,
         is_undecided=policy.is_undecided,
         offers_free_trial=product.trial_without_card,
+        service_is_on=data.service_on,
     )
 
 

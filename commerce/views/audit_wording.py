@@ -109,6 +109,7 @@ _OTHERS: Final[Mapping[str, Text]] = {
     "policies.product_policy.changed": _("Policy of a product changed"),
     "policies.group_policy.changed": _("Policy of a group changed"),
     "policies.offer_type_policy.changed": _("Policy of an offer type changed"),
+    "policies.data_policy.changed": _("Data policy changed"),
     "policies.contact_text.changed": _("IT contact text changed"),
     "policies.request_process.changed": _("How requests are answered changed"),
     "policies.permit.granted": _("Purchase permitted"),

@@ -138,7 +138,7 @@ def _not_eligible(
         "reasons": eligibility.reasons,
         "leads_home": any(reason.leads_home for reason in eligibility.reasons),
         "contact": contact_text(actor=actor),
-        "door": request_door(actor=actor),
+        "door": request_door(actor=actor, product_id=product.pk),
         "free_licenses": queries.free_licenses(actor=actor, product=product),
         "back": way_back(product, request.GET.get("return", "")),
     }
@@ -404,7 +404,7 @@ def _form_page(
             "zone": tenant.time_zone,
             "free_licenses": free,
             "over_limit": refused,
-            "door": request_door(actor=actor) if free or refused else None,
+            "door": request_door(actor=actor, product_id=product.pk) if free or refused else None,
             "terms_version": settings.TERMS_VERSION,
         }
         return render(request, template, context | processor(), status=status)

@@ -87,18 +87,18 @@ def product_page(request: HttpRequest, slug: str) -> HttpResponse:
         "product": product,
         "offer": found,
         "plans": plan_cards(found, shown.market),
-        "may_ask": _may_ask(request.actor),  # type: ignore[attr-defined]
+        "may_ask": _may_ask(request.actor, product),  # type: ignore[attr-defined]
         "beside": beside(product, request.actor),  # type: ignore[attr-defined]
     }
     return render(request, "commerce/product.html", context)
 
 
-def _may_ask(actor: Actor | None) -> bool:
+def _may_ask(actor: Actor | None, product: Product) -> bool:
     """Whether who looks at a product may ask their organization for a license of it (product §7.5)."""
     if actor is None:
         return False
     with tenant_atomic(actor):
-        return request_door(actor=actor).is_open
+        return request_door(actor=actor, product_id=product.pk).is_open
 
 
 def plan_cards(found: Offer, market: Market | None) -> list[dict[str, Any]]:

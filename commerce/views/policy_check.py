@@ -43,7 +43,7 @@ def check_of(request: HttpRequest, actor: Actor, table: Table, at: datetime) -> 
         "user": user,
         "product": row.product,
         "decision": eligibility_for(actor=buyer, product=row.product, at=at),
-        "requests": user.is_active and request_door(actor=buyer).is_open,
+        "requests": user.is_active and request_door(actor=buyer, product_id=row.product.pk).is_open,
         "trial": eligibility_for(actor=buyer, product=row.product, at=at, wanted="free_trial")
         if row.product.trial_without_card
         else None,

@@ -173,7 +173,9 @@ def _refused(
     context |= {
         "refused": str(refused),
         "reasons": eligibility.reasons if eligibility else [],
-        "door": request_door(actor=actor) if eligibility and not subscription.is_organizations else None,
+        "door": request_door(actor=actor, product_id=subscription.product_id)
+        if eligibility and not subscription.is_organizations
+        else None,
         "bills": [
             {
                 "number": bill.number,

@@ -37,6 +37,7 @@ from config.kit.money import digits, format_money, tax_label, tax_on
 from config.kit.templatetags.kit import tile_colour, tile_letters
 from directory.models import Tenant
 from directory.permissions import Capability
+from policies.queries.data import data_policies
 
 CHANNEL_BUTTONS: tuple[tuple[str, Text], ...] = (
     (Subscription.Channel.CENTRAL, gettext_lazy("Central")),
@@ -79,8 +80,11 @@ def your_products(request: HttpRequest) -> HttpResponse:
     is_full = sees_all(actor)
     taken_over = queries.taken_over_of(page.rows) if is_full else {}
     make_line = line_of if is_full else own_line_of
+    off = data_policies(actor=actor).off(products)
     lines = [
-        make_line(row, products[row.product_id], tenant.name, taken_over.get(row.id)) for row in page.rows
+        make_line(row, products[row.product_id], tenant.name, taken_over.get(row.id))
+        | {"is_off": row.product_id in off}
+        for row in page.rows
     ]
     may_centralize = is_full and actor.may(Capability.TAKE_OVER) and _offer_centralizing(page.rows, lines)
     context: dict[str, Any] = {

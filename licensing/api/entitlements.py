@@ -17,16 +17,26 @@ from config.kit.rate import Bucket
 from directory.bearer import counting_bad_tokens, secret_of
 from directory.permissions import Capability
 from directory.tokens import digest_of
-from licensing.operations.entitlements import SCOPE, Answer, check_entitlement
+from licensing.operations.entitlements import SCOPE, Answer, Data, check_entitlement
 
 router = Router(tags=["Entitlements"])
+
+
+class DataPolicyOut(Schema):
+    """What the organization allows to be done with the product's data, for this person."""
+
+    service: Literal["on", "off"]
+    externalSharing: bool = Field(description="Whether something may be shared outside the organization.")
+    retentionDays: int = Field(description="How long what nobody may use any more is kept.")
+    workspaceCreation: Literal["everyone", "holders", "admins"]
+    mayCreateWorkspaces: bool = Field(description="Whether this person may.")
 
 
 class EntitlementOut(Schema):
     """Whether a person may use a product now, and through what."""
 
     entitled: bool
-    reason: Literal["no_license", "account_disabled"] | None = Field(description="Why not.")
+    reason: Literal["no_license", "account_disabled", "service_off"] | None = Field(description="Why not.")
     userId: UUID
     productId: str = Field(description="The current id, however the product was named.")
     productName: str
@@ -36,7 +46,9 @@ class EntitlementOut(Schema):
     state: Literal["active", "expired"] | None
     until: datetime | None = Field(description="The end of the term; once expired, the end of access.")
     renews: bool | None
-    dataPolicy: None = Field(None, description="The organization's data policy for the product.")
+    dataPolicy: DataPolicyOut | None = Field(
+        description="The organization's data policy, the same for every channel; none of a disabled account."
+    )
 
 
 @router.get(
@@ -74,5 +86,15 @@ def _out(answer: Answer) -> dict[str, object]:
         "state": answer.state,
         "until": answer.ends_at,
         "renews": answer.is_recurring,
-        "dataPolicy": None,
+        "dataPolicy": _policy_out(answer.data) if answer.data else None,
+    }
+
+
+def _policy_out(data: Data) -> dict[str, object]:
+    return {
+        "service": "on" if data.service_on else "off",
+        "externalSharing": data.external_sharing,
+        "retentionDays": data.retention_days,
+        "workspaceCreation": data.creators,
+        "mayCreateWorkspaces": data.may_create,
     }

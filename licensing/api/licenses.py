@@ -29,7 +29,7 @@ ASSIGN = access.token("licenses.write", sees=Capability.SEE_LICENSES, may=Capabi
 router = Router(tags=["Licenses"])
 
 type OutcomeName = Literal[
-    "assigned", "holds_license", "holds_product", "guest", "disabled", "unknown", "ambiguous", "no_seat",
+    "assigned", "holds_license", "holds_product", "guest", "service_off", "disabled", "unknown", "ambiguous", "no_seat",
     "reduction_scheduled", "repeated", "unassigned", "not_held",
 ]  # fmt: skip
 

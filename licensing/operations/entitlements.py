@@ -9,13 +9,27 @@ from config.kit.tenancy import binding_cursor
 from directory.operations.tokens import NotAuthenticated, ScopeTooLow
 from directory.permissions import ROLES, TABLE, Capability
 from directory.tokens import SCOPES, includes
+from policies import data_rule
 
 SCOPE = "licenses.read"
 # A token must hold one of these, and whoever does not hold one of these roles asks about the own account alone.
 # Both as PostgreSQL writes arrays.
 _SCOPES = f"{{{','.join(scope for scope in SCOPES if includes({scope}, SCOPE))}}}"
 _SEE_ALL = f"{{{','.join(role for role in ROLES if 'all' in getattr(TABLE[Capability.SEE_LICENSES], role))}}}"
-_ANSWERED = frozenset({"entitled", "no_license", "account_disabled"})
+_ADMINS = f"{{{','.join(data_rule.ADMIN_ROLES)}}}"
+_ANSWERED = frozenset({"entitled", "no_license", "account_disabled", "service_off"})
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """The organization's data policy for the person and the product. `retention_days`: how long what nobody may use
+    any more is kept. `creators`: who may make workspaces; `may_create`: whether the person may."""
+
+    service_on: bool
+    external_sharing: bool
+    retention_days: int
+    creators: str
+    may_create: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +37,11 @@ class Answer:
     """What holds now. `reason` says why not; the rest is of the subscription that gives the product, if one does.
 
     `ends_at`: the end of the term, or once Expired the end of that; access may last longer where it renews.
+    `data`: None where the account is disabled.
     """
 
     reason: str
+    data: Data | None
     user_key: uuid.UUID
     product_key: str
     product_name: str
@@ -54,12 +70,18 @@ def check_entitlement(*, digest: bytes, user: str, product: str, at: datetime) -
         raise NotVisible
     with binding_cursor() as cursor:
         cursor.execute(
-            "SELECT * FROM licensing_entitlement(%s, %s, %s, %s, %s, %s)",
-            [digest, user, product, at, _SCOPES, _SEE_ALL],
+            "SELECT * FROM licensing_entitlement(%s, %s, %s, %s, %s, %s, %s)",
+            [digest, user, product, at, _SCOPES, _SEE_ALL, _ADMINS],
         )
-        verdict, *facts = cursor.fetchone()
+        verdict, *facts, service_on, external_sharing, retention_days, creators, is_admin = cursor.fetchone()
     if verdict in _ANSWERED:
-        return Answer(verdict, *facts)
+        data = None
+        if service_on is not None:
+            may_create = data_rule.may_create(
+                service_on=service_on, creators=creators, is_entitled=verdict == "entitled", is_admin=is_admin
+            )
+            data = Data(service_on, external_sharing, retention_days, creators, may_create)
+        return Answer(verdict, data, *facts)
     if verdict == "unauthenticated":
         raise NotAuthenticated
     if verdict == "scope_too_low":

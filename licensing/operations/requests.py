@@ -29,8 +29,10 @@ from licensing.operations.assignments import Outcome, assign_licenses
 from licensing.operations.request_notices import queue_decided, queue_forwarded, queue_received
 from licensing.queries.requests import Estimate, estimate_of, holders_of, permit_sum, with_free_seats
 from policies.models import PolicyValue
+from policies.operations.data import ServiceOff
 from policies.operations.policies import set_product_policy
 from policies.operations.spending import grant_permit
+from policies.queries.data import switched_off_for
 from policies.queries.requests import request_door
 
 LIVES = timedelta(days=60)
@@ -136,6 +138,7 @@ def ask_for_licenses(
     :raises NotVisible: guests, and who acts for another organization, do not ask.
     :raises NoRequestsHere: the queue is off, or nobody can decide.
     :raises Malformed: no reason, or too long; nobody, too many, or somebody who is no active member.
+    :raises ServiceOff: a data policy switched the product off for one of them.
     :raises HaveLicenses, AlreadyAsked: nobody is left to ask for.
     """
     reason = _checked_reason(reason)
@@ -149,6 +152,8 @@ def ask_for_licenses(
             raise Malformed(
                 _("Somebody that you ask for is no active member of your organization."), field="people"
             )
+        if switched_off_for(actor=actor, product_id=product.pk, user_ids=wanted):
+            raise ServiceOff
         holders = holders_of(product.pk, wanted)
         without = [user for user in found if user.pk not in holders]
         if not without:
@@ -306,6 +311,7 @@ def approve_request(
     :raises RequestOver: one of them was answered meanwhile. :raises Malformed: nobody was chosen.
     :raises AsksToBuy: it is about a purchase of several licenses.
     :raises NotEnoughLicenses: fewer are free. :raises CannotHold: an account is disabled.
+    :raises ServiceOff: a data policy switched the product off for one of them.
     """
     message = _checked_message(message)
     with tenant_atomic(actor):
@@ -464,6 +470,8 @@ def _give(
         )
         if result.with_outcome(Outcome.DISABLED, Outcome.UNKNOWN, Outcome.GUEST):
             raise CannotHold
+        if result.with_outcome(Outcome.SERVICE_OFF):
+            raise ServiceOff
         done = result.with_outcome(Outcome.ASSIGNED)
         rows = Assignment.objects.live().filter(subscription=subscription, user_id__in=done)
         given |= {row.user_id: row for row in rows}

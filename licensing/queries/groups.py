@@ -15,7 +15,7 @@ from directory.models import Group, User
 from licensing.entitlements import GIVES_ACCESS
 from licensing.models import GroupLicense
 
-type Why = Literal["disabled", "guest", "taken_back", "holds_product", "no_seat"]
+type Why = Literal["disabled", "guest", "service_off", "taken_back", "holds_product", "no_seat"]
 MOST_NAMED = 200
 # Groups to choose from at once; the others are found by their name.
 MOST_OFFERED = 10

@@ -1,6 +1,7 @@
 """Everyone's pages: the start page, the own licenses, and the products themselves (product §4, §16)."""
 
 import uuid
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -24,6 +25,7 @@ from directory.permissions import Capability
 from licensing.operations.assignments import give_back_license
 from licensing.queries import entitlements
 from licensing.views.wording import channel_of, given_through, works_until
+from policies.queries.data import data_policy_for, products_off_for
 from policies.queries.policies import contact_text
 from policies.queries.requests import request_door
 
@@ -58,9 +60,13 @@ def my_licenses(request: HttpRequest) -> HttpResponse:
     """What the person holds: product, from whom, through which channel, until when."""
     actor: Actor = request.actor  # type: ignore[attr-defined]
     rows = [] if actor.is_partner else entitlements.licenses_of(user_id=actor.user_id or 0)
+    off = products_off_for(actor=actor, product_ids=[row.product.pk for row in rows])
     context = {
         "section": "licenses",
-        "rows": [_held(row, actor, request.tenant.name) for row in rows],  # type: ignore[attr-defined]
+        "rows": [
+            _held(row, actor, request.tenant.name) | {"is_off": row.product.pk in off}  # type: ignore[attr-defined]
+            for row in rows
+        ],
         "offers": offers_to(actor, now()),
     }
     return render(request, "licensing/my_licenses.html", context)
@@ -92,7 +98,7 @@ def give_back(request: HttpRequest, key: uuid.UUID) -> HttpResponse:
 
 @access.signed_in
 def app(request: HttpRequest, slug: str) -> HttpResponse:
-    """A product behind the license check: its own page, or how to get it (status 403)."""
+    """A product behind the license check and the data policy: its own page, or how to get it (status 403)."""
     actor: Actor = request.actor  # type: ignore[attr-defined]
     product = Product.objects.filter(slug=slug).first()
     if product is None:
@@ -101,16 +107,25 @@ def app(request: HttpRequest, slug: str) -> HttpResponse:
     held = (
         None if actor.is_partner else entitlements.entitlement_of(user_id=actor.user_id or 0, product=product)
     )
-    context: dict[str, Any] = {"product": product, "admin": admin_tile(actor), "app_page": True}
-    if held is None:
+    policy = data_policy_for(
+        actor=actor, product_id=product.pk, user_id=None if actor.is_partner else actor.user_id
+    )
+    context: dict[str, Any] = {
+        "product": product,
+        "admin": admin_tile(actor),
+        "app_page": True,
+        "is_off": not policy.service_on,
+    }
+    if held is None or not policy.service_on:
         may_buy = (
             actor.may(Capability.BUY) and eligibility_for(actor=actor, product=product, at=now()).is_eligible
         )
         contact = contact_text(actor=actor)
+        door = request_door(actor=actor, product_id=product.pk)
         return render(
             request,
             "licensing/app_closed.html",
-            context | {"may_buy": may_buy, "contact": contact, "door": request_door(actor=actor)},
+            context | {"may_buy": may_buy, "contact": contact, "door": door},
             status=403,
         )
     context |= _held(held, actor, tenant.name) | {"beside": beside(product, actor)}
@@ -129,17 +144,23 @@ def admin_tile(actor: Actor) -> dict[str, str] | None:
 
 
 def app_tiles(actor: Actor, organization: str) -> list[dict[str, Any]]:
-    """The launcher's tiles: one for each product that the person may use, by name. One query."""
+    """The launcher's tiles: one for each product that the person may use, by name. Three queries at most."""
     if actor.is_partner or actor.user_id is None:
         return []
-    return [_app(each, actor, organization) for each in entitlements.entitlements_of(user_id=actor.user_id)]
+    held = entitlements.entitlements_of(user_id=actor.user_id)
+    off = products_off_for(actor=actor, product_ids=[each.product.pk for each in held])
+    return [_app(each, actor, organization, off) for each in held]
 
 
-def _app(held: entitlements.Entitlement, actor: Actor, organization: str) -> dict[str, Any]:
+def _app(
+    held: entitlements.Entitlement, actor: Actor, organization: str, off: Collection[int]
+) -> dict[str, Any]:
     """A tile: who pays for the own one wants its next date, the others where it comes from."""
     subscription = held.subscription
     is_calm = subscription.state == "active" and not subscription.is_owned_by(actor)
-    if is_calm and subscription.channel != "trial":
+    if held.product.pk in off:
+        note = _("Switched off by %(organization)s") % {"organization": organization}
+    elif is_calm and subscription.channel != "trial":
         note = given_through(subscription, actor.user_id, organization)
     else:
         note = works_until(subscription)

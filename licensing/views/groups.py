@@ -25,6 +25,7 @@ WHY: dict[Why, Text] = {
     "disabled": gettext_lazy("Account is disabled"),
     "guest": gettext_lazy("Guest, this product is for members only"),
     "taken_back": gettext_lazy("Was taken or given back; assign it by hand to give it again"),
+    "service_off": gettext_lazy("Your organization switched this product off for them"),
     "holds_product": gettext_lazy("Has this product through another purchase"),
     "no_seat": gettext_lazy("No license left; gets the next free one"),
 }

@@ -20,6 +20,7 @@ from licensing.queries.giving import may_give_central
 from licensing.views.assigning import LICENSES, PRODUCTS, Area
 from licensing.views.overviews import tabs
 from licensing.views.wording import channel_of
+from policies.queries.data import data_policies
 
 
 @access.requires(sees=Capability.SEE_LICENSES)
@@ -65,7 +66,8 @@ def license_subscription(request: HttpRequest, key: uuid.UUID) -> HttpResponse:
 def holders_context(
     request: HttpRequest, actor: Actor, subscription: Subscription, area: Area = PRODUCTS
 ) -> dict[str, Any]:
-    """What `licensing/_holders.html` shows: who has a license, 50 a page by key. One query, two when searched."""
+    """What `licensing/_holders.html` shows: who has a license, 50 a page by key, and whether a data policy switched the
+    product off. Two queries, three when searched."""
     query = request.GET.get("q", "")[:100]
     page = holders.holders_page(subscription, cursor=request.GET.get("holders", ""), query=query)
     return {
@@ -79,6 +81,8 @@ def holders_context(
         "unassign_address": reverse(area.unassign_url, args=[subscription.key]),
         "unassign_list_address": reverse(area.unassign_list_url, args=[subscription.key]),
         "waiting_address": _waiting_address(actor, subscription),
+        "switched_off": data_policies(actor=actor).is_off(subscription.product_id),
+        "may_read_data_policy": actor.may(Capability.READ_DATA_POLICY),
         "zone": subscription.time_zone,
         "own_id": actor.user_id,
     }

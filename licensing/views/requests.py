@@ -189,7 +189,7 @@ def _ask_page(
         "section": "requests",
         "product": product,
         "checkout": checkout,
-        "door": request_door(actor=actor, needs_money=checkout is not None),
+        "door": request_door(actor=actor, needs_money=checkout is not None, product_id=product.pk),
         "contact": contact_text(actor=actor),
         "free": queries.free_seats(tenant_id=actor.tenant_id, product_ids=[product.pk]).get(product.pk, 0),
         "estimate": queries.estimate_of(actor=actor, product=product, seats=1, at=now()),

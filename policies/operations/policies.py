@@ -177,7 +177,7 @@ def change_policies(
         raise Malformed(_("The reason is longer than 500 characters."), field="why")
     with tenant_atomic(actor):
         _require(actor, Capability.CHANGE_POLICY, sees=Capability.READ_POLICY)
-        policy = _lock_policy(actor)
+        policy = lock_policy(actor)
         made = [
             row for change in changes if (row := _make(actor, policy, change, at=at, why=why)) is not None
         ]
@@ -211,7 +211,7 @@ def undo_change(*, actor: Actor, key: uuid.UUID, at: datetime) -> PolicyChange:
     """
     with tenant_atomic(actor):
         _require(actor, Capability.CHANGE_POLICY, sees=Capability.READ_POLICY)
-        policy = _lock_policy(actor)
+        policy = lock_policy(actor)
         done: PolicyChange | None = PolicyChange.objects.visible_to(actor).filter(key=key).first()
         if done is None:
             raise NotVisible
@@ -274,7 +274,7 @@ def _require(actor: Actor, capability: str, *, sees: str) -> None:
 # --- One change -----------------------------------------------------------------------------------------------------
 
 
-def _lock_policy(actor: Actor) -> TenantPolicy:
+def lock_policy(actor: Actor) -> TenantPolicy:
     """The tenant's row, made where it is missing, locked: changes of one tenant come one after the other."""
     TenantPolicy.objects.bulk_create([TenantPolicy(tenant_id=actor.tenant_id)], ignore_conflicts=True)
     policy: TenantPolicy = TenantPolicy.objects.visible_to(actor).select_for_update().get()

@@ -8,6 +8,7 @@ from config.kit.actors import Actor
 from directory.models import RoleAssignment, User
 from directory.permissions import TABLE, Capability
 from policies.models import TenantPolicy
+from policies.queries.data import data_policy_for
 
 # The roles of those who answer: with a free license, and with money or policy.
 GIVING_ROLES = tuple(
@@ -53,13 +54,16 @@ def request_process(*, actor: Actor) -> RequestProcess:
     return RequestProcess(*row) if row else RequestProcess()
 
 
-def request_door(*, actor: Actor, needs_money: bool = False) -> RequestDoor:
-    """Whether the person may ask for a license here. Two queries, inside `tenant_atomic`.
+def request_door(*, actor: Actor, needs_money: bool = False, product_id: int | None = None) -> RequestDoor:
+    """Whether the person may ask for a license here. Two queries, four at most of a product, inside `tenant_atomic`.
 
-    `needs_money`: only billing and global admins could decide. A partner's people ask at home.
+    `needs_money`: only billing and global admins could decide. `product_id`: of this product, which a data policy may
+    have switched off for the person. A partner's people ask at home.
     """
     process = request_process(actor=actor)
     may = actor.may(Capability.REQUEST_LICENSE) and actor.user_id is not None
+    if may and process.is_on and product_id is not None:
+        may = data_policy_for(actor=actor, product_id=product_id, user_id=actor.user_id).service_on
     return RequestDoor(process, process.is_on and may and can_decide(actor=actor, needs_money=needs_money))
 
 

@@ -693,6 +693,7 @@ EXAMPLES = {
     "directory:provider-login": provider,
     "directory:provider-callback": provider,
     "portal:policy-product": product,
+    "portal:data-policy": product,
     "portal:policy-stop": product,
     "directory:notice": notice,
     "portal:audit-entry": audit_entry,
@@ -884,6 +885,10 @@ EXPLICIT = {
     "portal:policy": lambda actor, kind: True if actor.may(Capability.CHANGE_POLICY) else None,
     "portal:policy-product": lambda actor, kind: (
         kind != MISSING and (True if actor.may(Capability.CHANGE_POLICY) else None)
+    ),
+    "portal:data-policies": lambda actor, kind: True if actor.may(Capability.CHANGE_DATA_POLICY) else None,
+    "portal:data-policy": lambda actor, kind: (
+        kind != MISSING and (True if actor.may(Capability.CHANGE_DATA_POLICY) else None)
     ),
     "portal:index": lambda actor, kind: sees_admin_center(actor),
     "portal:licenses": lambda actor, kind: sees_licenses_page(actor),

@@ -218,9 +218,9 @@ def test_how_often_the_pages_ask_the_database(mike: User) -> None:
     with CaptureQueriesContext(connection) as page:
         client.get(address)
 
-    # Session, person, roles, tenant; product, plans; the person's lock, five of eligibility, two of policy, a
+    # Session, person, roles, tenant; product, plans; the person's lock, five of eligibility, three of policies, a
     # checkout under way; tenant, market, price, calendar; the checkout and its audit.
-    assert len(questions(buying)) == 20
+    assert len(questions(buying)) == 21
     # Session, person, roles, tenant; tenant, checkout; exclusions, prices, calendar, address, plans, free licenses,
     # limits on spending; the bell.
     assert len(questions(page)) == 14

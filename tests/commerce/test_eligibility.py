@@ -91,9 +91,9 @@ def test_the_tenants_policy_decides_for_the_product(value: str, expected: tuple[
     assert codes(mike, "power-bi-pro") == ()
 
 
-def test_reads_six_times_inside_its_own_block(django_assert_num_queries: Any) -> None:
+def test_reads_seven_times_inside_its_own_block(django_assert_num_queries: Any) -> None:
     actor = actor_of(make_user(make_tenant()))
     wanted = product()
 
-    with django_assert_num_queries(11):
+    with django_assert_num_queries(12):
         eligibility_for(actor=actor, product=wanted, at=AT)

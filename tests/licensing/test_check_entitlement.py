@@ -11,12 +11,13 @@ from django.test.utils import CaptureQueriesContext
 
 from commerce.models import Subscription
 from config.kit.tenancy import tenant_atomic
-from directory.models import ApiToken, Tenant, User
+from directory.models import ApiToken, Group, GroupMembership, Tenant, User
 from directory.operations.people import disable_user
 from directory.permissions import ROLES
 from licensing.entitlements import best
 from licensing.models import Assignment
 from licensing.operations.assignments import assign_license, unassign_licenses
+from policies.operations.data import Place, Values, set_data_policy
 from tests.factories import (
     AT,
     actor_of,
@@ -92,8 +93,79 @@ def test_says_through_which_purchase_and_until_when(
         "state": "active",
         "until": central.term_end.isoformat().replace("+00:00", "Z"),
         "renews": central.recurring_billing,
-        "dataPolicy": None,
+        "dataPolicy": {
+            "service": "on",
+            "externalSharing": True,
+            "retentionDays": 90,
+            "workspaceCreation": "holders",
+            "mayCreateWorkspaces": True,
+        },
     }
+
+
+def say(by: User, place: Place | None = None, **values: Any) -> None:
+    set_data_policy(actor=actor_of(by), place=place or Place(), values=Values(**values), at=AT)
+
+
+def test_it_says_the_data_policy_for_this_product_and_person(
+    contoso: Tenant, gina: User, mike: User, secret: str
+) -> None:
+    with tenant_atomic(contoso.pk):
+        lab = Group.objects.create(tenant=contoso, name="Lab")
+        GroupMembership.objects.create(tenant=contoso, group=lab, user=mike)
+    say(gina, Place(product().pk, "Power BI Pro"), retention_days=30, creators="everyone")
+    say(gina, Place(group_id=lab.pk), external_sharing=False)
+
+    of_mike, of_gina = (ask(secret, user.key).json()["dataPolicy"] for user in (mike, gina))
+
+    assert of_mike == {
+        "service": "on",
+        "externalSharing": False,
+        "retentionDays": 30,
+        "workspaceCreation": "everyone",
+        "mayCreateWorkspaces": True,
+    }
+    assert of_gina == of_mike | {"externalSharing": True}
+
+
+def test_where_admins_alone_make_workspaces_a_license_is_not_enough(
+    contoso: Tenant, gina: User, mike: User, secret: str
+) -> None:
+    say(gina, creators="admins")
+    give(make_subscription(contoso), mike, gina)
+
+    of_mike, of_gina = (ask(secret, user.key).json()["dataPolicy"] for user in (mike, gina))
+
+    assert (of_mike["mayCreateWorkspaces"], of_gina["mayCreateWorkspaces"]) == (False, True)
+
+
+@pytest.mark.parametrize("channel", ["central", "self-service", "trial"])
+def test_a_service_switched_off_is_refused_for_every_channel_and_is_no_use_of_the_license(
+    contoso: Tenant, gina: User, mike: User, secret: str, channel: str
+) -> None:
+    owner = None if channel == "central" else mike
+    subscription = make_subscription(contoso, owner=owner, channel=channel)
+    give(subscription, mike, owner or gina)
+    before = row_of(mike).last_used_on
+    say(gina, Place(product().pk, "Power BI Pro"), service_on=False)
+
+    answer = ask(secret, mike.key).json()
+
+    assert (answer["entitled"], answer["reason"], answer["subscriptionId"]) == (False, "service_off", None)
+    assert answer["dataPolicy"]["service"] == "off"
+    assert answer["dataPolicy"]["mayCreateWorkspaces"] is False
+    assert row_of(mike).last_used_on == before
+
+    say(gina, Place(product().pk, "Power BI Pro"))
+    assert ask(secret, mike.key).json()["entitled"] is True
+
+
+def test_of_a_disabled_account_no_policy_is_told(
+    contoso: Tenant, gina: User, mike: User, secret: str
+) -> None:
+    disable_user(actor=actor_of(gina), user_id=mike.pk, at=AT)
+
+    assert ask(secret, mike.key).json()["dataPolicy"] is None
 
 
 @pytest.mark.parametrize("named", ["Mike@contoso.example", "mike@contoso.example"])

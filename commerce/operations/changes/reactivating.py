@@ -20,6 +20,7 @@ from commerce.operations.changes.rules import (
     lock_subscription,
     require_good_standing,
     require_may_manage,
+    require_service_on,
 )
 from commerce.operations.checkouts import NotEligible, PriceChanged
 from commerce.operations.orders import Placed, write_order
@@ -77,6 +78,7 @@ def require_reactivable(actor: Actor, subscription: Subscription, at: datetime) 
     :raises NothingToReactivate: its state, or a trial. :raises UnpaidFirst: an open bill comes first.
     :raises Disputed: a charge is contested. :raises NotAllowed: the organization is suspended.
     :raises NotEligible: Disabled, and the person could not buy the product either, with all reasons.
+    :raises ServiceOff: Disabled and the organization's, and a data policy switched the product off.
     """
     if not is_reactivable(subscription):
         raise NothingToReactivate(subscription)
@@ -91,6 +93,8 @@ def require_reactivable(actor: Actor, subscription: Subscription, at: datetime) 
             raise NotEligible(eligibility)
     else:
         require_good_standing(subscription)
+        if subscription.state == State.DISABLED:
+            require_service_on(actor, subscription.product)
 
 
 def quote_reactivation(*, actor: Actor, subscription: Subscription, at: datetime) -> Reactivation:

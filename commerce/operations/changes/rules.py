@@ -6,7 +6,7 @@ from datetime import datetime
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-from commerce.models import Subscription
+from commerce.models import Product, Subscription
 from commerce.operations.checkouts import NotEligible
 from commerce.operations.orders import MOST_CENTRAL_SEATS
 from commerce.queries.eligibility import eligibility_for
@@ -16,6 +16,8 @@ from config.kit.errors import Conflict, Malformed, NotAllowed, NotVisible
 from directory.actors import tenant_row
 from directory.models import Tenant
 from directory.permissions import Capability
+from policies.operations.data import ServiceOff
+from policies.queries.data import data_policies
 
 
 class NotChangeable(Conflict):
@@ -148,7 +150,7 @@ def require_growable(actor: Actor, subscription: Subscription, at: datetime) -> 
 
     :raises Disputed: a charge is contested.
     :raises NotEligible: the person could not buy the product either, with all reasons.
-    :raises NotAllowed: the organization is suspended.
+    :raises NotAllowed: the organization is suspended. :raises ServiceOff: as `require_service_on`.
     """
     if subscription.disputed_at is not None:
         raise Disputed
@@ -158,6 +160,16 @@ def require_growable(actor: Actor, subscription: Subscription, at: datetime) -> 
             raise NotEligible(eligibility)
     else:
         require_good_standing(subscription)
+        require_service_on(actor, subscription.product)
+
+
+def require_service_on(actor: Actor, product: Product) -> None:
+    """For what the organization itself buys, a person's right being asked by `eligibility_for`.
+
+    :raises ServiceOff: a data policy switched the product off, and on for no group.
+    """
+    if data_policies(actor=actor, product_ids=[product.pk]).is_off_for_all(product.pk):
+        raise ServiceOff
 
 
 def require_good_standing(subscription: Subscription) -> None:

@@ -206,7 +206,9 @@ def _keep_page(
             "problem": problem,
             "form": form,
             "reasons": eligibility.reasons,
-            "door": request_door(actor=actor) if eligibility.reasons else None,
+            "door": request_door(actor=actor, product_id=subscription.product_id)
+            if eligibility.reasons
+            else None,
             "plan_code": price.plan.code,
             "choices": choice_cards(offered, subscription.quantity, quote),
             "quote": quote,

@@ -257,7 +257,7 @@ def not_eligible(
             "reasons": eligibility.reasons,
             "leads_home": any(reason.leads_home for reason in eligibility.reasons),
             "contact": contact_text(actor=actor),
-            "door": request_door(actor=actor),
+            "door": request_door(actor=actor, product_id=product.pk),
             "free_licenses": checkouts.free_licenses(actor=actor, product=product),
         }
         return render(request, "commerce/not_eligible.html", context, status=HTTPStatus.FORBIDDEN)

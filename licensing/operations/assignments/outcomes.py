@@ -6,6 +6,7 @@ from enum import StrEnum
 from django.utils.translation import gettext_lazy as _
 
 from config.kit.errors import DomainError, Malformed, NotAllowed, NotVisible, Text
+from policies.operations.data import ServiceOff
 
 BATCH_LIMIT = 1_000
 
@@ -17,6 +18,7 @@ class Outcome(StrEnum):
     HOLDS_LICENSE = "holds_license"
     HOLDS_PRODUCT = "holds_product"
     GUEST = "guest"
+    SERVICE_OFF = "service_off"
     DISABLED = "disabled"
     UNKNOWN = "unknown"
     NO_SEAT = "no_seat"
@@ -39,6 +41,7 @@ _LABELS: dict[Outcome, Text] = {
     Outcome.HOLDS_LICENSE: _("Already has a license from here"),
     Outcome.HOLDS_PRODUCT: _("Already has this product through another purchase"),
     Outcome.GUEST: _("Guest, this product is for members only"),
+    Outcome.SERVICE_OFF: _("Your organization switched this product off"),
     Outcome.DISABLED: _("Account is disabled"),
     Outcome.UNKNOWN: _("Nobody here with that name or address"),
     Outcome.NO_SEAT: _("No license left"),
@@ -147,6 +150,7 @@ REFUSALS: dict[Outcome, type[DomainError]] = {
     Outcome.HOLDS_LICENSE: AlreadyAssigned,
     Outcome.HOLDS_PRODUCT: HoldsProduct,
     Outcome.GUEST: GuestsExcluded,
+    Outcome.SERVICE_OFF: ServiceOff,
     Outcome.DISABLED: PersonNotActive,
     Outcome.UNKNOWN: PersonUnknown,
     Outcome.NO_SEAT: NoSeatLeft,
