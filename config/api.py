@@ -25,7 +25,7 @@ from config.kit.errors import DomainError, Malformed, NotVisible
 from directory.api import audit, relationships
 from directory.operations import idempotency
 from directory.operations.tokens import NotAuthenticated
-from licensing.api import capacity, entitlements, licenses, prompts, requests
+from licensing.api import capacity, entitlements, licenses, prompts, requests, workspaces
 from licensing.graph import skus, users
 
 
@@ -146,6 +146,7 @@ api.add_router("purchases", takeovers.router)
 api.add_router("orders", orders.router)
 api.add_router("requests", requests.router)
 api.add_router("capacity", capacity.router)
+api.add_router("workspaces", workspaces.router)
 api.add_router("bills", bills.router)
 api.add_router("audit", audit.router)
 api.add_router("relationships", relationships.router)

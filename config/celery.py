@@ -43,6 +43,7 @@ BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "quiet cases": {"task": "commerce.close_quiet_cases", "schedule": 3600.0},
     "webhooks": {"task": "directory.send_webhooks", "schedule": 10.0},
     "old webhooks": {"task": "directory.forget_webhooks", "schedule": 3600.0},
+    "workspaces": {"task": "licensing.keep_workspaces", "schedule": 3600.0},
     "mails": {"task": "directory.send_due_mails", "schedule": 15.0},
 }
 

@@ -106,6 +106,11 @@ def _reads_data_policy(actor: Actor) -> bool:
     return actor.may(Capability.READ_DATA_POLICY)
 
 
+def _sees_all_workspaces(actor: Actor) -> bool:
+    """Those whose list is the organization's; the others find their own in the product."""
+    return "all" in actor.scopes(Capability.SEE_WORKSPACES)
+
+
 def _sees_people(actor: Actor) -> bool:
     return actor.may(Capability.SEE_PEOPLE)
 
@@ -147,6 +152,7 @@ ITEMS = (
     Item(_("Licenses"), _("Work"), _("Capacity"), "database", "portal:capacity", _sees_capacity),
     Item(_("Control"), _("Work"), _("Purchase policy"), "shield", "portal:policy", _reads_policy),
     Item(_("Control"), _("Work"), _("Data policies"), "policy", "portal:data-policies", _reads_data_policy),
+    Item(_("Control"), _("Work"), _("Workspaces"), "workspaces", "portal:workspaces", _sees_all_workspaces),
     Item(_("Control"), _("Work"), _("Centralize"), "merge", "portal:centralize", _centralizes),
     Item(_("Control"), _("Work"), _("Training links"), "school", "portal:training", _keeps_training_links),
     Item(_("Control"), _("Work"), _("Partners"), "link", "portal:relationships", _sees_partners),

@@ -15,6 +15,7 @@ AREAS: Final[Mapping[str, Text]] = {
     "bills": _("Bills & payments"),
     "policies": _("Policies"),
     "licenses": _("Licenses & requests"),
+    "workspaces": _("Workspaces"),
     "people": _("People & groups"),
     "roles": _("Roles"),
     "sign_in": _("Sign-in & security"),
@@ -40,6 +41,7 @@ BEGINNINGS: Final[Mapping[str, tuple[str, ...]]] = {
         *("licensing.license.", "licensing.licenses.", "licensing.request.", "licensing.waiting."),
         "licensing.group.",
     ),
+    "workspaces": ("licensing.workspace.",),
     "people": ("directory.user.", "directory.group.", "directory.mail_preference."),
     "roles": ("directory.role.", "directory.staff_role."),
     "sign_in": (
@@ -85,6 +87,7 @@ TARGETS: Final[Mapping[str, Text]] = {
     "product": _("Product"),
     "billing": _("Billing of the installation"),
     "data_policy": _("Data policy"),
+    "workspace": _("Workspace"),
 }
 _WORDS: dict[str, Text] = {
     "directory.user.created": _("Account made"),

@@ -20,6 +20,7 @@ from licensing.views import (
     subscription,
     taking_back,
     waiting,
+    workspaces,
 )
 
 urlpatterns: list[URLPattern] = [
@@ -45,6 +46,8 @@ urlpatterns: list[URLPattern] = [
     path("people/<uuid:key>/disable/", people.disable, name="person-disable"),
     path("people/<uuid:key>/enable/", people.enable, name="person-enable"),
     path("people/<uuid:key>/delete/", people.delete, name="person-delete"),
+    path("workspaces/", workspaces.workspaces, name="workspaces"),
+    path("workspaces/<uuid:key>/hand-over/", workspaces.hand_over, name="workspace-hand-over"),
     path("licenses/", licenses.licenses, name="licenses"),
     path("licenses/by-product/", overviews.licenses_by_product, name="licenses-by-product"),
     path("licenses/by-purchaser/", overviews.licenses_by_purchaser, name="licenses-by-purchaser"),

@@ -4,7 +4,7 @@ from celery import shared_task
 
 from config.kit import clock
 from config.kit.tenancy import connection, use_login
-from licensing.operations import centralizing, groups, leaving, request_sweeps, waiting
+from licensing.operations import centralizing, groups, leaving, request_sweeps, waiting, workspaces
 
 
 @shared_task(name="licensing.end_requests")
@@ -47,3 +47,11 @@ def even_out() -> None:
         at = clock.database_now(connection())
     waiting.serve_lines(at=at)
     groups.even_out_groups(at=at)
+
+
+@shared_task(name="licensing.keep_workspaces")
+def keep_workspaces() -> None:
+    """Begin and end the time that workspaces are kept, and delete those whose time is over."""
+    with use_login("worker"):
+        at = clock.database_now(connection())
+    workspaces.sweep_workspaces(at=at)

@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, path
 
-from licensing.views import apps, embed, my_data, requests
+from licensing.views import apps, embed, my_data, requests, workspaces
 
 app_name = "licensing"
 urlpatterns: list[URLPattern] = [
@@ -18,4 +18,6 @@ urlpatterns: list[URLPattern] = [
     path("apps/<slug:slug>/", apps.app, name="app"),
     path("embed/prompt", embed.prompt, name="embed-prompt"),
     path("embed/launcher", embed.launcher, name="embed-launcher"),
+    path("apps/<slug:slug>/workspaces/", workspaces.make, name="workspace-make"),
+    path("apps/<slug:slug>/workspaces/<uuid:key>/sharing/", workspaces.share, name="workspace-share"),
 ]

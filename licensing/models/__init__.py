@@ -1,4 +1,5 @@
-"""Licenses: who holds them, who asks for them, who waits, lists of people who are to get them, and purchases that become central."""
+"""Licenses: who holds them, who asks for them, who waits, lists of people who are to get
+them, purchases that become central, and what people make in products."""
 
 from licensing.models.assignments import Assignment, AssignmentQuerySet
 from licensing.models.bulk import BulkPiece
@@ -12,6 +13,7 @@ from licensing.models.centralizations import (
 from licensing.models.groups import GroupExclusion, GroupLicense, GroupTouch
 from licensing.models.requests import LicenseRequest, LicenseRequestQuerySet, RequestedPerson
 from licensing.models.waiting import WaitingPlace, WaitingPlaceQuerySet
+from licensing.models.workspaces import Workspace, WorkspaceQuerySet
 
 __all__ = [
     "Assignment",
@@ -31,4 +33,6 @@ __all__ = [
     "RequestedPerson",
     "WaitingPlace",
     "WaitingPlaceQuerySet",
+    "Workspace",
+    "WorkspaceQuerySet",
 ]

@@ -30,7 +30,14 @@ from directory.models import (
     RoleAssignment,
     User,
 )
-from licensing.models import Assignment, GroupExclusion, LicenseRequest, RequestedPerson, WaitingPlace
+from licensing.models import (
+    Assignment,
+    GroupExclusion,
+    LicenseRequest,
+    RequestedPerson,
+    WaitingPlace,
+    Workspace,
+)
 from policies.models import MonthSpend, Permit
 
 CHUNK = 500
@@ -92,6 +99,14 @@ def sections(user: User) -> Iterator[tuple[str, Iterator[dict[str, Any]]]]:
                 "excluded_at",
                 group=F("group_license__group_name"),
                 product=F("group_license__subscription__product__name"),
+            )
+        ),
+    )
+    yield (
+        "workspaces",
+        _rows(
+            Workspace.objects.filter(Q(maker=user) | Q(holder=user), **here).values(
+                *("key", "name", "made_at", "is_shared", "deletes_at"), product_name=F("product__name")
             )
         ),
     )

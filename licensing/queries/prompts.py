@@ -9,6 +9,7 @@ from commerce.queries.eligibility import eligibility_for
 from config.kit.actors import Actor
 from directory.permissions import Capability
 from licensing.queries.entitlements import entitlement_of
+from policies.queries.data import products_off_for
 from policies.queries.policies import ContactText, contact_text
 from policies.queries.requests import RequestDoor, RequestProcess, request_door
 
@@ -28,14 +29,15 @@ NOTHING_SAID = Prompt("contact", ContactText("", ""), RequestDoor(RequestProcess
 
 
 def prompt_for(*, actor: Actor, product: Product, at: datetime) -> Prompt:
-    """What this person does next about this product; inside `tenant_atomic(actor)`. Ten queries at most.
+    """What this person does next about this product; inside `tenant_atomic(actor)`. Fourteen queries at most.
 
     The same decision as at Buy, with all its reasons (product §3.3). It tells nothing of anybody else.
     """
     held = None if actor.user_id is None else entitlement_of(user_id=actor.user_id, product=product)
-    door, contact = request_door(actor=actor), contact_text(actor=actor)
+    is_off = bool(products_off_for(actor=actor, product_ids=[product.pk]))
+    door, contact = request_door(actor=actor, product_id=product.pk), contact_text(actor=actor)
     state: State = "contact"
-    if held is not None:
+    if held is not None and not is_off:
         state = "licensed"
     elif actor.may(Capability.BUY) and eligibility_for(actor=actor, product=product, at=at).is_eligible:
         state = "buy"

@@ -23,7 +23,9 @@ from config.kit.clock import now
 from config.kit.errors import NotVisible
 from directory.permissions import Capability
 from licensing.operations.assignments import give_back_license
+from licensing.operations.workspaces import NAME_LENGTH
 from licensing.queries import entitlements
+from licensing.queries.workspaces import may_make, own_workspaces
 from licensing.views.wording import channel_of, given_through, works_until
 from policies.queries.data import data_policy_for, products_off_for
 from policies.queries.policies import contact_text
@@ -128,7 +130,14 @@ def app(request: HttpRequest, slug: str) -> HttpResponse:
             context | {"may_buy": may_buy, "contact": contact, "door": door},
             status=403,
         )
-    context |= _held(held, actor, tenant.name) | {"beside": beside(product, actor)}
+    context |= _held(held, actor, tenant.name) | {
+        "beside": beside(product, actor),
+        "workspaces": own_workspaces(actor, product),
+        "may_make": may_make(policy, user_id=actor.user_id or 0, is_entitled=True),
+        "may_share": policy.sharing.value,
+        "kept_days": policy.retention.value,
+        "name_length": NAME_LENGTH,
+    }
     return render(request, "licensing/app.html", context)
 
 

@@ -304,6 +304,7 @@ BODIES: dict[tuple[str, str], Any] = {
     ("license-request-reject", "POST"): {"message": "Not this year."},
     ("license-request-approve-spending", "POST"): {},
     ("license-request-allow-product", "POST"): {},
+    ("workspaces", "POST"): {"product": "CFQ7TTC0LH2H", "name": "Plans"},
     ("purchase-take-over", "POST"): {"quote": "made up"},
     ("purchase-licenses-assign", "POST"): {"people": ["nobody@nowhere.example"]},
     ("purchase-licenses-unassign", "POST"): {"people": ["nobody@nowhere.example"]},
@@ -339,6 +340,9 @@ def expected(name: str, rule: Rule, actor: Actor, scopes: frozenset[str], kind: 
         return {403}
     if (rule.sees and not actor.may(rule.sees)) or (rule.may and not actor.may(rule.may)):
         return {403}
+    if name == "workspaces" and rule.scope == "licenses.write":
+        # Nobody of this world has a license to make one by, and a service is to name somebody.
+        return {403} if actor.user_id else {404}
     if name.startswith("audit") and not sees_any(actor):
         return {403}
     if kind in (FOREIGN, MISSING):

@@ -43,7 +43,7 @@ from directory.operations.webhooks import register_endpoint
 from directory.permissions import ROLES, Capability
 from directory.queries.audit import sees_any
 from directory.staff import StaffCapability, staff_grants
-from licensing.models import Centralization, GroupLicense
+from licensing.models import Centralization, GroupLicense, Workspace
 from licensing.operations.requests import ask_for_licenses
 from policies.operations import policies as operations
 from tests.access.counting import counted
@@ -135,6 +135,7 @@ class World:
     agreements: dict[str, int]
     talks: dict[str, uuid.UUID]
     talk_files: dict[str, uuid.UUID]
+    workspaces: dict[str, uuid.UUID]
 
     def client(self, who: str) -> Client:
         if who == "anonymous":
@@ -300,6 +301,12 @@ def world(request: pytest.FixtureRequest) -> World:
     talks = {kind: case.key for kind, (case, _file) in asked.items()} | {MISSING: uuid.uuid4()}
     talk_files = {kind: file for kind, (_case, file) in asked.items()} | {MISSING: uuid.uuid4()}
     cases["talk"] = asked[OWN][0].pk
+    workspaces = {
+        OWN: workspace_of(people["purchaser"][0], at),
+        COLLEAGUES: workspace_of(colleague, at),
+        FOREIGN: workspace_of(stranger, at),
+        MISSING: uuid.uuid4(),
+    }
     group_licenses = {kind: make_group_license(each, at) for kind, each in bought.items()}
     entries = {kind: make_entry(each, at) for kind, each in bought.items()} | {MISSING: 2**40}
     domains = {ORG: domain_of(a), FOREIGN: domain_of(b), MISSING: 2**40}
@@ -312,7 +319,22 @@ def world(request: pytest.FixtureRequest) -> World:
         *(a, b, people, purchases, checkouts, changes, offers, cards, setups, trial_cards, bills, jobs),
         *(policy_changes, views, purchasers, requests, groups, notices, runs, group_licenses, entries),
         *(relationships, domains, webhooks, solutions, sessions, cases, agreements, talks, talk_files),
+        workspaces,
     )
+
+
+def workspace_of(user: User, at: datetime) -> uuid.UUID:
+    """What the user made in a product."""
+    with tenant_atomic(user.tenant_id):
+        made = Workspace.objects.create(
+            tenant_id=user.tenant_id,
+            product=product_row(),
+            name=f"Workspace of {user.name}",
+            maker=user,
+            holder=user,
+            made_at=at,
+        )
+    return made.key
 
 
 def domain_of(tenant: Tenant) -> int:
@@ -653,6 +675,14 @@ def policy_change(world: World) -> dict[str, dict[str, Any]]:
     return {kind: {"key": key} for kind, key in world.policy_changes.items()}
 
 
+def workspace(world: World) -> dict[str, dict[str, Any]]:
+    return {kind: {"key": key} for kind, key in world.workspaces.items()}
+
+
+def workspace_in_product(world: World) -> dict[str, dict[str, Any]]:
+    return {kind: {"slug": "power-bi-pro", "key": key} for kind, key in world.workspaces.items()}
+
+
 def trial_card(world: World) -> dict[str, dict[str, Any]]:
     """The card of a new trial is seen by who starts it."""
     return {kind: {"slug": "visio-plan-1", "key": key} for kind, key in world.trial_cards.items()}
@@ -684,6 +714,9 @@ EXAMPLES = {
     "commerce:checkout": checkout,
     "commerce:confirmation": checkout,
     "licensing:app": product,
+    "licensing:workspace-make": product,
+    "licensing:workspace-share": workspace_in_product,
+    "portal:workspace-hand-over": workspace,
     "licensing:request": product,
     "licensing:request-withdraw": request_of,
     "licensing:request-decide": token,
@@ -890,6 +923,15 @@ EXPLICIT = {
     "portal:data-policy": lambda actor, kind: (
         kind != MISSING and (True if actor.may(Capability.CHANGE_DATA_POLICY) else None)
     ),
+    # Whose it is may be seen by whoever has it, and by who sees all; a global admin changes it.
+    "portal:workspace-hand-over": lambda actor, kind: (
+        (True if actor.may(Capability.CHANGE_DATA_POLICY) else None)
+        if (kind in (OWN, COLLEAGUES) and "all" in actor.scopes(Capability.SEE_WORKSPACES))
+        or (kind == OWN and actor.is_purchaser)
+        else False
+    ),
+    "licensing:workspace-make": lambda actor, kind: kind != MISSING,
+    "licensing:workspace-share": lambda actor, kind: kind == OWN and actor.is_purchaser,
     "portal:index": lambda actor, kind: sees_admin_center(actor),
     "portal:licenses": lambda actor, kind: sees_licenses_page(actor),
     "portal:license-subscription": lambda actor, kind: (
