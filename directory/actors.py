@@ -1,6 +1,7 @@
 """Building the `Actor` of a request from the session or a token, re-read from the database each time (I-24)."""
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -43,7 +44,9 @@ def build_actor(
     if door in ("web", "cli"):
         # What the portal's pages ask; calls, jobs and a directory's accounts do not.
         held = held.union(
-            _running(user, at).annotate(mark=Value(_HAS_CUSTOMERS)).values_list("mark", flat=True),
+            _running(user.pk, user.tenant_id, at)
+            .annotate(mark=Value(_HAS_CUSTOMERS))
+            .values_list("mark", flat=True),
             _of_a_partner(user).annotate(mark=Value(_IS_OF_PARTNER)).values_list("mark", flat=True),
         )
     found = set(held)
@@ -105,23 +108,63 @@ def service_actor(token: ApiToken, *, correlation_id: str = "", door: Door = "ap
 
 def _partner(user: User, customer_id: int, *, at: datetime, door: Door, correlation_id: str) -> Actor | None:
     """The actor of a partner's user for a customer: the delegated roles alone, those of all relationships."""
+    if user.kind == User.Kind.GUEST:
+        return None
+    assignments = _running(user.pk, user.tenant_id, at).filter(tenant_id=customer_id)
+    person = Actor(
+        user_id=user.pk,
+        tenant_id=user.tenant_id,
+        home_tenant_id=user.tenant_id,
+        label=user.name,
+        email=user.email,
+        door=door,
+        correlation_id=correlation_id or uuid.uuid4().hex,
+    )
+    return _delegated(person, customer_id, list(_in_order(assignments)))
+
+
+def actors_for_customers(actor: Actor, *, at: datetime, customer_id: int | None = None) -> list[Actor]:
+    """Somebody at home as the actor for each customer that they may act for at `at`, by customer; for one customer alone
+    with `customer_id`. What `build_actor` makes of each, without what the customer itself asks or forbids.
+
+    Runs inside `tenant_atomic` of the home. One query.
+    """
+    if actor.is_guest or actor.is_partner or actor.user_id is None:
+        return []
+    rows = _running(actor.user_id, actor.home_tenant_id, at)
+    if customer_id is not None:
+        rows = rows.filter(tenant_id=customer_id)
+    by_customer: dict[int, list[RelationshipAssignment]] = {}
+    for assignment in _in_order(rows):
+        by_customer.setdefault(assignment.tenant_id, []).append(assignment)
+    found = (_delegated(actor, customer, held) for customer, held in sorted(by_customer.items()))
+    return [each for each in found if each is not None]
+
+
+def _in_order(assignments: QuerySet[RelationshipAssignment]) -> QuerySet[RelationshipAssignment]:
+    return assignments.select_related("relationship").order_by("relationship__ends_at", "relationship_id")
+
+
+def _delegated(
+    person: Actor, customer_id: int, assignments: Sequence[RelationshipAssignment]
+) -> Actor | None:
+    """Somebody at home as the actor for one customer, by what was given to them there; None: nothing was."""
     roles: set[str] = set()
     through: list[Relationship] = []
-    assignments = _running(user, at).filter(tenant_id=customer_id).select_related("relationship")
-    for assignment in assignments.order_by("relationship__ends_at", "relationship_id"):
+    for assignment in assignments:
         delegated = set(assignment.roles) & set(assignment.relationship.roles)
         if delegated:
             roles |= delegated
             through.append(assignment.relationship)
-    if not through or user.kind == User.Kind.GUEST:
+    if not through:
         return None
     first = through[0]
     return Actor(
-        user_id=user.pk,
+        user_id=person.user_id,
         tenant_id=customer_id,
-        home_tenant_id=user.tenant_id,
-        label=user.name,
-        email=user.email,
+        home_tenant_id=person.home_tenant_id,
+        label=person.label,
+        email=person.email,
         roles=frozenset(roles),
         grants=grants_for(frozenset(roles), is_purchaser=False, is_guest=False, is_partner=True),
         relationship_id=first.pk,
@@ -129,8 +172,8 @@ def _partner(user: User, customer_id: int, *, at: datetime, door: Door, correlat
         partner_name=first.partner_name,
         relationship_ends_at=first.ends_at,
         has_customers=True,
-        door=door,
-        correlation_id=correlation_id or uuid.uuid4().hex,
+        door=person.door,
+        correlation_id=person.correlation_id,
     )
 
 
@@ -162,10 +205,10 @@ def _staff(user: User, customer_id: int, *, at: datetime, door: Door, correlatio
     )
 
 
-def _running(user: User, at: datetime) -> QuerySet[RelationshipAssignment]:
+def _running(user_id: int, home_tenant_id: int, at: datetime) -> QuerySet[RelationshipAssignment]:
     """The person's assignments in relationships that run at `at`."""
     held = AssignmentQuerySet(RelationshipAssignment).held_by(
-        user_id=user.pk, partner_tenant_id=user.tenant_id
+        user_id=user_id, partner_tenant_id=home_tenant_id
     )
     rows: QuerySet[RelationshipAssignment] = held.running(at)
     return rows

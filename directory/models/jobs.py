@@ -16,11 +16,13 @@ class JobQuerySet(ScopedQuerySet):
         """Own jobs, and those of others, as far as the actor still holds what each was started with.
 
         A result is of rows that the starter saw then, so whoever reads it must reach at least as far now. What
-        was done with the rights over one's own things is nobody else's.
+        was done with the rights over one's own things is nobody else's, nor is what names no capability.
         """
         if actor.is_system:
             return super().visible_to(actor)
         reach = Q(pk__in=())
+        if actor.user_id is not None:
+            reach |= Q(capability="", actor_user_id=actor.user_id)
         for capability, scopes in actor.grants.items():
             if "all" in scopes:
                 reach |= Q(capability=capability) & (

@@ -42,7 +42,7 @@ TONES = {
 def jobs(request: HttpRequest) -> HttpResponse:
     """The latest jobs that the person may see; not there for whoever can start none."""
     actor: Actor = request.actor  # type: ignore[attr-defined]
-    if not (actor.roles or actor.is_purchaser):
+    if not (actor.roles or actor.is_purchaser or actor.has_customers):
         raise NotVisible
     found = list(Job.objects.visible_to(actor).order_by("-id")[:SHOWN_JOBS])
     lines = [{"job": job, "tone": TONES[Job.State(job.state)], "sentence": _sentence(job)} for job in found]

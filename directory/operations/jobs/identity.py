@@ -52,6 +52,8 @@ def actor_of(job: Job, *, at: datetime) -> Actor:
     if tenant_row(job.tenant_id).standing == Tenant.Standing.SUSPENDED:
         actor = replace(actor, grants=suspended(actor.grants))
     held = actor.scopes(job.capability)
+    if not job.capability:
+        return actor
     if not held or ("all" not in held and not set(job.scopes) <= held):
         raise StarterDemoted(job.actor_label)
     return actor

@@ -51,7 +51,10 @@ class Run(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One kind of job: what it is called, the capability that its actor needs all along, and how a chunk runs."""
+    """One kind of job: what it is called, the capability that its actor needs all along, and how a chunk runs.
+
+    Without a capability it is its starter's alone: every chunk asks where it acts what may be done there.
+    """
 
     key: str
     label: Text
