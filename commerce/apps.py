@@ -8,7 +8,7 @@ class CommerceConfig(AppConfig):
         """Every process knows every kind of checkout, and what goes out with which mail."""
         from commerce import documents, hooks
         from commerce.models import Checkout
-        from commerce.operations import leaving
+        from commerce.operations import fleet, leaving
         from commerce.operations.changes import adding, reactivating
         from commerce.operations.dunning import credit_uncollected
         from commerce.operations.payments import kinds
@@ -21,6 +21,7 @@ class CommerceConfig(AppConfig):
         from commerce.views.purchase_notices import choices_of
         from config.kit.operator import add_looks
         from directory.hooks import person_leaving, person_left
+        from directory.operations import jobs
         from directory.operations.links import leads_to
         from directory.operations.mail import attach_to
         from directory.operations.parts import add_to
@@ -41,6 +42,7 @@ class CommerceConfig(AppConfig):
         leads_to("portal:policy-product", "commerce:product", visible=links.products_seen)
         leads_to("portal:support-case", visible=cases_seen)
         leads_to("commerce:offer", visible=links.offers_seen)
+        jobs.register(fleet.APPLY_TEMPLATE)
         add_words(AUDIT_WORDS)
         own_targets("subscription", links.own_purchase_keys)
         own_targets("bill", links.own_bill_numbers)

@@ -125,6 +125,11 @@ def _sees_cases(actor: Actor) -> bool:
     return "org" in scopes or ("own" in scopes and actor.is_purchaser)
 
 
+def _compares_customers(actor: Actor) -> bool:
+    """At home, where all customers are side by side."""
+    return actor.has_customers and not actor.is_partner
+
+
 def _has_customers(actor: Actor) -> bool:
     return actor.has_customers or (actor.is_of_partner and actor.may(Capability.SEE_RELATIONSHIPS))
 
@@ -171,6 +176,7 @@ ITEMS = (
     Item(_("Settings"), _("Settings"), _("Audit trail"), "history", "portal:audit", _reads_audit),
     Item(_("Help"), _("Work"), _("Support"), "help", "portal:support", _sees_cases),
     Item(_("Partner"), _("Partner"), _("Customers"), "handshake", "portal:customers", _has_customers),
+    Item(_("Partner"), _("Partner"), _("Policy drift"), "rule", "portal:fleet", _compares_customers),
 )
 
 
@@ -195,9 +201,15 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
     if actor is None:
         return []
     groups: dict[str, list[dict[str, Any]]] = {}
-    for item in ITEMS:
-        address = _address(item)
-        if address and item.is_for(actor):
+    shown = [(item, _address(item)) for item in ITEMS if item.is_for(actor)]
+    # A page below another's is that of the longer address.
+    here = max(
+        (address for _item, address in shown if address and request.path.startswith(address)),
+        default="",
+        key=len,
+    )
+    for item, address in shown:
+        if address:
             group = item.group if has_full_view(actor) else item.limited_group
             groups.setdefault(str(group), []).append(
                 {
@@ -205,7 +217,7 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
                     "icon": item.icon,
                     "link": address,
                     "badge_address": _url(item.badge) if item.badge else "",
-                    "active": request.path.startswith(address),
+                    "active": address == here,
                 }
             )
     return [{"title": title, "items": items} for title, items in groups.items()]

@@ -53,7 +53,7 @@ BEGINNINGS: Final[Mapping[str, tuple[str, ...]]] = {
         *("directory.tenant.", "commerce.product.", "commerce.price.", "commerce.training_link."),
         "directory.webhook.",
     ),
-    "partners": ("directory.partner.", "directory.relationship.", "commerce.solution."),
+    "partners": ("directory.partner.", "directory.relationship.", "commerce.solution.", "policies.template."),
     "jobs": ("directory.job.", "directory.mail.", "commerce.event."),
 }
 # What billing admins read of it (product §2).
@@ -81,6 +81,7 @@ TARGETS: Final[Mapping[str, Text]] = {
     "solution": _("Solution of a partner"),
     "case": _("Support case"),
     "training_link": _("Training link"),
+    "policy_template": _("Template of purchase policies"),
     "subscription": _("Purchase"),
     "bill": _("Bill"),
     "card": _("Card"),

@@ -278,6 +278,30 @@ class DataPolicy(TenantModel):
         ]
 
 
+class PolicyTemplate(TenantModel):
+    """What a partner wants its customers' policies to say (product §12). `tenant` is the partner.
+
+    `said` holds what it speaks of, by name, in the shapes of `policies.drift`; what is not there is left to each customer.
+    It changes nobody's policy by itself. `version` counts its changes from 1.
+    """
+
+    key = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    name = models.CharField(max_length=100)
+    version = models.PositiveIntegerField(default=1)
+    said = models.JSONField(default=dict)
+    changed_at = models.DateTimeField()
+    changed_by = models.CharField(max_length=200)
+
+    class Meta(TenantModel.Meta):
+        constraints = [
+            *TenantModel.Meta.constraints,
+            models.UniqueConstraint(fields=["tenant", "name"], name="policies_policytemplate_name"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class MonthSpend(TenantModel):
     """What one person has spent or is about to spend in one calendar month of the tenant's zone, without tax.
 

@@ -41,10 +41,12 @@ from directory.operations.mail import queue_mail
 from directory.operations.people import create_group
 from directory.operations.webhooks import register_endpoint
 from directory.permissions import ROLES, Capability
+from directory.queries import customers_of
 from directory.queries.audit import sees_any
 from directory.staff import StaffCapability, staff_grants
 from licensing.models import Centralization, GroupLicense, Workspace
 from licensing.operations.requests import ask_for_licenses
+from policies.models import PolicyTemplate
 from policies.operations import policies as operations
 from tests.access.counting import counted
 from tests.access.test_rules import walk
@@ -72,6 +74,8 @@ pytestmark = pytest.mark.django_db
 
 CANARY = "ZQ-B"
 OWN, COLLEAGUES, ORG, FOREIGN, MISSING = "own", "colleague's", "organization's", "other tenant's", "missing"
+# What a partner's people find at home.
+PARTNERS = "partner's"
 STAFF = {
     "vendor catalogue": ("staff_catalogue",),
     "vendor support": ("staff_support",),
@@ -88,6 +92,7 @@ PEOPLE = (
     *(f"partner {role}" for role in ROLES),
     "partner whose relationship ended",
     "partner not assigned",
+    "partner at home",
     "other tenant's global admin",
     *STAFF,
     NOT_SHOWN,
@@ -136,6 +141,7 @@ class World:
     talks: dict[str, uuid.UUID]
     talk_files: dict[str, uuid.UUID]
     workspaces: dict[str, uuid.UUID]
+    templates: dict[str, uuid.UUID]
 
     def client(self, who: str) -> Client:
         if who == "anonymous":
@@ -184,6 +190,7 @@ def world(request: pytest.FixtureRequest) -> World:
             a, partner, roles=(role,), users=(delegate,), ends_at=at + timedelta(days=30)
         )
         people[f"partner {role}"] = (delegate, a)
+    people["partner at home"] = (people["partner billing_admin"][0], None)
     ended = make_user(former)
     make_relationship(a, former, roles=("global_admin",), users=(ended,), ends_at=at - timedelta(seconds=1))
     people["partner whose relationship ended"] = (ended, a)
@@ -307,6 +314,11 @@ def world(request: pytest.FixtureRequest) -> World:
         FOREIGN: workspace_of(stranger, at),
         MISSING: uuid.uuid4(),
     }
+    templates = {
+        PARTNERS: make_template(partner),
+        FOREIGN: make_template(former),
+        MISSING: uuid.uuid4(),
+    }
     group_licenses = {kind: make_group_license(each, at) for kind, each in bought.items()}
     entries = {kind: make_entry(each, at) for kind, each in bought.items()} | {MISSING: 2**40}
     domains = {ORG: domain_of(a), FOREIGN: domain_of(b), MISSING: 2**40}
@@ -319,7 +331,7 @@ def world(request: pytest.FixtureRequest) -> World:
         *(a, b, people, purchases, checkouts, changes, offers, cards, setups, trial_cards, bills, jobs),
         *(policy_changes, views, purchasers, requests, groups, notices, runs, group_licenses, entries),
         *(relationships, domains, webhooks, solutions, sessions, cases, agreements, talks, talk_files),
-        workspaces,
+        *(workspaces, templates),
     )
 
 
@@ -438,6 +450,19 @@ def make_solution(partner: Tenant) -> uuid.UUID:
             description="Drawings",
             url="https://partner.example/",
             sent_at=now(),
+        )
+    return made.key
+
+
+def make_template(partner: Tenant) -> uuid.UUID:
+    """What a partner wants its customers' policies to say."""
+    with tenant_atomic(partner.pk):
+        made = PolicyTemplate.objects.create(
+            tenant=partner,
+            name=f"Template of {partner.name}",
+            said={"default": "Disabled"},
+            changed_at=now(),
+            changed_by="test",
         )
     return made.key
 
@@ -608,6 +633,23 @@ def staffs_file(world: World) -> dict[str, dict[str, Any]]:
 def agreement(world: World) -> dict[str, dict[str, Any]]:
     """An agreement is open to the vendor's staff alone, whosever it is."""
     return {kind: {"agreement_id": pk} for kind, pk in world.agreements.items()}
+
+
+def template(world: World) -> dict[str, dict[str, Any]]:
+    """A template is its partner's alone."""
+    return {kind: {"key": key} for kind, key in world.templates.items()}
+
+
+def template_and_customer(world: World) -> dict[str, dict[str, Any]]:
+    """A customer is found by the relationship that the person was given."""
+    actor = world.actor("partner at home")
+    assert actor is not None
+    served = customers_of(home_tenant_id=actor.home_tenant_id, user_id=actor.user_id or 0, at=now())
+    customer = served[0].relationship_key
+    return {
+        kind: {"key": key, "customer": uuid.uuid4() if kind == MISSING else customer}
+        for kind, key in world.templates.items()
+    }
 
 
 def request_of(world: World) -> dict[str, dict[str, Any]]:
@@ -783,6 +825,12 @@ EXAMPLES = {
     "portal:relationship": relationship,
     "portal:relationship-end": relationship,
     "portal:solution-withdraw": solution,
+    "portal:fleet-template": template,
+    "portal:fleet-edit": template,
+    "portal:fleet-delete": template,
+    "portal:fleet-apply": template,
+    "portal:fleet-export": template,
+    "portal:fleet-customer": template_and_customer,
     "operator:organization": organization,
     "operator:product": product,
     "operator:prices": product,
@@ -889,6 +937,11 @@ def asks_customers(actor: Actor) -> bool:
     return not actor.is_partner and actor.may(Capability.ASK_RELATIONSHIP)
 
 
+def compares_customers(actor: Actor, kind: str) -> bool:
+    """Whoever acts for one is led to stop first, whatever they ask for."""
+    return actor.has_customers and (actor.is_partner or kind in ("", PARTNERS))
+
+
 def sees_person(actor: Actor, kind: str) -> bool:
     return kind in (OWN, COLLEAGUES)
 
@@ -948,6 +1001,14 @@ EXPLICIT = {
         and (True if actor.reaches(Capability.ASSIGN, is_own=False, is_org=True) else None)
     ),
     "portal:customers": lambda actor, kind: actor.has_customers or asks_customers(actor),
+    "portal:fleet": compares_customers,
+    "portal:fleet-new": compares_customers,
+    "portal:fleet-template": compares_customers,
+    "portal:fleet-edit": compares_customers,
+    "portal:fleet-delete": compares_customers,
+    "portal:fleet-apply": compares_customers,
+    "portal:fleet-export": compares_customers,
+    "portal:fleet-customer": compares_customers,
     # Of a partner alone, and of nobody who acts for a customer.
     "portal:solutions": lambda actor, kind: asks_customers(actor) and actor.is_of_partner,
     "portal:solution-withdraw": lambda actor, kind: None if actor.is_of_partner else False,
@@ -1006,7 +1067,7 @@ EXPLICIT = {
     # Readers see the queue and its settings, and decide nothing.
     "portal:request": lambda actor, kind: kind not in (FOREIGN, MISSING) and decides_requests(actor),
     "portal:requests-settings": lambda actor, kind: True if actor.may(Capability.MANAGE_SETTINGS) else None,
-    "portal:jobs": lambda actor, kind: bool(actor.roles or actor.is_purchaser),
+    "portal:jobs": lambda actor, kind: bool(actor.roles or actor.is_purchaser or actor.has_customers),
     "portal:job": sees_job,
     "portal:job-progress": sees_job,
     "portal:job-rows": sees_job,
