@@ -203,7 +203,7 @@ def test_the_confirmation_asks_the_database_seldom(mike: User, django_assert_max
     client, address = enter(mike)
     pay(client, address, mike)
 
-    with django_assert_max_num_queries(20):
+    with django_assert_max_num_queries(22):
         client.get(f"{address}confirmation/")
 
 
