@@ -1,6 +1,7 @@
 """The public `msgraph-sdk` client, unchanged, against a running server (product §16)."""
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import UUID
 
@@ -104,4 +105,6 @@ def test_it_lists_assigns_and_takes_back(live_server: Any, prefix: str) -> None:
             await client.users.by_user_id("nobody@contoso.example").get()
         assert missing.value.error.code == "Request_ResourceNotFound"
 
-    asyncio.run(use(client_at(f"{live_server.url}{prefix}", token_of(gina))))
+    # A thread of its own: in this one the loop of a browser may run.
+    with ThreadPoolExecutor(max_workers=1) as threads:
+        threads.submit(asyncio.run, use(client_at(f"{live_server.url}{prefix}", token_of(gina)))).result()
