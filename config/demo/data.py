@@ -65,12 +65,14 @@ from directory.operations.second_factor import set_up_app
 from directory.operations.staff import set_staff_roles
 from directory.operations.tenants import configure_identity_provider, create_tenant
 from directory.permissions import Role
-from licensing.models import Consumption, LicenseRequest
+from licensing.models import Consumption, LicenseRequest, Workspace
 from licensing.operations.assignments import assign_licenses
 from licensing.operations.capacity import Measured, report_consumption
 from licensing.operations.requests import ask_for_licenses
-from policies.models import PolicyValue
+from licensing.operations.workspaces import make_workspace
+from policies.models import PolicyTemplate, PolicyValue
 from policies.operations.policies import set_contact_text, set_product_policy
+from policies.operations.templates import create_template
 
 OPENED = timedelta(days=150)
 DORA_LEFT = timedelta(days=10)
@@ -132,6 +134,16 @@ class CentralPurchase:
     holders: Sequence[str] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A workspace that somebody made in a product, so many days ago; its capacity is reported by its name."""
+
+    maker: str
+    product: str
+    name: str
+    days_ago: int
+
+
 CENTRAL = (
     CentralPurchase(
         "power-bi-pro",
@@ -168,6 +180,12 @@ CONSUMPTION = (
     ("power-bi-pro", "file", "Sales reports", 84_500),
 )
 
+WORKSPACES = (
+    Made("pat", "power-bi-pro", "Sales reports", 30),
+    Made("pat", "power-bi-pro", "Finance", 12),
+    Made("mike", "project-plan-3", "Office move", 9),
+)
+
 
 def load(at: datetime) -> None:
     """Make everything as it should be at `at`."""
@@ -187,6 +205,7 @@ def load(at: datetime) -> None:
     _capacity(contoso, at)
     _question(contoso, tenants["vendor"], at)
     _training(contoso, at)
+    _template(tenants["northwind"], at)
     _read(contoso, at)
 
 
@@ -462,6 +481,25 @@ def _training(tenant: Tenant, at: datetime) -> None:
     )
 
 
+def _template(partner: Tenant, at: datetime) -> None:
+    """What Northwind wants its customers to decide; Contoso decides otherwise for two products."""
+    petra = _actor(partner, "petra", at, home="northwind")
+    with tenant_atomic(petra):
+        if PolicyTemplate.objects.visible_to(petra).exists():
+            return
+    keys = dict(Product.objects.values_list("slug", "key"))
+    create_template(
+        actor=petra,
+        name="Northwind's advice",
+        said={
+            "default": PolicyValue.ENABLED,
+            f"product:{keys['power-automate-per-user']}": PolicyValue.TRIALS_ONLY,
+            f"product:{keys['power-automate-rpa']}": PolicyValue.TRIALS_ONLY,
+        },
+        at=at,
+    )
+
+
 def _read(tenant: Tenant, at: datetime) -> None:
     """Gina kept Pat's first purchase, and she and Bill have read what is older than a week. Once, at the first load."""
     gina, bill = (_actor(tenant, name, at) for name in ("gina", "bill"))
@@ -492,6 +530,9 @@ def _walk(tenant: Tenant, at: datetime) -> None:
         for trial in TRIALS:
             if trial.days_ago == days_ago:
                 _try(tenant, trial, today)
+        for made in WORKSPACES:
+            if made.days_ago == days_ago:
+                _make(tenant, made, today)
         if today.date() == (at - DORA_LEFT).date():
             _leave(tenant, "dora", today)
         if has_work(today) or not days_ago:
@@ -670,6 +711,14 @@ def _billing(actor: Actor) -> BillingDetails:
         city="Amsterdam",
         country="NL",
     )
+
+
+def _make(tenant: Tenant, made: Made, at: datetime) -> None:
+    product = Product.objects.get(slug=made.product)
+    with tenant_atomic(tenant.pk):
+        if Workspace.objects.filter(tenant=tenant, product=product, name=made.name).exists():
+            return
+    make_workspace(actor=_actor(tenant, made.maker, at), product=product, name=made.name, at=at)
 
 
 def _leave(tenant: Tenant, name: str, at: datetime) -> None:

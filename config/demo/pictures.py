@@ -66,11 +66,13 @@ ALL = (
     Picture("guide/policy", GINA, "/admin/billing/policy/"),
     Picture("guide/requests", GINA, "/admin/requests/"),
     Picture("guide/centralize", GINA, "/admin/billing/centralize/"),
+    Picture("guide/data-policies", GINA, "/admin/data-policies/"),
     Picture("guide/roles", GINA, "/admin/roles/"),
     Picture("guide/relationship", GINA, "/admin/relationships/", _open("Northwind Partners")),
     Picture("guide/licenses", LISA, "/admin/licenses/"),
     Picture("guide/bulk", LISA, "/admin/licenses/", _open("Power BI Pro")),
     Picture("guide/person", "uma@contoso.example", "/admin/people/", _open("Pat Mulder")),
+    Picture("guide/drift", PETRA, "/admin/customers/drift/"),
     Picture("guide/acting", PETRA, "/admin/customers/", _act_for("Contoso", YOURS)),
 )
 

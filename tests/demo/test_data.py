@@ -15,7 +15,8 @@ from config.kit.tenancy import use_login
 from directory.factors import APP, code_at
 from directory.models import OutgoingMail, Tenant, User
 from directory.operations.second_factor import take_code
-from licensing.models import Assignment, RequestedPerson
+from licensing.models import Assignment, RequestedPerson, Workspace
+from policies.models import PolicyTemplate
 from tests.factories import actor_of
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "owner", "worker"])
@@ -60,6 +61,7 @@ def test_loading_twice_makes_the_demo_once_with_a_past_that_was_walked_through()
     assert _purchases() == first
     with use_login("worker"):
         assert Bill.objects.count() == bills
+        assert (Workspace.objects.count(), PolicyTemplate.objects.count()) == (3, 1)
         assert Tenant.objects.count() == 10
         assert User.objects.get(email="dora@contoso.example").status == "disabled"
         assert Assignment.objects.live().count() == 27
