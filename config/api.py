@@ -25,7 +25,7 @@ from config.kit.errors import DomainError, Malformed, NotVisible
 from directory.api import audit, relationships
 from directory.operations import idempotency
 from directory.operations.tokens import NotAuthenticated
-from licensing.api import capacity, entitlements, licenses, prompts, requests, workspaces
+from licensing.api import capacity, entitlements, exporting, licenses, prompts, requests, workspaces
 from licensing.graph import skus, users
 
 
@@ -143,6 +143,7 @@ api.add_router("policies", policies.router)
 api.add_router("purchases", purchases.router)
 api.add_router("purchases", licenses.router)
 api.add_router("purchases", takeovers.router)
+api.add_router("purchases", exporting.router)
 api.add_router("orders", orders.router)
 api.add_router("requests", requests.router)
 api.add_router("capacity", capacity.router)

@@ -1,5 +1,6 @@
 """Purchases and their orders: list, one, what canceling would do, cancel (product §16)."""
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Literal, cast
 from uuid import UUID
@@ -73,6 +74,15 @@ class PurchaseOut(Schema):
     createdAt: datetime
 
 
+class Narrowed(Schema):
+    """What narrows the list of purchases."""
+
+    channel: list[str] = Field([], description=", ".join(CHANNELS))
+    product: str = Field("", max_length=100, description="A product's current or former id.")
+    status: str = Field("", max_length=20, description=", ".join(STATUSES))
+    q: str = Field("", max_length=200, description="Words to find in product, purchaser and address.")
+
+
 class Purchases(Schema):
     items: list[PurchaseOut]
     next: str | None = Field(description="The cursor of the next page.")
@@ -122,28 +132,14 @@ class Cancel(In):
 @READ
 def list_purchases(
     request: HttpRequest,
-    channel: list[str] = Query([]),
-    product: str = Query("", max_length=100, description="A product's current or former id."),
-    status: str = Query("", max_length=20, description=", ".join(STATUSES)),
-    q: str = Query("", max_length=200, description="Words to find in product, purchaser and address."),
+    wanted: Narrowed = Query(...),
     sort: str = Query("product", max_length=20, description=f"{', '.join(SORTS)}; with - the other way"),
     cursor: str = Query("", max_length=1_000),
 ) -> Purchases:
     """The purchases that the token's person sees, 50 at a time; all states but Deleted unless asked."""
-    if not set(channel) <= set(CHANNELS):
-        raise Malformed(_("There is no such channel."), field="channel")
-    if status and status not in STATUSES:
-        raise Malformed(_("There is no such status."), field="status")
     if sort.removeprefix("-") not in SORTS:
         raise Malformed(_("That is nothing to sort by."), field="sort")
-    chosen = Filter(
-        channels=tuple(dict.fromkeys(channel)),
-        product_id=product_of_id(product).pk if product else None,
-        status=status,
-        words=words_of(q),
-        sort=sort.removeprefix("-"),
-        descending=sort.startswith("-"),
-    )
+    chosen = replace(filter_of(wanted), sort=sort.removeprefix("-"), descending=sort.startswith("-"))
     page = page_of(rows_for(actor_of(request), chosen), chosen, cursor=cursor)
     keys = [row.key for row in page.rows]
     found = Subscription.objects.visible_to(actor_of(request)).filter(key__in=keys)
@@ -202,6 +198,20 @@ def cancel_purchase(request: HttpRequest, purchase_id: UUID, payload: Cancel) ->
     )
     with tenant_atomic(actor):
         return purchase_out(details.purchase(actor, purchase_id))
+
+
+def filter_of(wanted: Narrowed) -> Filter:
+    """:raises Malformed: a channel, status or product that there is not."""
+    if not set(wanted.channel) <= set(CHANNELS):
+        raise Malformed(_("There is no such channel."), field="channel")
+    if wanted.status and wanted.status not in STATUSES:
+        raise Malformed(_("There is no such status."), field="status")
+    return Filter(
+        channels=tuple(dict.fromkeys(wanted.channel)),
+        product_id=product_of_id(wanted.product).pk if wanted.product else None,
+        status=wanted.status,
+        words=words_of(wanted.q),
+    )
 
 
 def purchase_out(row: Subscription) -> PurchaseOut:

@@ -1,14 +1,10 @@
 """Your products as CSV or XLSX: at once while it is short, else as a job with the file to download (product §8)."""
 
-from collections.abc import Iterator, Sequence
-from datetime import timedelta
 from http import HTTPStatus
 from urllib.parse import urlencode
 
-from django.conf import settings
-from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect, QueryDict, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect, QueryDict
 from django.urls import reverse
-from django.utils.translation import get_language, override
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
@@ -18,17 +14,14 @@ from config.kit import access
 from config.kit.actors import Actor
 from config.kit.clock import now
 from config.kit.errors import Malformed
-from config.kit.rate import Limit
-from config.kit.sheets import Cell, csv_lines
 from config.kit.tenancy import tenant_atomic
-from config.kit.workbook import xlsx_chunks
 from directory.permissions import Capability
-from licensing.operations.exporting import CSV, MEDIA_TYPES, file_name, start_export
+from licensing.operations.exporting import MEDIA_TYPES, start_export
 from licensing.queries import exporting
+from licensing.views.export_files import as_file, count_export
 
 # Longer ones are a job.
 AT_ONCE = 5_000
-HOUR = timedelta(hours=1)
 
 
 @access.requires(sees=Capability.SEE_PURCHASES, owns_transaction=True)
@@ -48,8 +41,7 @@ def export(request: HttpRequest) -> HttpResponseBase:
     with tenant_atomic(actor):
         products = subscriptions.products_by_id()
         chosen = parse_filter(params, products, at=at)
-    limit = Limit("export", tries=settings.EXPORTS_PER_HOUR, per=HOUR, fails_closed=False)
-    limit.count(str(actor.user_id))
+    count_export(actor)
     with tenant_atomic(actor):
         rows = subscriptions.in_channels(subscriptions.rows_for(actor, chosen), chosen.channels)
         size = exporting.size_of(rows)
@@ -65,21 +57,4 @@ def export(request: HttpRequest) -> HttpResponseBase:
                 back=back if len(back) <= 200 else reverse("portal:your-products"),
             )
             return HttpResponseRedirect(reverse("portal:job", args=[job.key]), status=HTTPStatus.SEE_OTHER)
-    language = get_language() or "en"
-
-    def lines() -> Iterator[Sequence[Cell]]:
-        """Read a chunk at a time, each in a short transaction: nobody's slow line holds one open."""
-        after: int | None = 0
-        while after is not None:
-            with tenant_atomic(actor), override(language):
-                chunk = exporting.next_chunk(rows, products, after=after, with_holders=with_holders)
-            yield from chunk.lines
-            after = chunk.after
-
-    head = exporting.head_of(with_holders=with_holders)
-    content: Iterator[str] | Iterator[bytes] = (
-        csv_lines(head, lines()) if form == CSV else xlsx_chunks(_("Your products"), head, lines())
-    )
-    response = StreamingHttpResponse(content, content_type=MEDIA_TYPES[form])
-    response["Content-Disposition"] = f'attachment; filename="{file_name(form, at)}"'
-    return response
+    return as_file(actor, rows, products, form=form, with_holders=with_holders)

@@ -1,5 +1,6 @@
 """Purchases, orders, bills and licenses over the wire, and that a repeated call takes effect once (product §16)."""
 
+import csv
 import json
 import uuid
 from datetime import timedelta
@@ -15,6 +16,7 @@ from licensing.models import Assignment
 from tests.factories import (
     AT,
     caller_with,
+    client_of,
     make_bill,
     make_subscription,
     make_tenant,
@@ -117,6 +119,47 @@ def test_filters_are_those_of_the_portal(
     found = {item["id"] for item in get(gina, "purchases", **params).json()["items"]}
 
     assert found == {str(made[name].key) for name in which}
+
+
+def export(user: User, **params: Any) -> list[dict[str, str]]:
+    answer = get(user, "purchases/export", **params)
+    assert answer["Content-Disposition"].endswith('.csv"')
+    text = b"".join(answer.streaming_content).decode("utf-8-sig")
+    return list(csv.DictReader(text.splitlines()))
+
+
+def test_the_list_is_exported_as_it_is_filtered_and_as_the_person_sees_it(
+    contoso: Tenant, gina: User, pat: User
+) -> None:
+    own, central = make_subscription(contoso, owner=pat), make_subscription(contoso)
+    make_subscription(make_tenant(name="Fabrikam"))
+
+    assert {row["subscription"] for row in export(gina)} == {str(own.key), str(central.key)}
+    assert [row["subscription"] for row in export(gina, channel="central")] == [str(central.key)]
+    assert [row["subscription"] for row in export(pat)] == [str(own.key)]
+
+
+def test_an_export_names_who_holds_the_licenses_and_comes_as_a_workbook(
+    contoso: Tenant, gina: User, pat: User
+) -> None:
+    central = make_subscription(contoso)
+    post(token_of(gina), f"purchases/{central.key}/licenses/assign", {"people": [pat.email]})
+
+    (row,) = export(gina, holders="true")
+    workbook = b"".join(get(gina, "purchases/export", format="xlsx").streaming_content)
+
+    assert (row["user"], row["user_email"]) == (pat.name, pat.email)
+    assert workbook.startswith(b"PK")
+    assert get(gina, "purchases/export", format="xml").status_code == 400
+
+
+def test_exports_by_page_and_by_call_are_counted_together(gina: User, settings: Any) -> None:
+    settings.EXPORTS_PER_HOUR = 2
+
+    by_page = client_of(gina).post("/admin/billing/your-products/export/", {"format": "csv"}).status_code
+    by_call = [get(gina, "purchases/export").status_code for _ in range(2)]
+
+    assert (by_page, by_call) == (200, [200, 429])
 
 
 @pytest.mark.parametrize(
