@@ -16,7 +16,8 @@ from urllib.parse import urljoin
 
 from playwright.sync_api import Browser, Page, ViewportSize, expect, sync_playwright
 
-SIZE: ViewportSize = {"width": 1280, "height": 800}
+# Wide enough for the menu beside the page.
+SIZE: ViewportSize = {"width": 1440, "height": 900}
 PICTURES = Path("docs/images")
 
 
