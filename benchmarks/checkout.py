@@ -40,6 +40,7 @@ from commerce.operations.catalogue import PRICES_VALID_FROM, load_catalogue  # n
 from commerce.operations.seeding import Wanted, seed_customers  # noqa: E402
 from config.demo import throwaway  # noqa: E402
 from config.demo.environment import DATABASE_VARIABLES  # noqa: E402
+from config.demo.migrated import addresses_of_copy  # noqa: E402
 from config.kit.tenancy import tenant_atomic, use_login  # noqa: E402
 from directory.models import User  # noqa: E402
 
@@ -75,9 +76,9 @@ def main() -> None:
     without = {name: value for name, value in os.environ.items() if name not in DATABASE_VARIABLES}
     with (
         throwaway.processor(os.environ),
-        throwaway.servers(without, durable=True) as other,
+        throwaway.servers(without, durable=True, test_database=True) as other,
         Side(os.environ, orders=options.orders) as full,
-        Side(os.environ | {name: other[name] for name in DATABASE_VARIABLES}, orders=1) as empty,
+        Side(os.environ | addresses_of_copy("checkout", other), orders=1) as empty,
     ):
         compared = pairs(
             lambda: full.buy(options.purchases), lambda: empty.buy(options.purchases), rounds=options.rounds

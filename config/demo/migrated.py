@@ -14,6 +14,7 @@ import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psycopg
 from psycopg import sql
@@ -64,6 +65,15 @@ def create_copy(name: str, owner_url: str) -> None:
                 sql.Identifier(name), sql.Identifier(TEST_DATABASE)
             )
         )
+
+
+def addresses_of_copy(name: str, settings: Mapping[str, str]) -> dict[str, str]:
+    """Create the database `name` beside `TEST_DATABASE` of the servers in `settings`; its addresses for each login."""
+    create_copy(name, settings["DATABASE_OWNER_URL"])
+    return {
+        variable: urlsplit(settings[variable])._replace(path=f"/{name}").geturl()
+        for variable in DATABASE_VARIABLES
+    }
 
 
 def _build(entry: Path, postgres: Postgres, kept: Kept, settings: Mapping[str, str]) -> None:

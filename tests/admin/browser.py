@@ -2,25 +2,40 @@
 
 import os
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Error as PlaywrightError
 from playwright.sync_api import Page
 
+# How every page is looked at: both widths and both color schemes, each pair of them seldom.
 LOOKS = {
     "desktop": {"viewport": {"width": 1440, "height": 1000}},
-    "dark": {"viewport": {"width": 1440, "height": 1000}, "color_scheme": "dark"},
-    "phone": {"viewport": {"width": 390, "height": 844}},
+    "phone": {"viewport": {"width": 390, "height": 844}, "color_scheme": "dark"},
     "no script": {"viewport": {"width": 1440, "height": 1000}, "java_script_enabled": False},
 }
+EVERY_LOOK = LOOKS | {"dark": {"viewport": {"width": 1440, "height": 1000}, "color_scheme": "dark"}}
 # A folder to keep pictures in, for a look beside the mockups.
 PICTURES = os.environ.get("PICTURES", "")
+# What the browser said of a page, from before it was opened.
+_SAID: WeakKeyDictionary[Page, list[str]] = WeakKeyDictionary()
+
+
+def listen(page: Page) -> Page:
+    """Note from now on what the browser says of it; `problems_of` reads that."""
+    said = _SAID.setdefault(page, [])
+    page.on("console", lambda message: said.append(message.text))
+    return page
 
 
 def problems_of(page: Page, title: str, look: str) -> list[str]:
-    """What is wrong with an open page in one of `LOOKS`; with PICTURES set it is also photographed."""
-    found, complaints = [], []
-    page.on("console", lambda message: complaints.append(message.text))
+    """What is wrong with an open page in one of `EVERY_LOOK`; with PICTURES set it is also photographed.
+
+    One that nobody listened to from the beginning is opened again.
+    """
+    found = []
+    if page not in _SAID:
+        listen(page).reload()
     try:
         page.locator("h1").wait_for(timeout=10_000)
     except PlaywrightError:
@@ -32,12 +47,13 @@ def problems_of(page: Page, title: str, look: str) -> list[str]:
     if wide > 0:
         found.append(f"{title}, {look}: {wide} px wider than the screen")
     if look != "no script":
-        page.reload()
         violations = Axe().run(page).response["violations"]
         found += [
             f"{title}, {look}: {each['id']} {each['nodes'][0]['html'][:200]}"
             for each in violations
             if each["impact"] in ("serious", "critical")
         ]
-    found += [f"{title}, {look}: {text}" for text in complaints if "Refused" in text or "violates" in text]
+    found += [
+        f"{title}, {look}: {text}" for text in _SAID.pop(page) if "Refused" in text or "violates" in text
+    ]
     return found

@@ -8,12 +8,12 @@ import pytest
 from django.conf import settings
 from django.http import HttpRequest
 from django.test import Client
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, BrowserContext, Page
 
 from config.kit.tenancy import tenant_atomic
 from directory.models import Tenant, User
 from directory.sessions import ACTING, start_session
-from tests.admin.browser import LOOKS
+from tests.admin.browser import EVERY_LOOK, listen
 
 type SignIn = Callable[..., Client]
 
@@ -40,20 +40,25 @@ def sign_in() -> SignIn:
 @pytest.fixture
 def open_page(browser: Browser, live_server: Any, sign_in: SignIn) -> Iterator[Callable[..., Page]]:
     """`open_page(user, address, look)` gives a page in Chromium, signed in; `acting_for` a customer."""
-    contexts = []
+    contexts: dict[tuple[int, int | None, str], BrowserContext] = {}
+
+    def context_of(user: User, look: str, acting_for: Tenant | None) -> BrowserContext:
+        """One for each person and look, which keeps files as a browser does."""
+        key = (user.pk, acting_for and acting_for.pk, look)
+        if key not in contexts:
+            client = sign_in(user, acting_for=acting_for)
+            contexts[key] = browser.new_context(**EVERY_LOOK[look])
+            name = settings.SESSION_COOKIE_NAME
+            contexts[key].add_cookies(
+                [{"name": name, "value": client.cookies["session"].value, "url": live_server.url}]
+            )
+        return contexts[key]
 
     def open_as(user: User, address: str, look: str, *, acting_for: Tenant | None = None) -> Page:
-        client = sign_in(user, acting_for=acting_for)
-        context = browser.new_context(**LOOKS[look])
-        contexts.append(context)
-        name = settings.SESSION_COOKIE_NAME
-        context.add_cookies(
-            [{"name": name, "value": client.cookies["session"].value, "url": live_server.url}]
-        )
-        page = context.new_page()
+        page = listen(context_of(user, look, acting_for).new_page())
         page.goto(live_server.url + address)
         return page
 
     yield open_as
-    for context in contexts:
+    for context in contexts.values():
         context.close()

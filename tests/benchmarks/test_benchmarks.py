@@ -6,13 +6,11 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 
 from config.demo import throwaway
-from config.demo.environment import DATABASE_VARIABLES
-from config.demo.migrated import create_copy
+from config.demo.migrated import addresses_of_copy
 
 _numbers = itertools.count(1)
 
@@ -53,12 +51,7 @@ def servers() -> Iterator[Mapping[str, str]]:
 @pytest.fixture
 def installation(servers: Mapping[str, str]) -> dict[str, str]:
     """The settings of an installation with a migrated, empty database of its own."""
-    name = f"bench_{next(_numbers)}"
-    create_copy(name, servers["DATABASE_OWNER_URL"])
-    return dict(servers) | {
-        variable: urlsplit(servers[variable])._replace(path=f"/{name}").geturl()
-        for variable in DATABASE_VARIABLES
-    }
+    return dict(servers) | addresses_of_copy(f"bench_{next(_numbers)}", servers)
 
 
 def run(settings: Mapping[str, str], *command: str) -> str:

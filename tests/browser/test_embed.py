@@ -21,7 +21,7 @@ from directory.models import Tenant, User
 from directory.permissions import Role
 from licensing.operations.assignments import assign_licenses
 from licensing.operations.prompts import issue_prompt_token
-from tests.admin.browser import LOOKS, PICTURES, problems_of
+from tests.admin.browser import EVERY_LOOK, PICTURES, problems_of
 from tests.factories import AT, actor_of, client_of, make_subscription, make_tenant, make_user, product
 
 pytestmark = pytest.mark.django_db(databases=["default", "owner", "worker"], transaction=True)
@@ -103,7 +103,7 @@ def open_in(browser: Browser, live_server: Any) -> Iterator[Callable[..., Page]]
     contexts, problems = [], []
 
     def opened(address: str, look: str = "desktop", *, person: User | None = None) -> Page:
-        context = browser.new_context(**LOOKS[look])
+        context = browser.new_context(**EVERY_LOOK[look])
         contexts.append(context)
         if person is not None:
             name = settings.SESSION_COOKIE_NAME

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from django.conf import settings
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from commerce.catalogue_files import HEADS
 from commerce.operations import billing_control
@@ -15,7 +15,7 @@ from commerce.operations.organizations import suspend_organization
 from commerce.operations.prices import add_price
 from config.kit.clock import now
 from directory.models import User
-from tests.admin.browser import LOOKS, problems_of
+from tests.admin.browser import LOOKS, listen, problems_of
 from tests.factories import (
     client_of,
     make_staff,
@@ -40,20 +40,22 @@ def root() -> User:
 @pytest.fixture
 def open_page(browser: Browser, live_server: Any, root: User) -> Iterator[Callable[[str, str], Page]]:
     """`open_page(address, look)` gives a page in Chromium, signed in with the second factor."""
-    contexts = []
+    contexts: dict[str, BrowserContext] = {}
 
     def open_as(address: str, look: str) -> Page:
-        client = client_of(root, with_factor=True)
-        context = browser.new_context(**LOOKS[look])
-        contexts.append(context)
-        name = settings.SESSION_COOKIE_NAME
-        context.add_cookies([{"name": name, "value": client.cookies[name].value, "url": live_server.url}])
-        page = context.new_page()
+        if look not in contexts:
+            client = client_of(root, with_factor=True)
+            contexts[look] = browser.new_context(**LOOKS[look])
+            name = settings.SESSION_COOKIE_NAME
+            contexts[look].add_cookies(
+                [{"name": name, "value": client.cookies[name].value, "url": live_server.url}]
+            )
+        page = listen(contexts[look].new_page())
         page.goto(live_server.url + address)
         return page
 
     yield open_as
-    for context in contexts:
+    for context in contexts.values():
         context.close()
 
 
