@@ -5,6 +5,7 @@ committed (docs/translating.md, docs/adr/0047). Only pip's packages are needed: 
 extractor understands, Babel extracts, merges and compiles. Needs no settings.
 """
 
+import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -24,6 +25,8 @@ LOCALE: Final = CHECKOUT / "locale"
 PACKAGES: Final = ("config", "directory", "policies", "commerce", "licensing")
 NOT_TRANSLATED: Final = ("migrations", "cli")
 TEMPLATES: Final = CHECKOUT / "templates"
+# What the catalogue's own files say of products; what the vendor's staff write themselves stays as it is.
+PRODUCTS: Final = CHECKOUT / "commerce" / "data" / "texts.json"
 KEYWORDS: Final = {
     **DEFAULT_KEYWORDS,
     "gettext_lazy": None,
@@ -53,6 +56,7 @@ def sources() -> Iterator[Path]:
         for path in sorted((CHECKOUT / package).rglob("*.py")):
             if not set(path.parts) & set(NOT_TRANSLATED):
                 yield path
+    yield PRODUCTS
     yield from (path for path in sorted(TEMPLATES.rglob("*")) if path.suffix in (".html", ".txt"))
 
 
@@ -124,9 +128,17 @@ def _as_python(path: Path) -> bytes:
     """A file as the extractor reads it. What Django makes of a template keeps its indentation, which would be wrong in
     Python."""
     text = path.read_text()
-    if path.suffix != ".py":
+    if path == PRODUCTS:
+        text = "\n".join(f"_({json.dumps(each)})" for each in _said_of_products(text))
+    elif path.suffix != ".py":
         text = "\n".join(line.lstrip() for line in templatize(text, origin=str(path)).splitlines())
     return text.encode()
+
+
+def _said_of_products(content: str) -> Iterator[str]:
+    for said in json.loads(content).values():
+        links = (link[name] for link in said["links"] for name in ("title", "note"))
+        yield from filter(None, (said["tagline"], said["description"], *said["features"], *links))
 
 
 def _is_translated(string: object) -> bool:

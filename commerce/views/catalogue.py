@@ -57,7 +57,8 @@ def catalogue_page(request: HttpRequest) -> HttpResponse:
 
 
 def _matches(product: Product, words: str) -> bool:
-    text = fold(f"{product.name} {product.tagline} {product.category}")
+    said = _(product.tagline) if product.tagline else ""
+    text = fold(f"{product.name} {said} {product.category}")
     return all(word in text for word in fold(words).split())
 
 
