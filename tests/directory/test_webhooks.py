@@ -622,6 +622,6 @@ def test_readers_see_what_became_of_messages_and_change_nothing(gina: User, rece
     page = text_of(reader.get(address))
 
     assert "bill.paid" in page
-    assert "<form" not in page.partition('<main id="page"')[2].partition("</main>")[0]
+    assert "<form" not in page.partition('<main id="content-start"')[2].partition("</main>")[0]
     assert reader.post(address, {"action": "delete"}).status_code == 403
     assert reader.post(PAGE, {"name": "x"}).status_code == 403
