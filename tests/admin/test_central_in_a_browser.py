@@ -4,7 +4,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from playwright.sync_api import expect
 
 from commerce.operations.cancel_requests import ask_to_cancel
 from config.kit.clock import real_now
@@ -57,27 +56,3 @@ def test_the_pages_of_central_buying_and_taking_over_are_clean_in_every_look(ope
             found += problems_of(open_page(who, address, look), title, look)
 
     assert found == []
-
-
-def test_licenses_are_bought_and_a_purchase_is_taken_over_by_hand(open_page: Any) -> None:
-    contoso = make_tenant(name="Contoso")
-    bill = make_user(contoso, name="Bill Bakker", roles=("billing_admin",))
-    make_agreement(contoso)
-    pat = make_user(contoso, name="Pat Peters")
-    bought = make_self_service_subscription(pat, at=real_now() - timedelta(days=1))
-
-    page = open_page(bill, "/admin/billing/your-products/", "desktop")
-    page.get_by_role("link", name="Buy centrally").click()
-    page.get_by_label("How many licenses?").fill("12")
-    page.get_by_label("Own reference").fill("CC 4711")
-    page.get_by_role("button", name="Buy 12 licenses for €116.16").click()
-    page.get_by_text("Your organization has 12 licenses of Power BI Pro more.").wait_for()
-    page.goto(page.url.split("/admin/")[0] + f"/admin/billing/your-products/{bought.key}/")
-    page.get_by_role("link", name="Take over Power BI Pro").click()
-    page.get_by_role("button", name="Take it over").click()
-
-    page.get_by_text("Power BI Pro belongs to Contoso now.").wait_for()
-    assert problems_of(page, "taken over", "desktop") == []
-    former = open_page(pat, f"/admin/billing/your-products/{bought.key}/", "phone")
-    expect(former.get_by_text("Contoso took this over")).to_be_visible()
-    assert problems_of(former, "former purchase", "phone") == []

@@ -13,7 +13,9 @@ from django.conf import settings
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 
 from config.demo.servers import free_port
+from config.kit.rate import _valkey
 from directory.models import User
+from tests.browser.newcomers import READERS, Arrive, Newcomer
 from tests.browser.walking import LOOKS, Walk
 from tests.factories import client_of
 from tests.processor import reset
@@ -130,6 +132,37 @@ def walk(browser: Browser, live_server: Any, processor: str) -> Iterator[Walk]:
         page.on("console", note)
         page.goto(address)
         return page
+
+    yield begin
+    expect.set_options(timeout=5_000)
+    for context in contexts:
+        context.close()
+    assert problems == []
+
+
+@pytest.fixture
+def arrive(browser: Browser, live_server: Any, identity_provider: Any, processor: str) -> Iterator[Arrive]:
+    """`arrive(language)` gives a newcomer with a browser that knows nobody; sign-in goes by the real way.
+
+    The card processor begins empty. A script error or a blocked resource fails the test.
+    """
+    reset()
+    _valkey().flushdb()
+    expect.set_options(timeout=20_000)
+    problems: list[str] = []
+    contexts = []
+
+    def note(message: ConsoleMessage) -> None:
+        if "Security Policy" in message.text:
+            problems.append(message.text)
+
+    def begin(language: str) -> Newcomer:
+        context = browser.new_context(base_url=live_server.url, **READERS[language])
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on("console", note)
+        return Newcomer(page, language)
 
     yield begin
     expect.set_options(timeout=5_000)

@@ -71,11 +71,8 @@ def look_at(page: Page, title: str) -> None:
     page.get_by_role("listitem").filter(has_text=title).get_by_role("link").click()
 
 
-@both
-def test_a_morning_at_support(
-    walk: Walk, sven: User, parked: Subscription, asked: SupportCase, look: str
-) -> None:
-    page = walk(sven, look, "/operator/")
+def test_a_morning_at_support(walk: Walk, sven: User, parked: Subscription, asked: SupportCase) -> None:
+    page = walk(sven, "phone", "/operator/")
     expect(page.get_by_role("heading", name="Show your second factor")).to_be_visible()
     page.get_by_label("Code of your app").fill(factors.code_at(SECRET, real_now()))
     page.get_by_role("button", name="Continue").click()
