@@ -13,7 +13,7 @@ from commerce.queries import bills as queries
 from commerce.queries.subscriptions import CHANNELS
 from config.kit import access
 from config.kit.actors import Actor
-from config.kit.api import actor_of, answers
+from config.kit.api import Instant, actor_of, answers, one_of
 from config.kit.errors import Malformed
 from directory.permissions import Capability
 
@@ -51,11 +51,11 @@ class Bills(Schema):
 @READ
 def list_bills(
     request: HttpRequest,
-    status: str = Query("", max_length=20, description=", ".join(queries.STATUSES)),
+    status: str = Query("", max_length=20, **one_of(queries.STATUSES, or_empty=True)),
     channel: list[str] = Query([]),
-    payer: str = Query("", max_length=20, description=", ".join(queries.PAYERS)),
-    since: datetime | None = None,
-    until: datetime | None = None,
+    payer: str = Query("", max_length=20, **one_of(queries.PAYERS, or_empty=True)),
+    since: Instant | None = None,
+    until: Instant | None = None,
     cursor: str = Query("", max_length=1_000),
 ) -> Bills:
     """Bills and credit notes, latest first, 50 at a time; `since` and `until` bound the day of issue, half-open."""
@@ -65,9 +65,6 @@ def list_bills(
         raise Malformed(_("There is no such channel."), field="channel")
     if payer and payer not in queries.PAYERS:
         raise Malformed(_("There is no such payer."), field="payer")
-    for name, value in (("since", since), ("until", until)):
-        if value is not None and value.tzinfo is None:
-            raise Malformed(_("Name the zone of this instant."), field=name)
     actor = actor_of(request)
     chosen = queries.Filter(
         status=status, channels=tuple(dict.fromkeys(channel)), payer=payer, since=since, until=until

@@ -12,7 +12,7 @@ from pydantic import Field
 from commerce.api.purchases import READ
 from commerce.models import Order
 from commerce.queries.orders import PlacedOrder, order_for, orders_page
-from config.kit.api import actor_of, answers
+from config.kit.api import Instant, actor_of, answers, one_of
 from config.kit.errors import Malformed
 
 router = Router(tags=["Orders"])
@@ -49,17 +49,14 @@ class PlacedOrders(Schema):
 @READ
 def list_all_orders(
     request: HttpRequest,
-    type: str = Query("", max_length=20, description=", ".join(Order.Type.values)),
-    since: datetime | None = None,
-    until: datetime | None = None,
+    type: str = Query("", max_length=20, **one_of(Order.Type.values, or_empty=True)),
+    since: Instant | None = None,
+    until: Instant | None = None,
     cursor: str = Query("", max_length=1_000),
 ) -> PlacedOrders:
     """Orders, latest first, 50 at a time; `since` and `until` are instants with their zone, half-open."""
     if type and type not in Order.Type.values:
         raise Malformed(_("There is no such type."), field="type")
-    for name, value in (("since", since), ("until", until)):
-        if value is not None and value.tzinfo is None:
-            raise Malformed(_("Name the zone of this instant."), field=name)
     page = orders_page(actor_of(request), type=type, since=since, until=until, cursor=cursor)
     return PlacedOrders(items=[_out(placed) for placed in page.rows], next=page.next or None)
 

@@ -10,7 +10,7 @@ from pydantic import Field
 from commerce.models import Product
 from commerce.queries.catalogue import product_of_id, subject_of, subjects_of
 from config.kit import access
-from config.kit.api import In, actor_of, answers
+from config.kit.api import In, actor_of, answers, one_of
 from config.kit.clock import now
 from config.kit.errors import Malformed, NotVisible
 from directory.permissions import Capability
@@ -67,7 +67,7 @@ class ScopedPolicies(Schema):
 
 
 class NewValue(In):
-    policyValue: str = Field(max_length=40, description=", ".join(PolicyValue.values))
+    policyValue: str = Field(max_length=40, json_schema_extra=one_of(PolicyValue.values))
 
 
 @router.get("", response=answers(Policies), url_name="policies")

@@ -24,7 +24,7 @@ from commerce.queries import details
 from commerce.queries.catalogue import product_of_id
 from commerce.queries.subscriptions import CHANNELS, SORTS, STATUSES, Filter, page_of, rows_for, words_of
 from config.kit import access
-from config.kit.api import In, actor_of, answers
+from config.kit.api import In, actor_of, answers, one_of
 from config.kit.clock import now
 from config.kit.errors import Malformed
 from config.kit.tenancy import tenant_atomic
@@ -42,7 +42,7 @@ MOST_ORDERS = 200
 
 type Channel = Literal["central", "self-service", "trial"]
 type Owner = Literal["organization", "person"]
-type State = Literal["scheduled", "active", "expired", "disabled", "deleted"]
+type PurchaseState = Literal["scheduled", "active", "expired", "disabled", "deleted"]
 type EndingName = Literal["at_once", "at_term", "before_start"]
 
 router = Router(tags=["Purchases"])
@@ -58,7 +58,7 @@ class PurchaseOut(Schema):
     owner: Owner
     purchaser: str
     purchaserEmail: str | None
-    state: State
+    state: PurchaseState
     paymentFailedAt: datetime | None
     recurringBilling: bool
     quantity: int
@@ -79,7 +79,7 @@ class Narrowed(Schema):
 
     channel: list[str] = Field([], description=", ".join(CHANNELS))
     product: str = Field("", max_length=100, description="A product's current or former id.")
-    status: str = Field("", max_length=20, description=", ".join(STATUSES))
+    status: str = Field("", max_length=20, json_schema_extra=one_of(STATUSES, or_empty=True))
     q: str = Field("", max_length=200, description="Words to find in product, purchaser and address.")
 
 
@@ -128,7 +128,7 @@ class Cancel(In):
     reason: str | None = Field(None, max_length=40, description=", ".join(Reason))
 
 
-@router.get("", response=answers(Purchases, 400), url_name="purchases")
+@router.get("", response=answers(Purchases, 400, 404), url_name="purchases")
 @READ
 def list_purchases(
     request: HttpRequest,
@@ -224,7 +224,7 @@ def purchase_out(row: Subscription) -> PurchaseOut:
         owner=cast("Owner", row.owner_kind),
         purchaser=row.purchaser_name,
         purchaserEmail=row.purchaser.email if row.purchaser else None,
-        state=cast("State", row.state),
+        state=cast("PurchaseState", row.state),
         paymentFailedAt=row.payment_failed_at,
         recurringBilling=row.recurring_billing,
         quantity=row.quantity,

@@ -1,11 +1,15 @@
 """What every call of the API is declared with: its answers, its errors, and what comes in (architecture §3)."""
 
-from typing import Any
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Annotated, Any
 
 from django.http import HttpRequest
+from django.utils.translation import gettext as _
 from ninja import Schema
 from ninja.security import HttpBearer
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
+from pydantic_core import PydanticCustomError
 
 from config.kit.actors import Actor
 
@@ -14,6 +18,27 @@ class In(Schema):
     """What a call takes: named fields of their own types, nothing that converts by chance."""
 
     model_config = ConfigDict(strict=True, str_max_length=1_000, extra="ignore")
+
+
+def _in_full(value: Any, parse: ValidatorFunctionWrapHandler) -> datetime:
+    """Pydantic would take a number, too, for seconds since 1970, and an instant without a zone."""
+    try:
+        at: datetime | None = parse(value) if ":" in str(value) else None
+    except ValidationError:
+        at = None
+    if at is None or at.tzinfo is None:
+        reason = _("Write the instant with its zone, like 2026-03-10T09:30:00Z.")
+        raise PydanticCustomError("instant", "{reason}", {"reason": reason})
+    return at
+
+
+# An instant with its zone, written out (RFC 3339).
+Instant = Annotated[datetime, WrapValidator(_in_full)]
+
+
+def one_of(values: Iterable[str], *, or_empty: bool = False) -> dict[str, Any]:
+    """What the document says of a text that is one of a few; the call itself refuses any other, in words."""
+    return {"enum": [*([""] if or_empty else []), *map(str, values)]}
 
 
 class Problem(Schema):
@@ -35,8 +60,15 @@ class Bearer(HttpBearer):
 
 
 def answers(good: Any, *more: int, status: int = 200) -> dict[int, Any]:
-    """The good answer, the errors of every call, and those of this one."""
+    """The good answer, none where it is a file alone, the errors of every call, and those of this one."""
     return {status: good} | dict.fromkeys((401, 403, 405, 429, 503, *more), Problem)
+
+
+def files(*media: str) -> dict[str, Any]:
+    """For `openapi_extra`: as what files the good answer comes, besides what `answers` says of it."""
+    kinds = [each.partition(";")[0] for each in media]
+    shapes = {kind: {"schema": {"type": "string"} if kind.startswith("text/") else {}} for kind in kinds}
+    return {"responses": {200: {"content": shapes}}}
 
 
 def actor_of(request: HttpRequest) -> Actor:

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from config.kit import access
 from config.kit.actors import Actor
-from config.kit.api import actor_of, answers
+from config.kit.api import Instant, actor_of, answers, files, one_of
 from config.kit.clock import now
 from config.kit.errors import Malformed, NotAllowed
 from config.kit.rate import Limit
@@ -51,6 +51,31 @@ class Entries(Schema):
     next: str | None = Field(description="The cursor of the next page.")
 
 
+class FiledEntry(Schema):
+    """One entry in a file."""
+
+    id: int
+    at: datetime
+    what: str
+    code: str
+    who: str
+    partner: str = Field(description="Of a partner's person, the partner and the relationship; else empty.")
+    organization: str
+    door: str
+    target_type: str
+    target_id: str
+    target: str
+    before: dict[str, Any] | None
+    after: dict[str, Any] | None
+    correlation_id: str
+
+
+class File(Schema):
+    """The trail as JSON; as CSV it has the same columns."""
+
+    entries: list[FiledEntry]
+
+
 class Filter(Schema):
     """What narrows the trail; `since` and `until` are instants with their zone, half-open."""
 
@@ -58,10 +83,10 @@ class Filter(Schema):
     about: str = Field(
         "", max_length=200, description="A part of the name of what it is about, or its whole id."
     )
-    area: str = Field("", max_length=20, description=", ".join(trail.AREAS))
+    area: str = Field("", max_length=20, json_schema_extra=one_of(trail.AREAS, or_empty=True))
     code: str = Field("", max_length=60)
-    since: datetime | None = None
-    until: datetime | None = None
+    since: Instant | None = None
+    until: Instant | None = None
 
 
 @router.get("", response=answers(Entries, 400), url_name="audit")
@@ -75,7 +100,12 @@ def list_audit(
     return Entries(items=[_out(entry) for entry in page.rows], next=page.next or None)
 
 
-@router.get("/export", response=answers(Any, 400), url_name="audit-export")
+@router.get(
+    "/export",
+    response=answers(File, 400),
+    url_name="audit-export",
+    openapi_extra=files(audit_files.MEDIA_TYPES["csv"]),
+)
 @access.token(SCOPE, owns_transaction=True)
 def export_audit(
     request: HttpRequest, wanted: Filter = Query(...), format: Literal["csv", "json"] = "csv"
@@ -113,9 +143,6 @@ def _reader(request: HttpRequest) -> Actor:
 def _chosen(actor: Actor, wanted: Filter) -> Chosen:
     if wanted.area and wanted.area not in areas_seen(actor):
         raise Malformed(_("There is no such area."), field="area")
-    for name, value in (("since", wanted.since), ("until", wanted.until)):
-        if value is not None and value.tzinfo is None:
-            raise Malformed(_("Name the zone of this instant."), field=name)
     texts = {name: getattr(wanted, name).replace("\0", "").strip() for name in ("who", "about", "code")}
     return Chosen(area=wanted.area, since=wanted.since, until=wanted.until, **texts)
 

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from config.kit import access
 from config.kit.actors import Actor
-from config.kit.api import actor_of, answers
+from config.kit.api import actor_of, answers, one_of
 from config.kit.clock import now
 from config.kit.errors import Malformed, NotVisible
 from directory.models import Relationship
@@ -62,7 +62,7 @@ class Relationships(Schema):
 @READ
 def list_relationships(
     request: HttpRequest,
-    show: str = Query("all", max_length=20, description=", ".join(SHOWN)),
+    show: str = Query("all", max_length=20, **one_of(SHOWN)),
     cursor: str = Query("", max_length=1_000),
 ) -> Relationships:
     """The relationships of the organization on either side, the latest first, 50 at a time."""

@@ -6,20 +6,21 @@ from typing import Literal, cast
 from django.http import HttpRequest
 from ninja import Router, Schema
 from ninja.params.functions import Query
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
 from config.kit import access
-from config.kit.api import In, actor_of, answers
+from config.kit.api import In, Instant, actor_of, answers, one_of
 from config.kit.clock import now
 from config.kit.keyset import PAGE_SIZE
 from directory.permissions import Capability
+from licensing.models import Consumption
 from licensing.operations.capacity import MOST_MEASURED, Measured, report_consumption
 from licensing.queries import capacity
 
 READ = access.token("licenses.read", sees=Capability.SEE_CAPACITY)
 REPORT = access.token("capacity.write", sees=Capability.SEE_CAPACITY, may=Capability.REPORT_CAPACITY)
 
-type Kind = Literal["database", "file", "log"]
+type StorageKind = Literal["database", "file", "log"]
 
 router = Router(tags=["Capacity"])
 
@@ -27,7 +28,7 @@ router = Router(tags=["Capacity"])
 class CapacityOut(Schema):
     """One kind of storage of the whole organization, in MB of 1,000,000 bytes. Only live licenses count."""
 
-    kind: Kind
+    kind: StorageKind
     centralMb: int
     selfServiceMb: int
     totalMb: int
@@ -43,7 +44,7 @@ class ConsumptionOut(Schema):
     """What an environment of a product was last measured to use."""
 
     productId: str
-    kind: Kind
+    kind: StorageKind
     environment: str
     usedMb: int
     measuredAt: datetime
@@ -56,10 +57,10 @@ class Consumptions(Schema):
 
 class MeasuredIn(In):
     productId: str = Field(max_length=40, description="The product's current or former id.")
-    kind: str = Field(max_length=8, description="database, file, log")
+    kind: str = Field(max_length=8, json_schema_extra=one_of(Consumption.Kind.values))
     environment: str = Field(max_length=200, description="Its name, up to 100 letters.")
     usedMb: int = Field(description="In all, not since the last report; zero once it is gone.")
-    measuredAt: AwareDatetime = Field(strict=False)
+    measuredAt: Instant = Field(strict=False)
 
 
 class Report(In):
@@ -80,7 +81,7 @@ def get_capacity(request: HttpRequest) -> Capacities:
     return Capacities(
         items=[
             CapacityOut(
-                kind=cast("Kind", total.kind),
+                kind=cast("StorageKind", total.kind),
                 centralMb=total.central_mb,
                 selfServiceMb=total.self_service_mb,
                 totalMb=total.total_mb,
@@ -101,7 +102,7 @@ def list_consumption(request: HttpRequest, cursor: str = Query("", max_length=1_
         items=[
             ConsumptionOut(
                 productId=row.product.key,
-                kind=cast("Kind", row.kind),
+                kind=cast("StorageKind", row.kind),
                 environment=row.environment,
                 usedMb=row.used_mb,
                 measuredAt=row.measured_at,

@@ -1,6 +1,6 @@
 """The purchases as one file (product §16)."""
 
-from typing import Any, Literal
+from typing import Literal
 
 from django.http import HttpRequest, StreamingHttpResponse
 from ninja import Router
@@ -9,15 +9,21 @@ from ninja.params.functions import Query
 from commerce.api.purchases import Narrowed, filter_of
 from commerce.queries import subscriptions
 from config.kit import access
-from config.kit.api import actor_of, answers
+from config.kit.api import actor_of, answers, files
 from config.kit.tenancy import tenant_atomic
 from directory.permissions import Capability
+from licensing.operations.exporting import MEDIA_TYPES
 from licensing.views.export_files import as_file, count_export
 
 router = Router(tags=["Purchases"])
 
 
-@router.get("/export", response=answers(Any, 400, 404), url_name="purchases-export")
+@router.get(
+    "/export",
+    response=answers(None, 400, 404),
+    url_name="purchases-export",
+    openapi_extra=files(*MEDIA_TYPES.values()),
+)
 @access.token("purchases.read", sees=Capability.SEE_PURCHASES, owns_transaction=True)
 def export_purchases(
     request: HttpRequest,

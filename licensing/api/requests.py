@@ -14,7 +14,7 @@ from pydantic import Field
 from commerce.queries.catalogue import product_of_id
 from config.kit import access
 from config.kit.actors import Actor
-from config.kit.api import In, actor_of, answers
+from config.kit.api import In, actor_of, answers, one_of
 from config.kit.clock import now
 from config.kit.errors import Malformed
 from directory.permissions import Capability
@@ -31,8 +31,8 @@ SPEND = access.token("requests.write", sees=Capability.SEE_QUEUE, may=Capability
 # Either of the two, as the request is about a license or about money: the operation says.
 REJECT = access.token("requests.write", sees=Capability.SEE_QUEUE)
 
-type Kind = Literal["license", "spending"]
-type State = Literal["waiting", "forwarded", "approved", "partly", "rejected", "lapsed", "withdrawn"]
+type RequestKind = Literal["license", "spending"]
+type RequestState = Literal["waiting", "forwarded", "approved", "partly", "rejected", "lapsed", "withdrawn"]
 type PersonState = Literal["waiting", "given", "held", "allowed", "rejected", "closed"]
 
 router = Router(tags=["Requests"])
@@ -49,7 +49,7 @@ class RequestOut(Schema):
     """Somebody asks for licenses, or for leave to buy them. Money is in minor units, without tax."""
 
     id: UUID
-    kind: Kind
+    kind: RequestKind
     productId: str
     productName: str
     requester: str
@@ -58,7 +58,7 @@ class RequestOut(Schema):
     seats: int
     amountMinor: int | None = Field(description="What was estimated when it was asked; null without a price.")
     currency: str
-    state: State
+    state: RequestState
     message: str = Field(description="Of who answered, for who asked.")
     askedAt: datetime
     expiresAt: datetime
@@ -96,11 +96,11 @@ class Reject(AnswerPeople):
     message: str = Field(min_length=1, max_length=operations.REASON_LENGTH)
 
 
-@router.get("", response=answers(Requests, 400), url_name="requests")
+@router.get("", response=answers(Requests, 400, 404), url_name="requests")
 @ANY
 def list_requests(
     request: HttpRequest,
-    show: str = Query("waiting", max_length=20, description=", ".join(queries.FILTERS)),
+    show: str = Query("waiting", max_length=20, **one_of(queries.FILTERS)),
     product: str = Query("", max_length=100, description="A product's current or former id."),
     cursor: str = Query("", max_length=1_000),
 ) -> Requests:
@@ -227,7 +227,7 @@ def _out(row: LicenseRequest) -> RequestOut:
     people = sorted(row.people.all(), key=lambda each: (each.user.sort_name, each.user_id))
     return RequestOut(
         id=row.key,
-        kind=cast("Kind", row.kind),
+        kind=cast("RequestKind", row.kind),
         productId=row.product.key,
         productName=row.product.name,
         requester=row.requester.name,
@@ -236,7 +236,7 @@ def _out(row: LicenseRequest) -> RequestOut:
         seats=row.seats,
         amountMinor=row.amount_minor,
         currency=row.currency,
-        state=cast("State", row.state),
+        state=cast("RequestState", row.state),
         message=row.message,
         askedAt=row.asked_at,
         expiresAt=row.expires_at,

@@ -51,7 +51,7 @@ class Make(In):
     )
 
 
-@router.get("", response=answers(Workspaces, 400), url_name="workspaces")
+@router.get("", response=answers(Workspaces, 400, 404), url_name="workspaces")
 @READ
 def list_workspaces(
     request: HttpRequest,
