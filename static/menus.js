@@ -1,5 +1,5 @@
 /* What opens over a page closes by Escape or a click beside it, and gives the focus back to what opened it. Without script
- * the menus open and close by their own buttons. */
+ * the menus open and close by their own buttons. The field over the side bar's menu narrows it: Enter leads to its first entry. */
 
 const MENUS = "details.sk-menu[open], details.sk-side__user[open]";
 const OPENER = "[data-opens-menu]";
@@ -37,4 +37,36 @@ addEventListener(
 function focusOnceShown(element, frames = 60) {
   if (element.checkVisibility()) element.focus();
   else if (frames) requestAnimationFrame(() => focusOnceShown(element, frames - 1));
+}
+
+const goTo = document.querySelector(".sk-side__goto");
+if (goTo) {
+  const field = goTo.querySelector("input");
+  const menu = document.querySelector("#nav-sidebar-apps");
+  goTo.hidden = false;
+
+  function narrow() {
+    const words = field.value.trim().toLowerCase();
+    for (const list of menu.querySelectorAll("ul")) {
+      for (const entry of list.children) {
+        entry.hidden = !entry.querySelector("a span + span").textContent.toLowerCase().includes(words);
+      }
+      list.hidden = list.previousElementSibling.hidden = !list.querySelector("li:not([hidden])");
+    }
+  }
+
+  field.addEventListener("input", narrow);
+  field.addEventListener("keydown", (event) => {
+    if (event.key === "Enter") menu.querySelector("li:not([hidden]) a")?.click();
+    if (event.key !== "Escape" || !field.value) return;
+    event.stopPropagation();
+    field.value = "";
+    narrow();
+  });
+  addEventListener("keydown", (event) => {
+    if (!(event.ctrlKey || event.metaKey) || event.altKey || event.shiftKey || event.key.toLowerCase() !== "k") return;
+    event.preventDefault();
+    if (!field.checkVisibility()) document.querySelector(OPENER).click();
+    focusOnceShown(field);
+  });
 }

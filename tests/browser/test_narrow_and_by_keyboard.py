@@ -1,6 +1,7 @@
 """The main pages in Dutch, whose words are longer, on the narrowest screen and zoomed in; menus by the keyboard alone
 (WCAG 1.4.10, 1.4.4, 2.1.1, 2.4.3; product §18)."""
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -130,6 +131,28 @@ def test_menus_open_and_close_by_the_keyboard_and_the_focus_comes_back(walk: Wal
     page.keyboard.press("Escape")
     expect(first).to_be_hidden()
     expect(opener).to_be_focused()
+
+
+def test_the_menu_is_narrowed_by_what_is_typed_and_enter_leads_there(walk: Walk) -> None:
+    page = walk(Cast().gina, "desktop")
+    # Wide enough for the menu beside the page.
+    page.set_viewport_size({"width": 1440, "height": 900})
+    menu = page.locator("#nav-sidebar-apps")
+    field = page.get_by_role("searchbox", name="Ga naar een pagina van het menu")
+    expect(field).to_be_visible()
+
+    page.keyboard.press("Control+k")
+    expect(field).to_be_focused()
+    page.keyboard.type("beleid")
+    expect(menu.locator("a:visible")).to_have_text(
+        [re.compile("Aankoopbeleid"), re.compile("Gegevensbeleid")]
+    )
+    expect(menu.get_by_role("heading")).to_have_count(1)
+    page.keyboard.press("Escape")
+    expect(menu.get_by_role("link", name="Betaalmethoden")).to_be_visible()
+    page.keyboard.type("gegevensb")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Gegevensbeleid")
 
 
 def skips_to_the_content(page: Page, content: str) -> None:
