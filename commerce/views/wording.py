@@ -19,7 +19,7 @@ EVENTS: dict[str, Text] = {
     "purchased": gettext_lazy("Bought"),
     "started": gettext_lazy("Started"),
     "renewed": gettext_lazy("Renewed"),
-    "monthly_charge": gettext_lazy("Charged for a month"),
+    "charged": gettext_lazy("Charged for a month"),
     "license_assigned": gettext_lazy("License assigned"),
     "license_from_waiting_list": gettext_lazy("License given from the waiting list"),
     "license_unassigned": gettext_lazy("License unassigned"),

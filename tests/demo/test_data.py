@@ -7,6 +7,7 @@ from allauth.mfa.models import Authenticator
 from django.conf import settings
 
 from commerce.models import Bill, Product, Subscription, SubscriptionEvent, Trial
+from commerce.views.wording import EVENTS
 from config.demo import data
 from config.demo.staff import app_secret
 from config.invariants import violations
@@ -66,6 +67,7 @@ def test_loading_twice_makes_the_demo_once_with_a_past_that_was_walked_through()
         assert User.objects.get(email="dora@contoso.example").status == "disabled"
         assert Assignment.objects.live().count() == 27
         assert SubscriptionEvent.objects.filter(code="kept").count() == 1
+        assert set(SubscriptionEvent.objects.values_list("code", flat=True)) <= set(EVENTS)
         for admin in User.objects.filter(email__in=["gina@contoso.example", "bill@contoso.example"]):
             told = OutgoingMail.objects.filter(to_user_id=admin.pk)
             assert told.filter(kind="purchase_notice").count() == 5
