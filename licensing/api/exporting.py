@@ -11,6 +11,7 @@ from commerce.queries import subscriptions
 from config.kit import access
 from config.kit.api import actor_of, answers, files
 from config.kit.tenancy import tenant_atomic
+from directory.operations.tokens import ScopeTooLow
 from directory.permissions import Capability
 from licensing.operations.exporting import MEDIA_TYPES
 from licensing.views.export_files import as_file, count_export
@@ -29,10 +30,16 @@ def export_purchases(
     request: HttpRequest,
     wanted: Narrowed = Query(...),
     format: Literal["csv", "xlsx"] = "csv",
-    holders: bool = Query(False, description="With a line for each person who holds a license."),
+    holders: bool = Query(
+        False,
+        description="With a line for each person who holds a license; the token needs `licenses.read`, too.",
+    ),
 ) -> StreamingHttpResponse:
     """The filtered purchases as one file, CSV or XLSX, streamed; as many an hour as on the page."""
     actor = actor_of(request)
+    # Whoever sees purchases sees who holds the licenses: it is the token that may not.
+    if holders and not actor.may(Capability.SEE_LICENSES):
+        raise ScopeTooLow
     with tenant_atomic(actor):
         chosen = filter_of(wanted)
         products = subscriptions.products_by_id()

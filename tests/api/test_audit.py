@@ -27,16 +27,6 @@ def no_exports_yet() -> None:
     _valkey().flushdb()
 
 
-@pytest.fixture
-def contoso() -> Tenant:
-    return make_tenant(name="Contoso")
-
-
-@pytest.fixture
-def gina(contoso: Tenant) -> User:
-    return make_user(contoso, name="Gina", roles=("global_admin",))
-
-
 def note(tenant: Tenant, code: str, label: str = "", *, at: Any = AT, who: str = "Seatkeeper") -> None:
     with tenant_atomic(tenant.pk):
         audit.record(

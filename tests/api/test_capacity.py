@@ -11,7 +11,6 @@ from directory.models import Tenant, User
 from tests.factories import (
     caller_with,
     make_subscription,
-    make_tenant,
     make_user,
     plan,
     service_token_of,
@@ -21,11 +20,6 @@ from tests.factories import (
 pytestmark = pytest.mark.django_db
 
 CAPACITY, CONSUMPTION = "/api/v1.0/capacity", "/api/v1.0/capacity/consumption"
-
-
-@pytest.fixture
-def contoso() -> Tenant:
-    return make_tenant(name="Contoso")
 
 
 @pytest.fixture

@@ -13,10 +13,10 @@ from ninja.openapi.schema import OpenAPISchema
 from commerce.api import policies
 from config.api import api
 from config.kit.tenancy import tenant_atomic
-from directory.models import AuditEntry, Tenant, User
+from directory.models import AuditEntry, User
 from directory.operations.audit import record
 from policies.models import ProductPolicy
-from tests.factories import AT, caller_with, client_of, make_tenant, make_user, token_of
+from tests.factories import AT, caller_with, client_of, make_tenant, token_of
 
 pytestmark = pytest.mark.django_db
 
@@ -29,16 +29,6 @@ FILES = {
     "/api/v1.0/purchases/export": ["text/csv", SHEET],
 }
 ONE = "/api/v1.0/policies/AllowSelfServicePurchase/products/CFQ7TTC0LH2H"
-
-
-@pytest.fixture
-def contoso() -> Tenant:
-    return make_tenant(name="Contoso")
-
-
-@pytest.fixture
-def gina(contoso: Tenant) -> User:
-    return make_user(contoso, name="Gina", roles=("global_admin",))
 
 
 def put(client: Client, body: Any, **headers: str) -> Any:

@@ -39,11 +39,6 @@ UTC_INSTANT = "%Y-%m-%dT%H:%M:%SZ"
 
 
 @pytest.fixture
-def contoso() -> Tenant:
-    return make_tenant(name="Contoso")
-
-
-@pytest.fixture
 def gina(contoso: Tenant) -> User:
     return make_user(contoso, name="Gina", email="gina@contoso.example", roles=("global_admin",))
 

@@ -27,21 +27,6 @@ pytestmark = pytest.mark.django_db
 BASE = "/api/v1.0"
 
 
-@pytest.fixture
-def contoso() -> Tenant:
-    return make_tenant(name="Contoso")
-
-
-@pytest.fixture
-def gina(contoso: Tenant) -> User:
-    return make_user(contoso, name="Gina", roles=("global_admin",))
-
-
-@pytest.fixture
-def pat(contoso: Tenant) -> User:
-    return make_user(contoso, name="Pat", purchaser_since=AT)
-
-
 def get(user: User, path: str, **params: Any) -> Any:
     return caller_with(token_of(user)).get(f"{BASE}/{path}", params)
 

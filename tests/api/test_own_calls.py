@@ -31,21 +31,6 @@ pytestmark = pytest.mark.django_db
 BASE = "/api/v1.0"
 
 
-@pytest.fixture
-def contoso() -> Tenant:
-    return make_tenant(name="Contoso")
-
-
-@pytest.fixture
-def gina(contoso: Tenant) -> User:
-    return make_user(contoso, name="Gina", roles=("global_admin",))
-
-
-@pytest.fixture
-def pat(contoso: Tenant) -> User:
-    return make_user(contoso, name="Pat", purchaser_since=AT)
-
-
 def get(user: User, path: str, **params: Any) -> Any:
     return caller_with(token_of(user)).get(f"{BASE}/{path}", params)
 
@@ -151,6 +136,17 @@ def test_an_export_names_who_holds_the_licenses_and_comes_as_a_workbook(
     assert (row["user"], row["user_email"]) == (pat.name, pat.email)
     assert workbook.startswith(b"PK")
     assert get(gina, "purchases/export", format="xml").status_code == 400
+
+
+def test_who_holds_the_licenses_is_told_to_a_token_that_may_read_them(contoso: Tenant, gina: User) -> None:
+    make_subscription(contoso)
+
+    def status(*scopes: str, **params: str) -> int:
+        answer = caller_with(token_of(gina, *scopes)).get(f"{BASE}/purchases/export", params)
+        return int(answer.status_code)
+
+    assert (status("purchases.read"), status("purchases.read", holders="true")) == (200, 403)
+    assert status("purchases.read", "licenses.read", holders="true") == 200
 
 
 def test_exports_by_page_and_by_call_are_counted_together(gina: User, settings: Any) -> None:

@@ -16,7 +16,6 @@ from tests.factories import (
     caller_with,
     make_self_service_subscription,
     make_subscription,
-    make_tenant,
     make_user,
     plan,
     token_of,
@@ -25,11 +24,6 @@ from tests.factories import (
 pytestmark = pytest.mark.django_db
 
 BASE = "/api/v1.0"
-
-
-@pytest.fixture
-def contoso() -> Tenant:
-    return make_tenant(name="Contoso")
 
 
 @pytest.fixture
