@@ -139,10 +139,13 @@ def test_the_menu_is_narrowed_by_what_is_typed_and_enter_leads_there(walk: Walk)
     page.set_viewport_size({"width": 1440, "height": 900})
     menu = page.locator("#nav-sidebar-apps")
     field = page.get_by_role("searchbox", name="Ga naar een pagina van het menu")
+    key = page.locator(".sk-side__goto kbd")
     expect(field).to_be_visible()
+    expect(key).to_be_visible()
 
     page.keyboard.press("Control+k")
     expect(field).to_be_focused()
+    expect(key).to_be_hidden()
     page.keyboard.type("beleid")
     expect(menu.locator("a:visible")).to_have_text(
         [re.compile("Aankoopbeleid"), re.compile("Gegevensbeleid")]
