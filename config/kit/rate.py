@@ -9,6 +9,7 @@ import ipaddress
 import logging
 import threading
 import time
+from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
@@ -127,28 +128,61 @@ return 0
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """A token bucket for each caller: `per_second` in the long run, `burst` at once. Open while Valkey is away."""
+    """A token bucket for each caller: `per_second` in the long run, `burst` at once. Open while Valkey is away.
+
+    `share`: how many tokens a process takes for the caller at once and hands out by itself, where asking Valkey each
+    time would cost too much. Whatever the number of processes, the long run stays `per_second`.
+    """
 
     name: str
     per_second: float
     burst: int
+    share: int = 1
 
     def take(self, digest: str) -> None:
         """Let one call of whoever `digest` names pass. :raises TooManyRequests: the bucket is empty."""
+        key = f"seatkeeper:rate:{self.name}:{digest}"
+        if self.share > 1 and _shares.hand_out(key):
+            return
         step = 1_000_000 / self.per_second
         try:
             left = _valkey().eval(
-                _TAKE_OR_LEAVE,
-                1,
-                f"seatkeeper:rate:{self.name}:{digest}",
-                str(step),
-                str(step * (self.burst - 1)),
+                _TAKE_OR_LEAVE, 1, key, str(step * self.share), str(step * (self.burst - self.share))
             )
         except redis.RedisError as error:
             logger.error("Limit %s cannot be counted: %s", self.name, error)
             return
         if left:
             raise TooManyRequests(max(1, -(-int(left) // 1_000_000)))
+        if self.share > 1:
+            _shares.put(key, self.share - 1)
+
+
+class _Shares:
+    """Tokens that this process took from buckets and has not handed out, of the callers it heard of last."""
+
+    MOST = 10_000
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._left: OrderedDict[str, int] = OrderedDict()
+
+    def hand_out(self, key: str) -> bool:
+        """Whether there was one."""
+        with self._lock:
+            left = self._left.pop(key, 0)
+            if left > 1:
+                self._left[key] = left - 1
+        return left > 0
+
+    def put(self, key: str, tokens: int) -> None:
+        with self._lock:
+            self._left[key] = self._left.pop(key, 0) + tokens
+            if len(self._left) > self.MOST:
+                self._left.popitem(last=False)
+
+
+_shares = _Shares()
 
 
 # Which share of a pace a process takes that cannot ask Valkey, and for how long it does not ask again.
