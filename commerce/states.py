@@ -5,12 +5,16 @@ Pure: reads values, asks nothing. The list, the details and the launcher all spe
 
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from functools import cache
 from zoneinfo import ZoneInfo
 
 from django.utils.functional import Promise
-from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext_lazy
 
 type Label = str | Promise
+
+# Each text is one object, however often it is told: a list may translate it once for all of its lines.
+_ = cache(gettext_lazy)
 
 # The values of `Subscription.State`, `.Channel`; strings, since this module imports no model.
 SCHEDULED, ACTIVE, EXPIRED, DISABLED, DELETED = "scheduled", "active", "expired", "disabled", "deleted"

@@ -1,11 +1,13 @@
 """The admin center's menu, by capability: what a person may not see is not there (design §1.6)."""
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any, NamedTuple
 
+from django.conf import settings
 from django.http import HttpRequest
 from django.templatetags.static import static
-from django.urls import NoReverseMatch, reverse
+from django.urls import NoReverseMatch, get_script_prefix, get_urlconf, reverse
 from django.utils.translation import gettext_lazy as _
 
 from config.kit.actors import Actor
@@ -228,7 +230,13 @@ def _address(item: Item) -> str:
 
 
 def _url(name: str) -> str:
+    return _reversed(name, get_urlconf() or settings.ROOT_URLCONF, get_script_prefix())
+
+
+@cache
+def _reversed(name: str, urlconf: Any, _prefix: str) -> str:
+    """The menu stands on every page, and looking its addresses up costs more than writing them."""
     try:
-        return reverse(name)
+        return reverse(name, urlconf)
     except NoReverseMatch:
         return ""

@@ -81,8 +81,9 @@ def your_products(request: HttpRequest) -> HttpResponse:
     taken_over = queries.taken_over_of(page.rows) if is_full else {}
     make_line = line_of if is_full else own_line_of
     off = data_policies(actor=actor).off(products)
+    words = Words()
     lines = [
-        make_line(row, products[row.product_id], tenant.name, taken_over.get(row.id))
+        make_line(row, products[row.product_id], tenant.name, taken_over.get(row.id), words=words)
         | {"is_off": row.product_id in off}
         for row in page.rows
     ]
@@ -360,12 +361,28 @@ def _spend_context(found: totals.Totals) -> dict[str, Any]:
     }
 
 
+class Words(dict[int, str]):
+    """What the labels of a page's lines say, each translated once; by `id`, since comparing labels translates them."""
+
+    def of(self, label: states.Label) -> str:
+        """The label in the language of the page. It must be one that stays: its place in memory is what it is kept by."""
+        said = self.get(id(label))
+        if said is None:
+            said = self[id(label)] = str(label)
+        return said
+
+
 def line_of(
-    row: queries.Row, product: Product, organization: str, taken_over: queries.TakenOver | None = None
+    row: queries.Row,
+    product: Product,
+    organization: str,
+    taken_over: queries.TakenOver | None = None,
+    *,
+    words: Words,
 ) -> dict[str, Any]:
     """What one row says, put together here once: the template only prints it, fifty times."""
     status = details.status_of(row)
-    period = str(states.per_period(row.billing_months))
+    period = words.of(states.per_period(row.billing_months))
     return {
         "address": f"{row.key}/",
         "key": str(row.key),
@@ -375,51 +392,59 @@ def line_of(
         "purchaser": row.purchaser_name,
         "mail": row.purchaser_email or "",
         "has_left": row.purchaser_status is not None and row.purchaser_status != "active",
-        "channel": str(CHANNEL_NAMES[row.channel]),
-        "owner": _owner(row, organization, taken_over),
+        "channel": words.of(CHANNEL_NAMES[row.channel]),
+        "owner": _owner(row, organization, taken_over, words),
         "bought": str(row.quantity),
         "assigned": str(row.assigned),
         "free": str(row.free),
         "free_css": "sk-strong" if row.free else "sk-subtle",
-        "seats": _("of %(bought)d, %(free)d free") % {"bought": row.quantity, "free": row.free},
+        "seats": words.of(_SEATS) % {"bought": row.quantity, "free": row.free},
         "price": money(row.period_price_minor, row.currency),
-        "each": _("%(price)s each, %(period)s")
-        % {"price": money(row.unit_price_minor, row.currency), "period": period},
+        "each": words.of(_EACH) % {"price": money(row.unit_price_minor, row.currency), "period": period},
         "period": period,
-        "status": str(status.label),
+        "status": words.of(status.label),
         "tone": status.tone,
         "next_date": day(status.next_at, row.time_zone),
-        "next_label": str(status.next_label),
+        "next_label": words.of(status.next_label),
     }
 
 
 def _offer_centralizing(rows: Sequence[queries.Row], lines: list[dict[str, Any]]) -> bool:
     """Give the lines of purchases that can be centralized the words of their tick box; whether there are any."""
+    centralize = _("Centralize %(name)s of %(purchaser)s")
     for row, line in zip(rows, lines, strict=True):
         if row.channel == Subscription.Channel.SELF_SERVICE and row.state != Subscription.State.DELETED:
-            line["tick"] = _("Centralize %(name)s of %(purchaser)s") % line
+            line["tick"] = centralize % line
     return any("tick" in line for line in lines)
 
 
 def _escaped(line: dict[str, Any]) -> dict[str, Any]:
     """A line whose texts are escaped already: for a thousand of them cheaper here than one by one in the template."""
-    return {name: SafeString(escape(said)) if isinstance(said, str) else said for name, said in line.items()}
+    return {
+        name: SafeString(said if said.isalnum() else escape(said)) if isinstance(said, str) else said
+        for name, said in line.items()
+    }
 
 
-def _owner(row: queries.Row, organization: str, taken_over: queries.TakenOver | None) -> str:
+def _owner(row: queries.Row, organization: str, taken_over: queries.TakenOver | None, words: Words) -> str:
     if taken_over is not None:
         facts = {"name": taken_over.by, "day": day(taken_over.at, row.time_zone)}
         return _("Taken over by %(name)s on %(day)s") % facts
     if queries.is_taken_over(row):
         return _("Taken over")
-    return organization if row.owner_kind == Subscription.Owner.ORGANIZATION else _("Purchaser")
+    return organization if row.owner_kind == Subscription.Owner.ORGANIZATION else words.of(_PURCHASER)
 
 
 def own_line_of(
-    row: queries.Row, product: Product, organization: str, taken_over: queries.TakenOver | None = None
+    row: queries.Row,
+    product: Product,
+    organization: str,
+    taken_over: queries.TakenOver | None = None,
+    *,
+    words: Words,
 ) -> dict[str, Any]:
     """The same for the purchaser's own list, with when it was bought and what comes next in money."""
-    line = line_of(row, product, organization)
+    line = line_of(row, product, organization, words=words)
     is_trial = row.channel == Subscription.Channel.TRIAL
     renews = row.state in (Subscription.State.ACTIVE, Subscription.State.SCHEDULED) and row.recurring_billing
     if renews:
@@ -443,6 +468,9 @@ def own_line_of(
     }
 
 
+_SEATS = gettext_lazy("of %(bought)d, %(free)d free")
+_EACH = gettext_lazy("%(price)s each, %(period)s")
+_PURCHASER = gettext_lazy("Purchaser")
 CHANNEL_NAMES: dict[str, Text] = {
     Subscription.Channel.CENTRAL: gettext_lazy("Central"),
     Subscription.Channel.SELF_SERVICE: gettext_lazy("Self-service"),
