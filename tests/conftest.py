@@ -25,7 +25,7 @@ from django.apps import apps
 from django.db.models.signals import post_migrate
 from django.test.utils import setup_databases, teardown_databases
 
-from config.demo import throwaway
+from config.demo import chromium, throwaway
 from config.demo.environment import Kept, issuers, key_settings, processor_command
 from config.demo.migrated import TEST_DATABASE, create_copy
 from config.demo.processes import ChildFailed, spawn, stop
@@ -217,7 +217,7 @@ def identity_provider() -> Iterator[dict[str, str]]:
 def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[str, Any]:
     """Debian's Chromium, without anything that talks to the outside or needs a graphics card."""
     return browser_type_launch_args | {
-        "executable_path": "/usr/bin/chromium",
+        "executable_path": chromium.executable(),
         "args": [
             *(["--no-sandbox"] if os.geteuid() == 0 else []),
             "--disable-gpu",

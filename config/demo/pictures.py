@@ -16,6 +16,8 @@ from urllib.parse import urljoin
 
 from playwright.sync_api import Browser, Page, ViewportSize, expect, sync_playwright
 
+from config.demo import chromium
+
 # Wide enough for the menu beside the page.
 SIZE: ViewportSize = {"width": 1440, "height": 900}
 PICTURES = Path("docs/images")
@@ -82,7 +84,7 @@ def take(base: str, pictures: Iterable[Picture]) -> None:
     """Take `pictures` of the demo at `base`, those of one person in one session."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path="/usr/bin/chromium", args=["--no-sandbox"] if os.geteuid() == 0 else []
+            executable_path=chromium.executable(), args=["--no-sandbox"] if os.geteuid() == 0 else []
         )
         for who, group in groupby(sorted(pictures, key=lambda each: each.who), key=lambda each: each.who):
             page = _browse(browser, base, who)
