@@ -4,10 +4,12 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 from django.db.models import Exists, Q, QuerySet, Value
 
 from config.kit.actors import Actor, Door
+from config.kit.compiled import Compiled
 from directory.models import (
     ApiToken,
     Invitation,
@@ -40,16 +42,12 @@ def build_actor(
         return _partner(user, acting_tenant_id, at=at, door=door, correlation_id=correlation_id) or _staff(
             user, acting_tenant_id, at=at, door=door, correlation_id=correlation_id
         )
-    held = RoleAssignment.objects.filter(user=user).values_list("role", flat=True)
+    # The marks are what the portal's pages ask; calls, jobs and a directory's accounts do not.
     if door in ("web", "cli"):
-        # What the portal's pages ask; calls, jobs and a directory's accounts do not.
-        held = held.union(
-            _running(user.pk, user.tenant_id, at)
-            .annotate(mark=Value(_HAS_CUSTOMERS))
-            .values_list("mark", flat=True),
-            _of_a_partner(user).annotate(mark=Value(_IS_OF_PARTNER)).values_list("mark", flat=True),
-        )
-    found = set(held)
+        rows = _ROLES_AND_MARKS.rows(user_id=user.pk, tenant_id=user.tenant_id, at=at)
+    else:
+        rows = _ROLES.rows(user_id=user.pk)
+    found = {row[0] for row in rows}
     roles = frozenset(found - {_HAS_CUSTOMERS, _IS_OF_PARTNER})
     is_guest = user.kind == User.Kind.GUEST
     is_purchaser = user.purchaser_since is not None
@@ -214,17 +212,37 @@ def _running(user_id: int, home_tenant_id: int, at: datetime) -> QuerySet[Relati
     return rows
 
 
-def _of_a_partner(user: User) -> QuerySet[User]:
+def _of_a_partner(user_id: int, tenant_id: int) -> QuerySet[User]:
     """The person, if their organization is a partner of some customer, was one, or asked to be."""
-    relationships = Relationship.objects.filter(partner_tenant_id=user.tenant_id)
-    invitations = Invitation.objects.filter(tenant_id=user.tenant_id)
+    relationships = Relationship.objects.filter(partner_tenant_id=tenant_id)
+    invitations = Invitation.objects.filter(tenant_id=tenant_id)
     rows: QuerySet[User] = User.objects.filter(
-        Q(Exists(relationships)) | Q(Exists(invitations)), pk=user.pk, tenant_id=user.tenant_id
+        Q(Exists(relationships)) | Q(Exists(invitations)), pk=user_id, tenant_id=tenant_id
     )
     return rows
 
 
+def _roles_of(user_id: int) -> QuerySet[RoleAssignment, Any]:
+    return RoleAssignment.objects.filter(user_id=user_id).values_list("role")
+
+
+def _roles_and_marks(user_id: int, tenant_id: int, at: datetime) -> QuerySet[RoleAssignment, Any]:
+    """The person's roles at home, and whether there are customers to act for, and anything to do with partners."""
+    customers = _running(user_id, tenant_id, at).annotate(mark=Value(_HAS_CUSTOMERS)).values_list("mark")
+    partner = _of_a_partner(user_id, tenant_id).annotate(mark=Value(_IS_OF_PARTNER)).values_list("mark")
+    return _roles_of(user_id).union(customers, partner)
+
+
+_ROLES = Compiled(_roles_of, user_id=int)
+_ROLES_AND_MARKS = Compiled(_roles_and_marks, user_id=int, tenant_id=int, at=datetime)
+
+
 def tenant_row(tenant_id: int) -> Tenant:
     """The acting tenant's own row; inside `tenant_atomic(tenant_id)`."""
-    tenant: Tenant = Tenant.objects.get(pk=tenant_id)
+    tenant = _TENANT.first(tenant_id=tenant_id)
+    if tenant is None:
+        raise Tenant.DoesNotExist
     return tenant
+
+
+_TENANT = Compiled(lambda tenant_id: Tenant.objects.filter(pk=tenant_id), tenant_id=int)

@@ -17,7 +17,7 @@ from urllib.parse import urlencode
 from django.conf import settings
 from django.contrib.auth.models import AnonymousUser
 from django.db import transaction
-from django.db.models import Exists
+from django.db.models import Exists, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.template.loader import render_to_string
 from django.urls import Resolver404, resolve, reverse
@@ -29,6 +29,7 @@ from config.kit import languages
 from config.kit.access import Rule, rule_of
 from config.kit.actors import Actor
 from config.kit.clock import now, real_now
+from config.kit.compiled import Compiled
 from config.kit.errors import DomainError, NotAllowed, NotVisible
 from config.kit.http import clean_id, is_api
 from config.kit.rate import client_address
@@ -134,11 +135,9 @@ class AccessMiddleware:
         acting = session.get(ACTING, home)
         with tenant_atomic(home):
             youngest = real_now() - settings.SESSION_ABSOLUTE_AGE
-            goes_on = BrowserSession.objects.open().filter(
-                pk=session.get(ROW), user_id=user_id, started_at__gt=youngest
+            user = _PERSON.first(
+                session_id=session.get(ROW), user_id=user_id, tenant_id=home, youngest=youngest
             )
-            people = User.objects.active().filter(pk=user_id, tenant_id=home)
-            user = people.filter(Exists(goes_on)).first()
             if user is None or not _is_still_good(user, session.get(STARTED)):
                 session.flush()
                 return None
@@ -287,6 +286,16 @@ def sign_in_too_old(request: HttpRequest, error: SignInTooOld) -> HttpResponse:
     context = {"error": error, "confirm_url": confirm_url(request.get_full_path())}
     body = render_to_string("errors/sign_in_too_old.html", context, request=request)
     return HttpResponse(body, status=error.status)
+
+
+def _person_of_session(session_id: int, user_id: int, tenant_id: int, youngest: datetime) -> QuerySet[User]:
+    """The person, while the account is active and the session of theirs goes on."""
+    goes_on = BrowserSession.objects.open().filter(pk=session_id, user_id=user_id, started_at__gt=youngest)
+    rows: QuerySet[User] = User.objects.active().filter(Exists(goes_on), pk=user_id, tenant_id=tenant_id)
+    return rows
+
+
+_PERSON = Compiled(_person_of_session, session_id=int, user_id=int, tenant_id=int, youngest=datetime)
 
 
 def _is_still_good(user: User, started: object) -> bool:
