@@ -220,6 +220,8 @@ def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[s
         "executable_path": chromium.executable(),
         "args": [
             *(["--no-sandbox"] if os.geteuid() == 0 else []),
+            # What a browser with windows says of itself.
+            "--accept-lang=en-US,en",
             "--disable-gpu",
             "--disable-quic",
             "--no-first-run",
