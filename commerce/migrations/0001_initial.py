@@ -39,6 +39,11 @@ class Migration(migrations.Migration):
                 ('term_months', models.PositiveSmallIntegerField()),
                 ('billing_months', models.PositiveSmallIntegerField()),
             ],
+            options={
+                'constraints': [
+                    models.CheckConstraint(condition=models.Q(models.Q(('billing_months', 1), ('term_months', 1)), models.Q(('billing_months__in', [1, 12]), ('term_months', 12)), _connector='OR'), name='commerce_plan_known'),
+                ],
+            },
         ),
         migrations.CreateModel(
             name='Product',
@@ -83,6 +88,10 @@ class Migration(migrations.Migration):
             ],
             options={
                 'abstract': False,
+                'constraints': [
+                    config.kit.tenancy.TenantWall(name='commerce_agreement_wall'),
+                    config.kit.tenancy.PairKey(name='commerce_agreement_pair'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -116,6 +125,18 @@ class Migration(migrations.Migration):
             ],
             options={
                 'abstract': False,
+                'indexes': [
+                    models.Index(condition=models.Q(('collection', 'card'), ('status__in', ['open', 'past_due'])), fields=['charge_due_at', 'id'], name='commerce_bill_charge_due'),
+                    models.Index(fields=['tenant', 'payer', '-id'], name='commerce_bill_payer_latest'),
+                ],
+                'constraints': [
+                    config.kit.tenancy.TenantWall(name='commerce_bill_wall'),
+                    config.kit.tenancy.PairKey(name='commerce_bill_pair'),
+                    config.kit.tenancy.SameTenant(field='payer', name='commerce_bill_payer'),
+                    models.CheckConstraint(condition=models.Q(('total_minor', django.db.models.expressions.CombinedExpression(models.F('subtotal_minor'), '+', models.F('tax_minor')))), name='commerce_bill_sum'),
+                    models.CheckConstraint(condition=models.Q(('paid_minor__gte', 0), ('paid_minor__lte', models.F('total_minor'))), name='commerce_bill_paid'),
+                    models.CheckConstraint(condition=models.Q(models.Q(('status', 'paid'), _negated=True), ('paid_minor', models.F('total_minor')), _connector='OR'), name='commerce_bill_paid_in_full'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -133,6 +154,11 @@ class Migration(migrations.Migration):
             ],
             options={
                 'abstract': False,
+                'constraints': [
+                    config.kit.tenancy.TenantWall(name='commerce_billline_wall'),
+                    config.kit.tenancy.PairKey(name='commerce_billline_pair'),
+                    config.kit.tenancy.SameTenant(field='bill', name='commerce_billline_bill'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -152,6 +178,10 @@ class Migration(migrations.Migration):
             ],
             options={
                 'abstract': False,
+                'constraints': [
+                    config.kit.tenancy.TenantWall(name='commerce_billto_wall'),
+                    config.kit.tenancy.PairKey(name='commerce_billto_pair'),
+                ],
             },
         ),
         migrations.AddField(
@@ -176,6 +206,12 @@ class Migration(migrations.Migration):
             ],
             options={
                 'abstract': False,
+                'constraints': [
+                    config.kit.tenancy.TenantWall(name='commerce_card_wall'),
+                    config.kit.tenancy.PairKey(name='commerce_card_pair'),
+                    config.kit.tenancy.SameTenant(field='user', name='commerce_card_user'),
+                    models.UniqueConstraint(condition=models.Q(('is_default', True), ('removed_at__isnull', True)), fields=('tenant', 'user'), name='commerce_card_one_default', nulls_distinct=False),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -209,6 +245,18 @@ class Migration(migrations.Migration):
             ],
             options={
                 'abstract': False,
+                'indexes': [
+                    models.Index(condition=models.Q(('state', 'open')), fields=['expires_at'], name='commerce_checkout_open'),
+                ],
+                'constraints': [
+                    config.kit.tenancy.TenantWall(name='commerce_checkout_wall'),
+                    config.kit.tenancy.PairKey(name='commerce_checkout_pair'),
+                    config.kit.tenancy.SameTenant(field='user', name='commerce_checkout_user'),
+                    config.kit.tenancy.SameTenant(field='bill_to', name='commerce_checkout_bill_to'),
+                    models.UniqueConstraint(fields=('tenant', 'key'), name='commerce_checkout_intent'),
+                    models.CheckConstraint(condition=models.Q(('total_minor', django.db.models.expressions.CombinedExpression(models.F('subtotal_minor'), '+', models.F('tax_minor')))), name='commerce_checkout_sum'),
+                    models.CheckConstraint(condition=models.Q(('state__in', ['open', 'abandoned']), ('consented_at__isnull', False), _connector='OR'), name='commerce_checkout_consent'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -218,6 +266,11 @@ class Migration(migrations.Migration):
                 ('category', models.CharField(max_length=40)),
                 ('market', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='exclusions', to='commerce.market')),
             ],
+            options={
+                'constraints': [
+                    models.UniqueConstraint(fields=('market', 'category'), name='commerce_marketexclusion_once'),
+                ],
+            },
         ),
         migrations.CreateModel(
             name='Order',
@@ -233,6 +286,11 @@ class Migration(migrations.Migration):
             ],
             options={
                 'abstract': False,
+                'constraints': [
+                    config.kit.tenancy.TenantWall(name='commerce_order_wall'),
+                    config.kit.tenancy.PairKey(name='commerce_order_pair'),
+                    config.kit.tenancy.SameTenant(field='checkout', name='commerce_order_checkout'),
+                ],
             },
         ),
         migrations.AddField(
@@ -264,6 +322,19 @@ class Migration(migrations.Migration):
             ],
             options={
                 'abstract': False,
+                'indexes': [
+                    models.Index(condition=models.Q(('state__in', ['succeeded', 'failed', 'canceled']), _negated=True), fields=['updated_at'], name='commerce_attempt_unsettled'),
+                ],
+                'constraints': [
+                    config.kit.tenancy.TenantWall(name='commerce_paymentattempt_wall'),
+                    config.kit.tenancy.PairKey(name='commerce_paymentattempt_pair'),
+                    config.kit.tenancy.SameTenant(field='checkout', name='commerce_paymentattempt_checkout'),
+                    config.kit.tenancy.SameTenant(field='bill', name='commerce_paymentattempt_bill'),
+                    models.CheckConstraint(condition=models.Q(models.Q(('bill__isnull', True), ('checkout__isnull', False)), models.Q(('bill__isnull', False), ('checkout__isnull', True)), _connector='OR'), name='commerce_paymentattempt_one_cause'),
+                    models.UniqueConstraint(condition=models.Q(('state__in', ['failed', 'canceled']), _negated=True), fields=('checkout',), name='commerce_paymentattempt_one_live_checkout'),
+                    models.UniqueConstraint(condition=models.Q(('state__in', ['failed', 'canceled']), _negated=True), fields=('bill',), name='commerce_paymentattempt_one_live_bill'),
+                    models.CheckConstraint(condition=models.Q(('state__in', ['created', 'failed', 'canceled']), ('intent_id__isnull', False), _connector='OR'), name='commerce_paymentattempt_intent'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -280,6 +351,13 @@ class Migration(migrations.Migration):
             ],
             options={
                 'abstract': False,
+                'constraints': [
+                    config.kit.tenancy.TenantWall(name='commerce_payment_wall'),
+                    config.kit.tenancy.PairKey(name='commerce_payment_pair'),
+                    config.kit.tenancy.SameTenant(field='bill', name='commerce_payment_bill'),
+                    config.kit.tenancy.SameTenant(field='attempt', name='commerce_payment_attempt'),
+                    models.CheckConstraint(condition=models.Q(('amount_minor__gt', 0)), name='commerce_payment_positive'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -294,6 +372,12 @@ class Migration(migrations.Migration):
             ],
             options={
                 'abstract': False,
+                'constraints': [
+                    config.kit.tenancy.TenantWall(name='commerce_agreementprice_wall'),
+                    config.kit.tenancy.PairKey(name='commerce_agreementprice_pair'),
+                    config.kit.tenancy.SameTenant(field='agreement', name='commerce_agreementprice_agreement'),
+                    models.UniqueConstraint(fields=('agreement', 'plan'), name='commerce_agreementprice_once'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -306,6 +390,12 @@ class Migration(migrations.Migration):
                 ('market', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='prices', to='commerce.market')),
                 ('plan', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='prices', to='commerce.plan')),
             ],
+            options={
+                'constraints': [
+                    models.UniqueConstraint(fields=('plan', 'market', 'valid_from'), name='commerce_price_once'),
+                    models.CheckConstraint(condition=models.Q(('unit_price_minor__gte', 0)), name='commerce_price_positive'),
+                ],
+            },
         ),
         migrations.CreateModel(
             name='ProcessorCustomer',
@@ -318,6 +408,12 @@ class Migration(migrations.Migration):
             ],
             options={
                 'abstract': False,
+                'constraints': [
+                    config.kit.tenancy.TenantWall(name='commerce_processorcustomer_wall'),
+                    config.kit.tenancy.PairKey(name='commerce_processorcustomer_pair'),
+                    config.kit.tenancy.SameTenant(field='user', name='commerce_processorcustomer_user'),
+                    models.UniqueConstraint(fields=('tenant', 'user'), name='commerce_processorcustomer_once', nulls_distinct=False),
+                ],
             },
         ),
         migrations.AddField(
@@ -347,6 +443,13 @@ class Migration(migrations.Migration):
             ],
             options={
                 'abstract': False,
+                'constraints': [
+                    config.kit.tenancy.TenantWall(name='commerce_refund_wall'),
+                    config.kit.tenancy.PairKey(name='commerce_refund_pair'),
+                    config.kit.tenancy.SameTenant(field='payment', name='commerce_refund_payment'),
+                    config.kit.tenancy.SameTenant(field='attempt', name='commerce_refund_attempt'),
+                    models.CheckConstraint(condition=models.Q(('amount_minor__gt', 0)), name='commerce_refund_positive'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -400,6 +503,28 @@ class Migration(migrations.Migration):
             ],
             options={
                 'abstract': False,
+                'indexes': [
+                    models.Index(condition=models.Q(('parked_at__isnull', True), models.Q(('state', 'deleted'), _negated=True)), fields=['due_at', 'id'], name='commerce_subscription_due_idx'),
+                    models.Index(fields=['tenant', 'product_sort', 'id'], name='commerce_sub_product'),
+                    models.Index(fields=['tenant', 'purchaser_sort', 'id'], name='commerce_sub_purchaser'),
+                    models.Index(fields=['tenant', 'due_at', 'id'], name='commerce_sub_expiry'),
+                    models.Index(fields=['tenant', 'quantity', 'id'], name='commerce_sub_quantity'),
+                    models.Index(fields=['tenant', 'period_price_minor', 'id'], name='commerce_sub_price'),
+                    models.Index(fields=['tenant', 'owner_user'], name='commerce_sub_owner'),
+                ],
+                'constraints': [
+                    config.kit.tenancy.TenantWall(name='commerce_subscription_wall'),
+                    config.kit.tenancy.PairKey(name='commerce_subscription_pair'),
+                    config.kit.tenancy.SameTenant(field='owner_user', name='commerce_subscription_owner_user'),
+                    config.kit.tenancy.SameTenant(field='purchaser', name='commerce_subscription_purchaser'),
+                    config.kit.tenancy.SameTenant(field='agreement', name='commerce_subscription_agreement'),
+                    config.kit.tenancy.SameTenant(field='card', name='commerce_subscription_card'),
+                    config.kit.tenancy.SameTenant(field='bill_to', name='commerce_subscription_bill_to'),
+                    models.CheckConstraint(condition=models.Q(('assigned__gte', 0), ('assigned__lte', models.F('quantity'))), name='commerce_subscription_seats'),
+                    models.CheckConstraint(condition=models.Q(models.Q(('owner_kind', 'organization'), ('owner_user__isnull', True)), models.Q(('owner_kind', 'person'), ('owner_user__isnull', False)), _connector='OR'), name='commerce_subscription_owner'),
+                    models.CheckConstraint(condition=models.Q(('period_start__lt', models.F('period_end'))), name='commerce_subscription_period'),
+                    models.CheckConstraint(condition=models.Q(('state', 'deleted'), ('due_at__isnull', False), _connector='OR'), name='commerce_subscription_due'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -416,6 +541,12 @@ class Migration(migrations.Migration):
             ],
             options={
                 'abstract': False,
+                'constraints': [
+                    config.kit.tenancy.TenantWall(name='commerce_orderline_wall'),
+                    config.kit.tenancy.PairKey(name='commerce_orderline_pair'),
+                    config.kit.tenancy.SameTenant(field='order', name='commerce_orderline_order'),
+                    config.kit.tenancy.SameTenant(field='subscription', name='commerce_orderline_subscription'),
+                ],
             },
         ),
         migrations.AddField(
@@ -436,6 +567,14 @@ class Migration(migrations.Migration):
             ],
             options={
                 'abstract': False,
+                'indexes': [
+                    models.Index(fields=['subscription', '-id'], name='commerce_subevent_latest'),
+                ],
+                'constraints': [
+                    config.kit.tenancy.TenantWall(name='commerce_subscriptionevent_wall'),
+                    config.kit.tenancy.PairKey(name='commerce_subscriptionevent_pair'),
+                    config.kit.tenancy.SameTenant(field='subscription', name='commerce_subscriptionevent_subscription'),
+                ],
             },
         ),
         migrations.AddField(
@@ -451,6 +590,11 @@ class Migration(migrations.Migration):
                 ('next_number', models.PositiveIntegerField(default=1)),
                 ('vendor_entity', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='commerce.vendorentity')),
             ],
+            options={
+                'constraints': [
+                    models.UniqueConstraint(fields=('vendor_entity', 'year'), name='commerce_billseries_once'),
+                ],
+            },
         ),
         migrations.AddField(
             model_name='bill',
@@ -472,344 +616,8 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.AddConstraint(
-            model_name='agreement',
-            constraint=config.kit.tenancy.TenantWall(name='commerce_agreement_wall'),
-        ),
-        migrations.AddConstraint(
-            model_name='agreement',
-            constraint=config.kit.tenancy.PairKey(name='commerce_agreement_pair'),
-        ),
-        migrations.AddConstraint(
-            model_name='billline',
-            constraint=config.kit.tenancy.TenantWall(name='commerce_billline_wall'),
-        ),
-        migrations.AddConstraint(
-            model_name='billline',
-            constraint=config.kit.tenancy.PairKey(name='commerce_billline_pair'),
-        ),
-        migrations.AddConstraint(
-            model_name='billline',
-            constraint=config.kit.tenancy.SameTenant(field='bill', name='commerce_billline_bill'),
-        ),
-        migrations.AddConstraint(
-            model_name='billto',
-            constraint=config.kit.tenancy.TenantWall(name='commerce_billto_wall'),
-        ),
-        migrations.AddConstraint(
-            model_name='billto',
-            constraint=config.kit.tenancy.PairKey(name='commerce_billto_pair'),
-        ),
-        migrations.AddConstraint(
-            model_name='card',
-            constraint=config.kit.tenancy.TenantWall(name='commerce_card_wall'),
-        ),
-        migrations.AddConstraint(
-            model_name='card',
-            constraint=config.kit.tenancy.PairKey(name='commerce_card_pair'),
-        ),
-        migrations.AddConstraint(
-            model_name='card',
-            constraint=config.kit.tenancy.SameTenant(field='user', name='commerce_card_user'),
-        ),
-        migrations.AddConstraint(
-            model_name='card',
-            constraint=models.UniqueConstraint(condition=models.Q(('is_default', True), ('removed_at__isnull', True)), fields=('tenant', 'user'), name='commerce_card_one_default', nulls_distinct=False),
-        ),
-        migrations.AddConstraint(
-            model_name='marketexclusion',
-            constraint=models.UniqueConstraint(fields=('market', 'category'), name='commerce_marketexclusion_once'),
-        ),
-        migrations.AddConstraint(
-            model_name='order',
-            constraint=config.kit.tenancy.TenantWall(name='commerce_order_wall'),
-        ),
-        migrations.AddConstraint(
-            model_name='order',
-            constraint=config.kit.tenancy.PairKey(name='commerce_order_pair'),
-        ),
-        migrations.AddConstraint(
-            model_name='order',
-            constraint=config.kit.tenancy.SameTenant(field='checkout', name='commerce_order_checkout'),
-        ),
-        migrations.AddIndex(
-            model_name='paymentattempt',
-            index=models.Index(condition=models.Q(('state__in', ['succeeded', 'failed', 'canceled']), _negated=True), fields=['updated_at'], name='commerce_attempt_unsettled'),
-        ),
-        migrations.AddConstraint(
-            model_name='paymentattempt',
-            constraint=config.kit.tenancy.TenantWall(name='commerce_paymentattempt_wall'),
-        ),
-        migrations.AddConstraint(
-            model_name='paymentattempt',
-            constraint=config.kit.tenancy.PairKey(name='commerce_paymentattempt_pair'),
-        ),
-        migrations.AddConstraint(
-            model_name='paymentattempt',
-            constraint=config.kit.tenancy.SameTenant(field='checkout', name='commerce_paymentattempt_checkout'),
-        ),
-        migrations.AddConstraint(
-            model_name='paymentattempt',
-            constraint=config.kit.tenancy.SameTenant(field='bill', name='commerce_paymentattempt_bill'),
-        ),
-        migrations.AddConstraint(
-            model_name='paymentattempt',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('bill__isnull', True), ('checkout__isnull', False)), models.Q(('bill__isnull', False), ('checkout__isnull', True)), _connector='OR'), name='commerce_paymentattempt_one_cause'),
-        ),
-        migrations.AddConstraint(
-            model_name='paymentattempt',
-            constraint=models.UniqueConstraint(condition=models.Q(('state__in', ['failed', 'canceled']), _negated=True), fields=('checkout',), name='commerce_paymentattempt_one_live_checkout'),
-        ),
-        migrations.AddConstraint(
-            model_name='paymentattempt',
-            constraint=models.UniqueConstraint(condition=models.Q(('state__in', ['failed', 'canceled']), _negated=True), fields=('bill',), name='commerce_paymentattempt_one_live_bill'),
-        ),
-        migrations.AddConstraint(
-            model_name='paymentattempt',
-            constraint=models.CheckConstraint(condition=models.Q(('state__in', ['created', 'failed', 'canceled']), ('intent_id__isnull', False), _connector='OR'), name='commerce_paymentattempt_intent'),
-        ),
-        migrations.AddConstraint(
-            model_name='payment',
-            constraint=config.kit.tenancy.TenantWall(name='commerce_payment_wall'),
-        ),
-        migrations.AddConstraint(
-            model_name='payment',
-            constraint=config.kit.tenancy.PairKey(name='commerce_payment_pair'),
-        ),
-        migrations.AddConstraint(
-            model_name='payment',
-            constraint=config.kit.tenancy.SameTenant(field='bill', name='commerce_payment_bill'),
-        ),
-        migrations.AddConstraint(
-            model_name='payment',
-            constraint=config.kit.tenancy.SameTenant(field='attempt', name='commerce_payment_attempt'),
-        ),
-        migrations.AddConstraint(
-            model_name='payment',
-            constraint=models.CheckConstraint(condition=models.Q(('amount_minor__gt', 0)), name='commerce_payment_positive'),
-        ),
-        migrations.AddConstraint(
-            model_name='agreementprice',
-            constraint=config.kit.tenancy.TenantWall(name='commerce_agreementprice_wall'),
-        ),
-        migrations.AddConstraint(
-            model_name='agreementprice',
-            constraint=config.kit.tenancy.PairKey(name='commerce_agreementprice_pair'),
-        ),
-        migrations.AddConstraint(
-            model_name='agreementprice',
-            constraint=config.kit.tenancy.SameTenant(field='agreement', name='commerce_agreementprice_agreement'),
-        ),
-        migrations.AddConstraint(
-            model_name='agreementprice',
-            constraint=models.UniqueConstraint(fields=('agreement', 'plan'), name='commerce_agreementprice_once'),
-        ),
-        migrations.AddConstraint(
-            model_name='price',
-            constraint=models.UniqueConstraint(fields=('plan', 'market', 'valid_from'), name='commerce_price_once'),
-        ),
-        migrations.AddConstraint(
-            model_name='price',
-            constraint=models.CheckConstraint(condition=models.Q(('unit_price_minor__gte', 0)), name='commerce_price_positive'),
-        ),
-        migrations.AddConstraint(
-            model_name='processorcustomer',
-            constraint=config.kit.tenancy.TenantWall(name='commerce_processorcustomer_wall'),
-        ),
-        migrations.AddConstraint(
-            model_name='processorcustomer',
-            constraint=config.kit.tenancy.PairKey(name='commerce_processorcustomer_pair'),
-        ),
-        migrations.AddConstraint(
-            model_name='processorcustomer',
-            constraint=config.kit.tenancy.SameTenant(field='user', name='commerce_processorcustomer_user'),
-        ),
-        migrations.AddConstraint(
-            model_name='processorcustomer',
-            constraint=models.UniqueConstraint(fields=('tenant', 'user'), name='commerce_processorcustomer_once', nulls_distinct=False),
-        ),
-        migrations.AddConstraint(
             model_name='plan',
             constraint=models.UniqueConstraint(fields=('product', 'term_months', 'billing_months'), name='commerce_plan_once'),
-        ),
-        migrations.AddConstraint(
-            model_name='plan',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('billing_months', 1), ('term_months', 1)), models.Q(('billing_months__in', [1, 12]), ('term_months', 12)), _connector='OR'), name='commerce_plan_known'),
-        ),
-        migrations.AddIndex(
-            model_name='checkout',
-            index=models.Index(condition=models.Q(('state', 'open')), fields=['expires_at'], name='commerce_checkout_open'),
-        ),
-        migrations.AddConstraint(
-            model_name='checkout',
-            constraint=config.kit.tenancy.TenantWall(name='commerce_checkout_wall'),
-        ),
-        migrations.AddConstraint(
-            model_name='checkout',
-            constraint=config.kit.tenancy.PairKey(name='commerce_checkout_pair'),
-        ),
-        migrations.AddConstraint(
-            model_name='checkout',
-            constraint=config.kit.tenancy.SameTenant(field='user', name='commerce_checkout_user'),
-        ),
-        migrations.AddConstraint(
-            model_name='checkout',
-            constraint=config.kit.tenancy.SameTenant(field='bill_to', name='commerce_checkout_bill_to'),
-        ),
-        migrations.AddConstraint(
-            model_name='checkout',
-            constraint=models.UniqueConstraint(fields=('tenant', 'key'), name='commerce_checkout_intent'),
-        ),
-        migrations.AddConstraint(
-            model_name='checkout',
-            constraint=models.CheckConstraint(condition=models.Q(('total_minor', django.db.models.expressions.CombinedExpression(models.F('subtotal_minor'), '+', models.F('tax_minor')))), name='commerce_checkout_sum'),
-        ),
-        migrations.AddConstraint(
-            model_name='checkout',
-            constraint=models.CheckConstraint(condition=models.Q(('state__in', ['open', 'abandoned']), ('consented_at__isnull', False), _connector='OR'), name='commerce_checkout_consent'),
-        ),
-        migrations.AddConstraint(
-            model_name='refund',
-            constraint=config.kit.tenancy.TenantWall(name='commerce_refund_wall'),
-        ),
-        migrations.AddConstraint(
-            model_name='refund',
-            constraint=config.kit.tenancy.PairKey(name='commerce_refund_pair'),
-        ),
-        migrations.AddConstraint(
-            model_name='refund',
-            constraint=config.kit.tenancy.SameTenant(field='payment', name='commerce_refund_payment'),
-        ),
-        migrations.AddConstraint(
-            model_name='refund',
-            constraint=config.kit.tenancy.SameTenant(field='attempt', name='commerce_refund_attempt'),
-        ),
-        migrations.AddConstraint(
-            model_name='refund',
-            constraint=models.CheckConstraint(condition=models.Q(('amount_minor__gt', 0)), name='commerce_refund_positive'),
-        ),
-        migrations.AddConstraint(
-            model_name='orderline',
-            constraint=config.kit.tenancy.TenantWall(name='commerce_orderline_wall'),
-        ),
-        migrations.AddConstraint(
-            model_name='orderline',
-            constraint=config.kit.tenancy.PairKey(name='commerce_orderline_pair'),
-        ),
-        migrations.AddConstraint(
-            model_name='orderline',
-            constraint=config.kit.tenancy.SameTenant(field='order', name='commerce_orderline_order'),
-        ),
-        migrations.AddConstraint(
-            model_name='orderline',
-            constraint=config.kit.tenancy.SameTenant(field='subscription', name='commerce_orderline_subscription'),
-        ),
-        migrations.AddIndex(
-            model_name='subscriptionevent',
-            index=models.Index(fields=['subscription', '-id'], name='commerce_subevent_latest'),
-        ),
-        migrations.AddConstraint(
-            model_name='subscriptionevent',
-            constraint=config.kit.tenancy.TenantWall(name='commerce_subscriptionevent_wall'),
-        ),
-        migrations.AddConstraint(
-            model_name='subscriptionevent',
-            constraint=config.kit.tenancy.PairKey(name='commerce_subscriptionevent_pair'),
-        ),
-        migrations.AddConstraint(
-            model_name='subscriptionevent',
-            constraint=config.kit.tenancy.SameTenant(field='subscription', name='commerce_subscriptionevent_subscription'),
-        ),
-        migrations.AddIndex(
-            model_name='subscription',
-            index=models.Index(condition=models.Q(('parked_at__isnull', True), models.Q(('state', 'deleted'), _negated=True)), fields=['due_at', 'id'], name='commerce_subscription_due_idx'),
-        ),
-        migrations.AddIndex(
-            model_name='subscription',
-            index=models.Index(fields=['tenant', 'product_sort', 'id'], name='commerce_sub_product'),
-        ),
-        migrations.AddIndex(
-            model_name='subscription',
-            index=models.Index(fields=['tenant', 'purchaser_sort', 'id'], name='commerce_sub_purchaser'),
-        ),
-        migrations.AddIndex(
-            model_name='subscription',
-            index=models.Index(fields=['tenant', 'due_at', 'id'], name='commerce_sub_expiry'),
-        ),
-        migrations.AddIndex(
-            model_name='subscription',
-            index=models.Index(fields=['tenant', 'quantity', 'id'], name='commerce_sub_quantity'),
-        ),
-        migrations.AddIndex(
-            model_name='subscription',
-            index=models.Index(fields=['tenant', 'period_price_minor', 'id'], name='commerce_sub_price'),
-        ),
-        migrations.AddIndex(
-            model_name='subscription',
-            index=models.Index(fields=['tenant', 'owner_user'], name='commerce_sub_owner'),
-        ),
-        migrations.AddConstraint(
-            model_name='subscription',
-            constraint=config.kit.tenancy.TenantWall(name='commerce_subscription_wall'),
-        ),
-        migrations.AddConstraint(
-            model_name='subscription',
-            constraint=config.kit.tenancy.PairKey(name='commerce_subscription_pair'),
-        ),
-        migrations.AddConstraint(
-            model_name='subscription',
-            constraint=config.kit.tenancy.SameTenant(field='owner_user', name='commerce_subscription_owner_user'),
-        ),
-        migrations.AddConstraint(
-            model_name='subscription',
-            constraint=config.kit.tenancy.SameTenant(field='purchaser', name='commerce_subscription_purchaser'),
-        ),
-        migrations.AddConstraint(
-            model_name='subscription',
-            constraint=config.kit.tenancy.SameTenant(field='agreement', name='commerce_subscription_agreement'),
-        ),
-        migrations.AddConstraint(
-            model_name='subscription',
-            constraint=config.kit.tenancy.SameTenant(field='card', name='commerce_subscription_card'),
-        ),
-        migrations.AddConstraint(
-            model_name='subscription',
-            constraint=config.kit.tenancy.SameTenant(field='bill_to', name='commerce_subscription_bill_to'),
-        ),
-        migrations.AddConstraint(
-            model_name='subscription',
-            constraint=models.CheckConstraint(condition=models.Q(('assigned__gte', 0), ('assigned__lte', models.F('quantity'))), name='commerce_subscription_seats'),
-        ),
-        migrations.AddConstraint(
-            model_name='subscription',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('owner_kind', 'organization'), ('owner_user__isnull', True)), models.Q(('owner_kind', 'person'), ('owner_user__isnull', False)), _connector='OR'), name='commerce_subscription_owner'),
-        ),
-        migrations.AddConstraint(
-            model_name='subscription',
-            constraint=models.CheckConstraint(condition=models.Q(('period_start__lt', models.F('period_end'))), name='commerce_subscription_period'),
-        ),
-        migrations.AddConstraint(
-            model_name='subscription',
-            constraint=models.CheckConstraint(condition=models.Q(('state', 'deleted'), ('due_at__isnull', False), _connector='OR'), name='commerce_subscription_due'),
-        ),
-        migrations.AddConstraint(
-            model_name='billseries',
-            constraint=models.UniqueConstraint(fields=('vendor_entity', 'year'), name='commerce_billseries_once'),
-        ),
-        migrations.AddIndex(
-            model_name='bill',
-            index=models.Index(condition=models.Q(('collection', 'card'), ('status__in', ['open', 'past_due'])), fields=['charge_due_at', 'id'], name='commerce_bill_charge_due'),
-        ),
-        migrations.AddIndex(
-            model_name='bill',
-            index=models.Index(fields=['tenant', 'payer', '-id'], name='commerce_bill_payer_latest'),
-        ),
-        migrations.AddConstraint(
-            model_name='bill',
-            constraint=config.kit.tenancy.TenantWall(name='commerce_bill_wall'),
-        ),
-        migrations.AddConstraint(
-            model_name='bill',
-            constraint=config.kit.tenancy.PairKey(name='commerce_bill_pair'),
         ),
         migrations.AddConstraint(
             model_name='bill',
@@ -825,10 +633,6 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='bill',
-            constraint=config.kit.tenancy.SameTenant(field='payer', name='commerce_bill_payer'),
-        ),
-        migrations.AddConstraint(
-            model_name='bill',
             constraint=models.UniqueConstraint(fields=('vendor_entity', 'series_year', 'series_number'), name='commerce_bill_series'),
         ),
         migrations.AddConstraint(
@@ -838,17 +642,5 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='bill',
             constraint=django.contrib.postgres.constraints.ExclusionConstraint(condition=models.Q(('type__in', ['purchase', 'renewal', 'monthly_charge', 'trial_conversion']), models.Q(('status__in', ['credited', 'void']), _negated=True)), expressions=[('subscription_id', '='), (commerce.models.bills.TsTzRange('period_start', 'period_end', django.contrib.postgres.fields.ranges.RangeBoundary()), '&&')], name='commerce_bill_period_overlap'),
-        ),
-        migrations.AddConstraint(
-            model_name='bill',
-            constraint=models.CheckConstraint(condition=models.Q(('total_minor', django.db.models.expressions.CombinedExpression(models.F('subtotal_minor'), '+', models.F('tax_minor')))), name='commerce_bill_sum'),
-        ),
-        migrations.AddConstraint(
-            model_name='bill',
-            constraint=models.CheckConstraint(condition=models.Q(('paid_minor__gte', 0), ('paid_minor__lte', models.F('total_minor'))), name='commerce_bill_paid'),
-        ),
-        migrations.AddConstraint(
-            model_name='bill',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('status', 'paid'), _negated=True), ('paid_minor', models.F('total_minor')), _connector='OR'), name='commerce_bill_paid_in_full'),
         ),
     ]

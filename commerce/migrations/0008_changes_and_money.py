@@ -24,6 +24,11 @@ class Migration(migrations.Migration):
                 ('paused_at', models.DateTimeField(null=True)),
                 ('paused_reason', models.CharField(blank=True, max_length=200)),
             ],
+            options={
+                'constraints': [
+                    models.CheckConstraint(condition=models.Q(('pk', 1)), name='commerce_billingcontrol_one'),
+                ],
+            },
         ),
         migrations.CreateModel(
             name='CardSetup',
@@ -41,6 +46,13 @@ class Migration(migrations.Migration):
             ],
             options={
                 'abstract': False,
+                'indexes': [
+                    models.Index(condition=models.Q(('state__in', ['open', 'confirming', 'action'])), fields=['updated_at'], name='commerce_cardsetup_unsettled'),
+                ],
+                'constraints': [
+                    config.kit.tenancy.TenantWall(name='commerce_cardsetup_wall'),
+                    config.kit.tenancy.PairKey(name='commerce_cardsetup_pair'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -57,6 +69,11 @@ class Migration(migrations.Migration):
             ],
             options={
                 'abstract': False,
+                'constraints': [
+                    config.kit.tenancy.TenantWall(name='commerce_dispute_wall'),
+                    config.kit.tenancy.PairKey(name='commerce_dispute_pair'),
+                    models.CheckConstraint(condition=models.Q(models.Q(('closed_at__isnull', True), ('status', 'open')), models.Q(('closed_at__isnull', False), ('status__in', ['won', 'lost'])), _connector='OR'), name='commerce_dispute_closed'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -71,6 +88,10 @@ class Migration(migrations.Migration):
             ],
             options={
                 'abstract': False,
+                'constraints': [
+                    config.kit.tenancy.TenantWall(name='commerce_handover_wall'),
+                    config.kit.tenancy.PairKey(name='commerce_handover_pair'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -91,6 +112,14 @@ class Migration(migrations.Migration):
             ],
             options={
                 'abstract': False,
+                'indexes': [
+                    models.Index(condition=models.Q(('state', 'created')), fields=['next_try_at', 'id'], name='commerce_refundattempt_due'),
+                ],
+                'constraints': [
+                    config.kit.tenancy.TenantWall(name='commerce_refundattempt_wall'),
+                    config.kit.tenancy.PairKey(name='commerce_refundattempt_pair'),
+                    models.CheckConstraint(condition=models.Q(('amount_minor__gt', 0)), name='commerce_refundattempt_positive'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -106,6 +135,10 @@ class Migration(migrations.Migration):
             ],
             options={
                 'abstract': False,
+                'constraints': [
+                    config.kit.tenancy.TenantWall(name='commerce_trial_wall'),
+                    config.kit.tenancy.PairKey(name='commerce_trial_pair'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -312,10 +345,6 @@ class Migration(migrations.Migration):
             model_name='subscription',
             constraint=models.CheckConstraint(condition=models.Q(('next_quantity__isnull', True), models.Q(('assigned__lte', models.F('next_quantity')), ('next_quantity__gte', 1)), _connector='OR'), name='commerce_subscription_next_quantity'),
         ),
-        migrations.AddConstraint(
-            model_name='billingcontrol',
-            constraint=models.CheckConstraint(condition=models.Q(('pk', 1)), name='commerce_billingcontrol_one'),
-        ),
         migrations.AddField(
             model_name='cardsetup',
             name='card',
@@ -406,18 +435,6 @@ class Migration(migrations.Migration):
             name='user',
             field=models.ForeignKey(db_constraint=False, on_delete=django.db.models.deletion.PROTECT, related_name='trials', to=settings.AUTH_USER_MODEL),
         ),
-        migrations.AddIndex(
-            model_name='cardsetup',
-            index=models.Index(condition=models.Q(('state__in', ['open', 'confirming', 'action'])), fields=['updated_at'], name='commerce_cardsetup_unsettled'),
-        ),
-        migrations.AddConstraint(
-            model_name='cardsetup',
-            constraint=config.kit.tenancy.TenantWall(name='commerce_cardsetup_wall'),
-        ),
-        migrations.AddConstraint(
-            model_name='cardsetup',
-            constraint=config.kit.tenancy.PairKey(name='commerce_cardsetup_pair'),
-        ),
         migrations.AddConstraint(
             model_name='cardsetup',
             constraint=config.kit.tenancy.SameTenant(field='user', name='commerce_cardsetup_user'),
@@ -440,27 +457,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='dispute',
-            constraint=config.kit.tenancy.TenantWall(name='commerce_dispute_wall'),
-        ),
-        migrations.AddConstraint(
-            model_name='dispute',
-            constraint=config.kit.tenancy.PairKey(name='commerce_dispute_pair'),
-        ),
-        migrations.AddConstraint(
-            model_name='dispute',
             constraint=config.kit.tenancy.SameTenant(field='payment', name='commerce_dispute_payment'),
-        ),
-        migrations.AddConstraint(
-            model_name='dispute',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('closed_at__isnull', True), ('status', 'open')), models.Q(('closed_at__isnull', False), ('status__in', ['won', 'lost'])), _connector='OR'), name='commerce_dispute_closed'),
-        ),
-        migrations.AddConstraint(
-            model_name='handover',
-            constraint=config.kit.tenancy.TenantWall(name='commerce_handover_wall'),
-        ),
-        migrations.AddConstraint(
-            model_name='handover',
-            constraint=config.kit.tenancy.PairKey(name='commerce_handover_pair'),
         ),
         migrations.AddConstraint(
             model_name='handover',
@@ -478,18 +475,6 @@ class Migration(migrations.Migration):
             model_name='handover',
             constraint=models.UniqueConstraint(condition=models.Q(('state', 'offered')), fields=('subscription',), name='commerce_handover_one_offer'),
         ),
-        migrations.AddIndex(
-            model_name='refundattempt',
-            index=models.Index(condition=models.Q(('state', 'created')), fields=['next_try_at', 'id'], name='commerce_refundattempt_due'),
-        ),
-        migrations.AddConstraint(
-            model_name='refundattempt',
-            constraint=config.kit.tenancy.TenantWall(name='commerce_refundattempt_wall'),
-        ),
-        migrations.AddConstraint(
-            model_name='refundattempt',
-            constraint=config.kit.tenancy.PairKey(name='commerce_refundattempt_pair'),
-        ),
         migrations.AddConstraint(
             model_name='refundattempt',
             constraint=config.kit.tenancy.SameTenant(field='payment', name='commerce_refundattempt_payment'),
@@ -497,18 +482,6 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='refundattempt',
             constraint=config.kit.tenancy.SameTenant(field='credit_note', name='commerce_refundattempt_credit_note'),
-        ),
-        migrations.AddConstraint(
-            model_name='refundattempt',
-            constraint=models.CheckConstraint(condition=models.Q(('amount_minor__gt', 0)), name='commerce_refundattempt_positive'),
-        ),
-        migrations.AddConstraint(
-            model_name='trial',
-            constraint=config.kit.tenancy.TenantWall(name='commerce_trial_wall'),
-        ),
-        migrations.AddConstraint(
-            model_name='trial',
-            constraint=config.kit.tenancy.PairKey(name='commerce_trial_pair'),
         ),
         migrations.AddConstraint(
             model_name='trial',

@@ -39,6 +39,13 @@ class Migration(migrations.Migration):
             ],
             options={
                 'abstract': False,
+                'indexes': [
+                    models.Index(fields=['issuer', 'subject'], name='directory_user_subject'),
+                ],
+                'constraints': [
+                    config.kit.tenancy.TenantWall(name='directory_user_wall'),
+                    config.kit.tenancy.PairKey(name='directory_user_pair'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -50,6 +57,10 @@ class Migration(migrations.Migration):
             ],
             options={
                 'abstract': False,
+                'constraints': [
+                    config.kit.tenancy.TenantWall(name='directory_group_wall'),
+                    config.kit.tenancy.PairKey(name='directory_group_pair'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -89,6 +100,15 @@ class Migration(migrations.Migration):
                 ('ends_at', models.DateTimeField(blank=True, null=True)),
                 ('tenant', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='directory.tenant')),
             ],
+            options={
+                'indexes': [
+                    models.Index(fields=['partner_tenant_id'], name='directory_relationship_partner'),
+                ],
+                'constraints': [
+                    config.kit.tenancy.TenantWall(also='partner_tenant_id', name='directory_relationship_wall'),
+                    config.kit.tenancy.PairKey(name='directory_relationship_pair'),
+                ],
+            },
         ),
         migrations.CreateModel(
             name='OutgoingMail',
@@ -110,6 +130,13 @@ class Migration(migrations.Migration):
             ],
             options={
                 'abstract': False,
+                'indexes': [
+                    models.Index(condition=models.Q(('state', 'queued')), fields=['next_try_at'], name='directory_mail_queued'),
+                ],
+                'constraints': [
+                    config.kit.tenancy.TenantWall(name='directory_outgoingmail_wall'),
+                    config.kit.tenancy.PairKey(name='directory_outgoingmail_pair'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -126,6 +153,11 @@ class Migration(migrations.Migration):
             ],
             options={
                 'abstract': False,
+                'constraints': [
+                    config.kit.tenancy.TenantWall(name='directory_identityprovider_wall'),
+                    config.kit.tenancy.PairKey(name='directory_identityprovider_pair'),
+                    models.UniqueConstraint(condition=models.Q(('is_active', True)), fields=('tenant',), name='directory_identityprovider_one_active'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -138,6 +170,13 @@ class Migration(migrations.Migration):
             ],
             options={
                 'abstract': False,
+                'constraints': [
+                    config.kit.tenancy.TenantWall(name='directory_groupmembership_wall'),
+                    config.kit.tenancy.PairKey(name='directory_groupmembership_pair'),
+                    config.kit.tenancy.SameTenant(field='group', name='directory_groupmembership_group'),
+                    config.kit.tenancy.SameTenant(field='user', name='directory_groupmembership_user'),
+                    models.UniqueConstraint(fields=('group', 'user'), name='directory_groupmembership_once'),
+                ],
             },
         ),
         migrations.AddField(
@@ -155,6 +194,10 @@ class Migration(migrations.Migration):
             ],
             options={
                 'abstract': False,
+                'constraints': [
+                    config.kit.tenancy.TenantWall(name='directory_domain_wall'),
+                    config.kit.tenancy.PairKey(name='directory_domain_pair'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -178,6 +221,14 @@ class Migration(migrations.Migration):
             ],
             options={
                 'abstract': False,
+                'indexes': [
+                    models.Index(fields=['tenant', '-id'], name='directory_audit_latest'),
+                    models.Index(fields=['tenant', 'target_type', 'target_id', '-id'], name='directory_audit_target'),
+                ],
+                'constraints': [
+                    config.kit.tenancy.TenantWall(name='directory_auditentry_wall'),
+                    config.kit.tenancy.PairKey(name='directory_auditentry_pair'),
+                ],
             },
         ),
         migrations.AddField(
@@ -215,97 +266,9 @@ class Migration(migrations.Migration):
                 'constraints': [config.kit.tenancy.TenantWall(also='partner_tenant_id', name='directory_relationshipassignment_wall'), config.kit.tenancy.PairKey(name='directory_relationshipassignment_pair'), config.kit.tenancy.SameTenant(field='relationship', name='directory_relationshipassignment_relationship'), models.UniqueConstraint(fields=('relationship', 'user_id'), name='directory_relationshipassignment_once')],
             },
         ),
-        migrations.AddIndex(
-            model_name='relationship',
-            index=models.Index(fields=['partner_tenant_id'], name='directory_relationship_partner'),
-        ),
-        migrations.AddConstraint(
-            model_name='relationship',
-            constraint=config.kit.tenancy.TenantWall(also='partner_tenant_id', name='directory_relationship_wall'),
-        ),
-        migrations.AddConstraint(
-            model_name='relationship',
-            constraint=config.kit.tenancy.PairKey(name='directory_relationship_pair'),
-        ),
-        migrations.AddIndex(
-            model_name='outgoingmail',
-            index=models.Index(condition=models.Q(('state', 'queued')), fields=['next_try_at'], name='directory_mail_queued'),
-        ),
-        migrations.AddConstraint(
-            model_name='outgoingmail',
-            constraint=config.kit.tenancy.TenantWall(name='directory_outgoingmail_wall'),
-        ),
-        migrations.AddConstraint(
-            model_name='outgoingmail',
-            constraint=config.kit.tenancy.PairKey(name='directory_outgoingmail_pair'),
-        ),
-        migrations.AddConstraint(
-            model_name='identityprovider',
-            constraint=config.kit.tenancy.TenantWall(name='directory_identityprovider_wall'),
-        ),
-        migrations.AddConstraint(
-            model_name='identityprovider',
-            constraint=config.kit.tenancy.PairKey(name='directory_identityprovider_pair'),
-        ),
-        migrations.AddConstraint(
-            model_name='identityprovider',
-            constraint=models.UniqueConstraint(condition=models.Q(('is_active', True)), fields=('tenant',), name='directory_identityprovider_one_active'),
-        ),
-        migrations.AddConstraint(
-            model_name='groupmembership',
-            constraint=config.kit.tenancy.TenantWall(name='directory_groupmembership_wall'),
-        ),
-        migrations.AddConstraint(
-            model_name='groupmembership',
-            constraint=config.kit.tenancy.PairKey(name='directory_groupmembership_pair'),
-        ),
-        migrations.AddConstraint(
-            model_name='groupmembership',
-            constraint=config.kit.tenancy.SameTenant(field='group', name='directory_groupmembership_group'),
-        ),
-        migrations.AddConstraint(
-            model_name='groupmembership',
-            constraint=config.kit.tenancy.SameTenant(field='user', name='directory_groupmembership_user'),
-        ),
-        migrations.AddConstraint(
-            model_name='groupmembership',
-            constraint=models.UniqueConstraint(fields=('group', 'user'), name='directory_groupmembership_once'),
-        ),
-        migrations.AddConstraint(
-            model_name='group',
-            constraint=config.kit.tenancy.TenantWall(name='directory_group_wall'),
-        ),
-        migrations.AddConstraint(
-            model_name='group',
-            constraint=config.kit.tenancy.PairKey(name='directory_group_pair'),
-        ),
         migrations.AddConstraint(
             model_name='group',
             constraint=models.UniqueConstraint(fields=('tenant', 'name'), name='directory_group_name'),
-        ),
-        migrations.AddConstraint(
-            model_name='domain',
-            constraint=config.kit.tenancy.TenantWall(name='directory_domain_wall'),
-        ),
-        migrations.AddConstraint(
-            model_name='domain',
-            constraint=config.kit.tenancy.PairKey(name='directory_domain_pair'),
-        ),
-        migrations.AddIndex(
-            model_name='auditentry',
-            index=models.Index(fields=['tenant', '-id'], name='directory_audit_latest'),
-        ),
-        migrations.AddIndex(
-            model_name='auditentry',
-            index=models.Index(fields=['tenant', 'target_type', 'target_id', '-id'], name='directory_audit_target'),
-        ),
-        migrations.AddConstraint(
-            model_name='auditentry',
-            constraint=config.kit.tenancy.TenantWall(name='directory_auditentry_wall'),
-        ),
-        migrations.AddConstraint(
-            model_name='auditentry',
-            constraint=config.kit.tenancy.PairKey(name='directory_auditentry_pair'),
         ),
         migrations.AddIndex(
             model_name='user',
@@ -313,19 +276,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='user',
-            index=models.Index(fields=['issuer', 'subject'], name='directory_user_subject'),
-        ),
-        migrations.AddIndex(
-            model_name='user',
             index=models.Index(fields=['tenant', 'email'], name='directory_user_email'),
-        ),
-        migrations.AddConstraint(
-            model_name='user',
-            constraint=config.kit.tenancy.TenantWall(name='directory_user_wall'),
-        ),
-        migrations.AddConstraint(
-            model_name='user',
-            constraint=config.kit.tenancy.PairKey(name='directory_user_pair'),
         ),
         migrations.AddConstraint(
             model_name='user',

@@ -52,6 +52,19 @@ class Migration(migrations.Migration):
             ],
             options={
                 'abstract': False,
+                'indexes': [
+                    models.Index(condition=models.Q(('state__in', ('queued', 'running'))), fields=['id'], name='directory_job_live'),
+                    models.Index(fields=['tenant', '-taken_at'], name='directory_job_turns'),
+                    models.Index(fields=['tenant', '-id'], name='directory_job_latest'),
+                    models.Index(condition=models.Q(('finished_at__isnull', False)), fields=['finished_at'], name='directory_job_ended'),
+                ],
+                'constraints': [
+                    config.kit.tenancy.TenantWall(name='directory_job_wall'),
+                    config.kit.tenancy.PairKey(name='directory_job_pair'),
+                    models.CheckConstraint(condition=models.Q(('done__gte', 0), ('failed__gte', 0), models.Q(('total', None), ('total__gte', django.db.models.expressions.CombinedExpression(models.F('done'), '+', models.F('failed'))), _connector='OR')), name='directory_job_counts'),
+                    models.CheckConstraint(condition=models.Q(models.Q(('finished_at__isnull', False), ('state__in', ('done', 'failed', 'canceled'))), models.Q(('finished_at', None), ('state__in', ('queued', 'running', 'interrupted'))), _connector='OR'), name='directory_job_finished'),
+                    models.CheckConstraint(condition=models.Q(('leased_until', None), ('state', 'running'), _connector='OR'), name='directory_job_leased'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -65,6 +78,12 @@ class Migration(migrations.Migration):
             ],
             options={
                 'abstract': False,
+                'constraints': [
+                    config.kit.tenancy.TenantWall(name='directory_jobpart_wall'),
+                    config.kit.tenancy.PairKey(name='directory_jobpart_pair'),
+                    config.kit.tenancy.SameTenant(field='job', name='directory_jobpart_job'),
+                    models.UniqueConstraint(fields=('job', 'number'), name='directory_jobpart_once'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -81,78 +100,15 @@ class Migration(migrations.Migration):
             ],
             options={
                 'abstract': False,
+                'indexes': [
+                    models.Index(condition=models.Q(('is_failed', True)), fields=['job', 'number'], name='directory_jobrow_failed'),
+                ],
+                'constraints': [
+                    config.kit.tenancy.TenantWall(name='directory_jobrow_wall'),
+                    config.kit.tenancy.PairKey(name='directory_jobrow_pair'),
+                    config.kit.tenancy.SameTenant(field='job', name='directory_jobrow_job'),
+                    models.UniqueConstraint(fields=('job', 'number'), name='directory_jobrow_once'),
+                ],
             },
-        ),
-        migrations.AddIndex(
-            model_name='job',
-            index=models.Index(condition=models.Q(('state__in', ('queued', 'running'))), fields=['id'], name='directory_job_live'),
-        ),
-        migrations.AddIndex(
-            model_name='job',
-            index=models.Index(fields=['tenant', '-taken_at'], name='directory_job_turns'),
-        ),
-        migrations.AddIndex(
-            model_name='job',
-            index=models.Index(fields=['tenant', '-id'], name='directory_job_latest'),
-        ),
-        migrations.AddIndex(
-            model_name='job',
-            index=models.Index(condition=models.Q(('finished_at__isnull', False)), fields=['finished_at'], name='directory_job_ended'),
-        ),
-        migrations.AddConstraint(
-            model_name='job',
-            constraint=config.kit.tenancy.TenantWall(name='directory_job_wall'),
-        ),
-        migrations.AddConstraint(
-            model_name='job',
-            constraint=config.kit.tenancy.PairKey(name='directory_job_pair'),
-        ),
-        migrations.AddConstraint(
-            model_name='job',
-            constraint=models.CheckConstraint(condition=models.Q(('done__gte', 0), ('failed__gte', 0), models.Q(('total', None), ('total__gte', django.db.models.expressions.CombinedExpression(models.F('done'), '+', models.F('failed'))), _connector='OR')), name='directory_job_counts'),
-        ),
-        migrations.AddConstraint(
-            model_name='job',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('finished_at__isnull', False), ('state__in', ('done', 'failed', 'canceled'))), models.Q(('finished_at', None), ('state__in', ('queued', 'running', 'interrupted'))), _connector='OR'), name='directory_job_finished'),
-        ),
-        migrations.AddConstraint(
-            model_name='job',
-            constraint=models.CheckConstraint(condition=models.Q(('leased_until', None), ('state', 'running'), _connector='OR'), name='directory_job_leased'),
-        ),
-        migrations.AddConstraint(
-            model_name='jobpart',
-            constraint=config.kit.tenancy.TenantWall(name='directory_jobpart_wall'),
-        ),
-        migrations.AddConstraint(
-            model_name='jobpart',
-            constraint=config.kit.tenancy.PairKey(name='directory_jobpart_pair'),
-        ),
-        migrations.AddConstraint(
-            model_name='jobpart',
-            constraint=config.kit.tenancy.SameTenant(field='job', name='directory_jobpart_job'),
-        ),
-        migrations.AddConstraint(
-            model_name='jobpart',
-            constraint=models.UniqueConstraint(fields=('job', 'number'), name='directory_jobpart_once'),
-        ),
-        migrations.AddIndex(
-            model_name='jobrow',
-            index=models.Index(condition=models.Q(('is_failed', True)), fields=['job', 'number'], name='directory_jobrow_failed'),
-        ),
-        migrations.AddConstraint(
-            model_name='jobrow',
-            constraint=config.kit.tenancy.TenantWall(name='directory_jobrow_wall'),
-        ),
-        migrations.AddConstraint(
-            model_name='jobrow',
-            constraint=config.kit.tenancy.PairKey(name='directory_jobrow_pair'),
-        ),
-        migrations.AddConstraint(
-            model_name='jobrow',
-            constraint=config.kit.tenancy.SameTenant(field='job', name='directory_jobrow_job'),
-        ),
-        migrations.AddConstraint(
-            model_name='jobrow',
-            constraint=models.UniqueConstraint(fields=('job', 'number'), name='directory_jobrow_once'),
         ),
     ]

@@ -44,6 +44,19 @@ class Migration(migrations.Migration):
             ],
             options={
                 'abstract': False,
+                'indexes': [
+                    models.Index(fields=['tenant', '-id'], name='licensing_request_latest'),
+                    models.Index(fields=['tenant', 'state', '-id'], name='licensing_request_state'),
+                    models.Index(condition=models.Q(('closed_at__isnull', True)), fields=['expires_at'], name='licensing_request_expiring'),
+                    models.Index(condition=models.Q(('closed_at__isnull', False)), fields=['closed_at'], name='licensing_request_closed'),
+                ],
+                'constraints': [
+                    config.kit.tenancy.TenantWall(name='licensing_licenserequest_wall'),
+                    config.kit.tenancy.PairKey(name='licensing_licenserequest_pair'),
+                    config.kit.tenancy.SameTenant(field='requester', name='licensing_licenserequest_requester'),
+                    models.CheckConstraint(condition=models.Q(models.Q(('closed_at__isnull', True), ('state__in', ['waiting', 'forwarded'])), models.Q(models.Q(('state__in', ['waiting', 'forwarded']), _negated=True), ('closed_at__isnull', False)), _connector='OR'), name='licensing_licenserequest_closed'),
+                    models.CheckConstraint(condition=models.Q(('seats__gte', 1), models.Q(('amount_minor__isnull', True), ('amount_minor__gte', 0), _connector='OR')), name='licensing_licenserequest_sums'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -62,78 +75,17 @@ class Migration(migrations.Migration):
             ],
             options={
                 'abstract': False,
+                'constraints': [
+                    config.kit.tenancy.TenantWall(name='licensing_requestedperson_wall'),
+                    config.kit.tenancy.PairKey(name='licensing_requestedperson_pair'),
+                    config.kit.tenancy.SameTenant(field='request', name='licensing_requestedperson_request'),
+                    config.kit.tenancy.SameTenant(field='user', name='licensing_requestedperson_user'),
+                    config.kit.tenancy.SameTenant(field='assignment', name='licensing_requestedperson_assignment'),
+                    models.UniqueConstraint(fields=('request', 'user'), name='licensing_requestedperson_once'),
+                    models.UniqueConstraint(condition=models.Q(('state', 'waiting')), fields=('user', 'product_id', 'kind'), name='licensing_requestedperson_one_open'),
+                    models.UniqueConstraint(condition=models.Q(('assignment__isnull', False)), fields=('assignment',), name='licensing_requestedperson_one_seat'),
+                    models.CheckConstraint(condition=models.Q(models.Q(('assignment__isnull', False), ('state', 'given')), models.Q(models.Q(('state', 'given'), _negated=True), ('assignment__isnull', True)), _connector='OR'), name='licensing_requestedperson_given'),
+                ],
             },
-        ),
-        migrations.AddIndex(
-            model_name='licenserequest',
-            index=models.Index(fields=['tenant', '-id'], name='licensing_request_latest'),
-        ),
-        migrations.AddIndex(
-            model_name='licenserequest',
-            index=models.Index(fields=['tenant', 'state', '-id'], name='licensing_request_state'),
-        ),
-        migrations.AddIndex(
-            model_name='licenserequest',
-            index=models.Index(condition=models.Q(('closed_at__isnull', True)), fields=['expires_at'], name='licensing_request_expiring'),
-        ),
-        migrations.AddIndex(
-            model_name='licenserequest',
-            index=models.Index(condition=models.Q(('closed_at__isnull', False)), fields=['closed_at'], name='licensing_request_closed'),
-        ),
-        migrations.AddConstraint(
-            model_name='licenserequest',
-            constraint=config.kit.tenancy.TenantWall(name='licensing_licenserequest_wall'),
-        ),
-        migrations.AddConstraint(
-            model_name='licenserequest',
-            constraint=config.kit.tenancy.PairKey(name='licensing_licenserequest_pair'),
-        ),
-        migrations.AddConstraint(
-            model_name='licenserequest',
-            constraint=config.kit.tenancy.SameTenant(field='requester', name='licensing_licenserequest_requester'),
-        ),
-        migrations.AddConstraint(
-            model_name='licenserequest',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('closed_at__isnull', True), ('state__in', ['waiting', 'forwarded'])), models.Q(models.Q(('state__in', ['waiting', 'forwarded']), _negated=True), ('closed_at__isnull', False)), _connector='OR'), name='licensing_licenserequest_closed'),
-        ),
-        migrations.AddConstraint(
-            model_name='licenserequest',
-            constraint=models.CheckConstraint(condition=models.Q(('seats__gte', 1), models.Q(('amount_minor__isnull', True), ('amount_minor__gte', 0), _connector='OR')), name='licensing_licenserequest_sums'),
-        ),
-        migrations.AddConstraint(
-            model_name='requestedperson',
-            constraint=config.kit.tenancy.TenantWall(name='licensing_requestedperson_wall'),
-        ),
-        migrations.AddConstraint(
-            model_name='requestedperson',
-            constraint=config.kit.tenancy.PairKey(name='licensing_requestedperson_pair'),
-        ),
-        migrations.AddConstraint(
-            model_name='requestedperson',
-            constraint=config.kit.tenancy.SameTenant(field='request', name='licensing_requestedperson_request'),
-        ),
-        migrations.AddConstraint(
-            model_name='requestedperson',
-            constraint=config.kit.tenancy.SameTenant(field='user', name='licensing_requestedperson_user'),
-        ),
-        migrations.AddConstraint(
-            model_name='requestedperson',
-            constraint=config.kit.tenancy.SameTenant(field='assignment', name='licensing_requestedperson_assignment'),
-        ),
-        migrations.AddConstraint(
-            model_name='requestedperson',
-            constraint=models.UniqueConstraint(fields=('request', 'user'), name='licensing_requestedperson_once'),
-        ),
-        migrations.AddConstraint(
-            model_name='requestedperson',
-            constraint=models.UniqueConstraint(condition=models.Q(('state', 'waiting')), fields=('user', 'product_id', 'kind'), name='licensing_requestedperson_one_open'),
-        ),
-        migrations.AddConstraint(
-            model_name='requestedperson',
-            constraint=models.UniqueConstraint(condition=models.Q(('assignment__isnull', False)), fields=('assignment',), name='licensing_requestedperson_one_seat'),
-        ),
-        migrations.AddConstraint(
-            model_name='requestedperson',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('assignment__isnull', False), ('state', 'given')), models.Q(models.Q(('state', 'given'), _negated=True), ('assignment__isnull', True)), _connector='OR'), name='licensing_requestedperson_given'),
         ),
     ]

@@ -38,6 +38,17 @@ class Migration(migrations.Migration):
             ],
             options={
                 'abstract': False,
+                'indexes': [
+                    models.Index(fields=['tenant', '-id'], name='licensing_centralize_latest'),
+                    models.Index(condition=models.Q(('state', 'waiting')), fields=['money_at'], name='licensing_centralize_money'),
+                ],
+                'constraints': [
+                    config.kit.tenancy.TenantWall(name='licensing_centralization_wall'),
+                    config.kit.tenancy.PairKey(name='licensing_centralization_pair'),
+                    config.kit.tenancy.SameTenant(field='target', name='licensing_centralization_target'),
+                    models.CheckConstraint(condition=models.Q(models.Q(('closed_at__isnull', False), ('state__in', ['done', 'undone'])), models.Q(models.Q(('state__in', ['done', 'undone']), _negated=True), ('closed_at__isnull', True)), _connector='OR'), name='licensing_centralization_closed'),
+                    models.CheckConstraint(condition=models.Q(models.Q(('state', 'waiting'), _negated=True), models.Q(('money_at__isnull', False), ('moved_at__isnull', False)), _connector='OR'), name='licensing_centralization_waiting'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -57,6 +68,14 @@ class Migration(migrations.Migration):
             ],
             options={
                 'abstract': False,
+                'constraints': [
+                    config.kit.tenancy.TenantWall(name='licensing_centralizedpurchase_wall'),
+                    config.kit.tenancy.PairKey(name='licensing_centralizedpurchase_pair'),
+                    config.kit.tenancy.SameTenant(field='centralization', name='licensing_centralizedpurchase_run'),
+                    config.kit.tenancy.SameTenant(field='subscription', name='licensing_centralizedpurchase_sub'),
+                    models.UniqueConstraint(fields=('centralization', 'subscription'), name='licensing_centralizedpurchase_once'),
+                    models.UniqueConstraint(condition=models.Q(('state__in', ['waiting', 'taken_over'])), fields=('subscription',), name='licensing_centralizedpurchase_one_run'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -72,86 +91,15 @@ class Migration(migrations.Migration):
             ],
             options={
                 'abstract': False,
+                'constraints': [
+                    config.kit.tenancy.TenantWall(name='licensing_centralizedperson_wall'),
+                    config.kit.tenancy.PairKey(name='licensing_centralizedperson_pair'),
+                    config.kit.tenancy.SameTenant(field='purchase', name='licensing_centralizedperson_purchase'),
+                    config.kit.tenancy.SameTenant(field='user', name='licensing_centralizedperson_user'),
+                    config.kit.tenancy.SameTenant(field='given', name='licensing_centralizedperson_given'),
+                    models.UniqueConstraint(fields=('purchase', 'user'), name='licensing_centralizedperson_once'),
+                    models.CheckConstraint(condition=models.Q(models.Q(('given__isnull', False), ('outcome__in', ['moved', 'undone', 'kept'])), models.Q(models.Q(('outcome__in', ['moved', 'undone', 'kept']), _negated=True), ('given__isnull', True)), _connector='OR'), name='licensing_centralizedperson_given_or_not'),
+                ],
             },
-        ),
-        migrations.AddIndex(
-            model_name='centralization',
-            index=models.Index(fields=['tenant', '-id'], name='licensing_centralize_latest'),
-        ),
-        migrations.AddIndex(
-            model_name='centralization',
-            index=models.Index(condition=models.Q(('state', 'waiting')), fields=['money_at'], name='licensing_centralize_money'),
-        ),
-        migrations.AddConstraint(
-            model_name='centralization',
-            constraint=config.kit.tenancy.TenantWall(name='licensing_centralization_wall'),
-        ),
-        migrations.AddConstraint(
-            model_name='centralization',
-            constraint=config.kit.tenancy.PairKey(name='licensing_centralization_pair'),
-        ),
-        migrations.AddConstraint(
-            model_name='centralization',
-            constraint=config.kit.tenancy.SameTenant(field='target', name='licensing_centralization_target'),
-        ),
-        migrations.AddConstraint(
-            model_name='centralization',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('closed_at__isnull', False), ('state__in', ['done', 'undone'])), models.Q(models.Q(('state__in', ['done', 'undone']), _negated=True), ('closed_at__isnull', True)), _connector='OR'), name='licensing_centralization_closed'),
-        ),
-        migrations.AddConstraint(
-            model_name='centralization',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('state', 'waiting'), _negated=True), models.Q(('money_at__isnull', False), ('moved_at__isnull', False)), _connector='OR'), name='licensing_centralization_waiting'),
-        ),
-        migrations.AddConstraint(
-            model_name='centralizedpurchase',
-            constraint=config.kit.tenancy.TenantWall(name='licensing_centralizedpurchase_wall'),
-        ),
-        migrations.AddConstraint(
-            model_name='centralizedpurchase',
-            constraint=config.kit.tenancy.PairKey(name='licensing_centralizedpurchase_pair'),
-        ),
-        migrations.AddConstraint(
-            model_name='centralizedpurchase',
-            constraint=config.kit.tenancy.SameTenant(field='centralization', name='licensing_centralizedpurchase_run'),
-        ),
-        migrations.AddConstraint(
-            model_name='centralizedpurchase',
-            constraint=config.kit.tenancy.SameTenant(field='subscription', name='licensing_centralizedpurchase_sub'),
-        ),
-        migrations.AddConstraint(
-            model_name='centralizedpurchase',
-            constraint=models.UniqueConstraint(fields=('centralization', 'subscription'), name='licensing_centralizedpurchase_once'),
-        ),
-        migrations.AddConstraint(
-            model_name='centralizedpurchase',
-            constraint=models.UniqueConstraint(condition=models.Q(('state__in', ['waiting', 'taken_over'])), fields=('subscription',), name='licensing_centralizedpurchase_one_run'),
-        ),
-        migrations.AddConstraint(
-            model_name='centralizedperson',
-            constraint=config.kit.tenancy.TenantWall(name='licensing_centralizedperson_wall'),
-        ),
-        migrations.AddConstraint(
-            model_name='centralizedperson',
-            constraint=config.kit.tenancy.PairKey(name='licensing_centralizedperson_pair'),
-        ),
-        migrations.AddConstraint(
-            model_name='centralizedperson',
-            constraint=config.kit.tenancy.SameTenant(field='purchase', name='licensing_centralizedperson_purchase'),
-        ),
-        migrations.AddConstraint(
-            model_name='centralizedperson',
-            constraint=config.kit.tenancy.SameTenant(field='user', name='licensing_centralizedperson_user'),
-        ),
-        migrations.AddConstraint(
-            model_name='centralizedperson',
-            constraint=config.kit.tenancy.SameTenant(field='given', name='licensing_centralizedperson_given'),
-        ),
-        migrations.AddConstraint(
-            model_name='centralizedperson',
-            constraint=models.UniqueConstraint(fields=('purchase', 'user'), name='licensing_centralizedperson_once'),
-        ),
-        migrations.AddConstraint(
-            model_name='centralizedperson',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('given__isnull', False), ('outcome__in', ['moved', 'undone', 'kept'])), models.Q(models.Q(('outcome__in', ['moved', 'undone', 'kept']), _negated=True), ('given__isnull', True)), _connector='OR'), name='licensing_centralizedperson_given_or_not'),
         ),
     ]

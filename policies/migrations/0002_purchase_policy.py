@@ -27,6 +27,10 @@ class Migration(migrations.Migration):
             ],
             options={
                 'abstract': False,
+                'constraints': [
+                    config.kit.tenancy.TenantWall(name='policies_categorypolicy_wall'),
+                    config.kit.tenancy.PairKey(name='policies_categorypolicy_pair'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -41,6 +45,10 @@ class Migration(migrations.Migration):
             ],
             options={
                 'abstract': False,
+                'constraints': [
+                    config.kit.tenancy.TenantWall(name='policies_grouppolicy_wall'),
+                    config.kit.tenancy.PairKey(name='policies_grouppolicy_pair'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -53,6 +61,11 @@ class Migration(migrations.Migration):
             ],
             options={
                 'abstract': False,
+                'constraints': [
+                    config.kit.tenancy.TenantWall(name='policies_monthspend_wall'),
+                    config.kit.tenancy.PairKey(name='policies_monthspend_pair'),
+                    models.CheckConstraint(condition=models.Q(('spent_minor__gte', 0)), name='policies_monthspend_positive'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -66,6 +79,11 @@ class Migration(migrations.Migration):
             ],
             options={
                 'abstract': False,
+                'constraints': [
+                    config.kit.tenancy.TenantWall(name='policies_offertypepolicy_wall'),
+                    config.kit.tenancy.PairKey(name='policies_offertypepolicy_pair'),
+                    models.CheckConstraint(condition=models.Q(('offer_type__in', ['SaaS', 'POWERBIVISUALS', 'DYNAMICSCE', 'DYNAMICSBC']), ('value__in', ['Enabled', 'Disabled'])), name='policies_offertypepolicy_value'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -85,6 +103,11 @@ class Migration(migrations.Migration):
             ],
             options={
                 'abstract': False,
+                'constraints': [
+                    config.kit.tenancy.TenantWall(name='policies_permit_wall'),
+                    config.kit.tenancy.PairKey(name='policies_permit_pair'),
+                    models.CheckConstraint(condition=models.Q(models.Q(('used_at__isnull', True), ('used_for__isnull', True)), models.Q(('used_at__isnull', False), ('used_for__isnull', False)), _connector='OR'), name='policies_permit_used'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -109,6 +132,10 @@ class Migration(migrations.Migration):
             ],
             options={
                 'abstract': False,
+                'constraints': [
+                    config.kit.tenancy.TenantWall(name='policies_policychange_wall'),
+                    config.kit.tenancy.PairKey(name='policies_policychange_pair'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -124,6 +151,11 @@ class Migration(migrations.Migration):
             ],
             options={
                 'abstract': False,
+                'constraints': [
+                    config.kit.tenancy.TenantWall(name='policies_spend_wall'),
+                    config.kit.tenancy.PairKey(name='policies_spend_pair'),
+                    models.CheckConstraint(condition=models.Q(('amount_minor__gte', 0)), name='policies_spend_positive'),
+                ],
             },
         ),
         migrations.AddField(
@@ -231,23 +263,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='categorypolicy',
-            constraint=config.kit.tenancy.TenantWall(name='policies_categorypolicy_wall'),
-        ),
-        migrations.AddConstraint(
-            model_name='categorypolicy',
-            constraint=config.kit.tenancy.PairKey(name='policies_categorypolicy_pair'),
-        ),
-        migrations.AddConstraint(
-            model_name='categorypolicy',
             constraint=models.UniqueConstraint(fields=('tenant', 'category'), name='policies_categorypolicy_one'),
-        ),
-        migrations.AddConstraint(
-            model_name='grouppolicy',
-            constraint=config.kit.tenancy.TenantWall(name='policies_grouppolicy_wall'),
-        ),
-        migrations.AddConstraint(
-            model_name='grouppolicy',
-            constraint=config.kit.tenancy.PairKey(name='policies_grouppolicy_pair'),
         ),
         migrations.AddConstraint(
             model_name='grouppolicy',
@@ -263,14 +279,6 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='monthspend',
-            constraint=config.kit.tenancy.TenantWall(name='policies_monthspend_wall'),
-        ),
-        migrations.AddConstraint(
-            model_name='monthspend',
-            constraint=config.kit.tenancy.PairKey(name='policies_monthspend_pair'),
-        ),
-        migrations.AddConstraint(
-            model_name='monthspend',
             constraint=config.kit.tenancy.SameTenant(field='user', name='policies_monthspend_user'),
         ),
         migrations.AddConstraint(
@@ -278,24 +286,8 @@ class Migration(migrations.Migration):
             constraint=models.UniqueConstraint(fields=('tenant', 'user', 'month', 'currency'), name='policies_monthspend_one'),
         ),
         migrations.AddConstraint(
-            model_name='monthspend',
-            constraint=models.CheckConstraint(condition=models.Q(('spent_minor__gte', 0)), name='policies_monthspend_positive'),
-        ),
-        migrations.AddConstraint(
-            model_name='offertypepolicy',
-            constraint=config.kit.tenancy.TenantWall(name='policies_offertypepolicy_wall'),
-        ),
-        migrations.AddConstraint(
-            model_name='offertypepolicy',
-            constraint=config.kit.tenancy.PairKey(name='policies_offertypepolicy_pair'),
-        ),
-        migrations.AddConstraint(
             model_name='offertypepolicy',
             constraint=models.UniqueConstraint(fields=('tenant', 'offer_type'), name='policies_offertypepolicy_one'),
-        ),
-        migrations.AddConstraint(
-            model_name='offertypepolicy',
-            constraint=models.CheckConstraint(condition=models.Q(('offer_type__in', ['SaaS', 'POWERBIVISUALS', 'DYNAMICSCE', 'DYNAMICSBC']), ('value__in', ['Enabled', 'Disabled'])), name='policies_offertypepolicy_value'),
         ),
         migrations.AddIndex(
             model_name='permit',
@@ -303,19 +295,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='permit',
-            constraint=config.kit.tenancy.TenantWall(name='policies_permit_wall'),
-        ),
-        migrations.AddConstraint(
-            model_name='permit',
-            constraint=config.kit.tenancy.PairKey(name='policies_permit_pair'),
-        ),
-        migrations.AddConstraint(
-            model_name='permit',
             constraint=config.kit.tenancy.SameTenant(field='user', name='policies_permit_user'),
-        ),
-        migrations.AddConstraint(
-            model_name='permit',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('used_at__isnull', True), ('used_for__isnull', True)), models.Q(('used_at__isnull', False), ('used_for__isnull', False)), _connector='OR'), name='policies_permit_used'),
         ),
         migrations.AddIndex(
             model_name='policychange',
@@ -327,14 +307,6 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='policychange',
-            constraint=config.kit.tenancy.TenantWall(name='policies_policychange_wall'),
-        ),
-        migrations.AddConstraint(
-            model_name='policychange',
-            constraint=config.kit.tenancy.PairKey(name='policies_policychange_pair'),
-        ),
-        migrations.AddConstraint(
-            model_name='policychange',
             constraint=config.kit.tenancy.SameTenant(field='undoes', name='policies_policychange_undoes'),
         ),
         migrations.AddConstraint(
@@ -343,22 +315,10 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='spend',
-            constraint=config.kit.tenancy.TenantWall(name='policies_spend_wall'),
-        ),
-        migrations.AddConstraint(
-            model_name='spend',
-            constraint=config.kit.tenancy.PairKey(name='policies_spend_pair'),
-        ),
-        migrations.AddConstraint(
-            model_name='spend',
             constraint=config.kit.tenancy.SameTenant(field='user', name='policies_spend_user'),
         ),
         migrations.AddConstraint(
             model_name='spend',
             constraint=models.UniqueConstraint(fields=('tenant', 'cause'), name='policies_spend_once'),
-        ),
-        migrations.AddConstraint(
-            model_name='spend',
-            constraint=models.CheckConstraint(condition=models.Q(('amount_minor__gte', 0)), name='policies_spend_positive'),
         ),
     ]
