@@ -1,10 +1,11 @@
 """Building the `Actor` of a request from the session or a token, re-read from the database each time (I-24)."""
 
+import itertools
 import uuid
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db.models import Exists, Q, QuerySet, Value
 
@@ -108,7 +109,7 @@ def _partner(user: User, customer_id: int, *, at: datetime, door: Door, correlat
     """The actor of a partner's user for a customer: the delegated roles alone, those of all relationships."""
     if user.kind == User.Kind.GUEST:
         return None
-    assignments = _running(user.pk, user.tenant_id, at).filter(tenant_id=customer_id)
+    held = _DELEGATIONS_BY.rows(user_id=user.pk, tenant_id=user.tenant_id, at=at, customer_id=customer_id)
     person = Actor(
         user_id=user.pk,
         tenant_id=user.tenant_id,
@@ -118,7 +119,7 @@ def _partner(user: User, customer_id: int, *, at: datetime, door: Door, correlat
         door=door,
         correlation_id=correlation_id or uuid.uuid4().hex,
     )
-    return _delegated(person, customer_id, list(_in_order(assignments)))
+    return _delegated(person, customer_id, [Delegation(*row) for row in held])
 
 
 def actors_for_customers(actor: Actor, *, at: datetime, customer_id: int | None = None) -> list[Actor]:
@@ -129,31 +130,51 @@ def actors_for_customers(actor: Actor, *, at: datetime, customer_id: int | None 
     """
     if actor.is_guest or actor.is_partner or actor.user_id is None:
         return []
-    rows = _running(actor.user_id, actor.home_tenant_id, at)
+    rows = _delegations(actor.user_id, actor.home_tenant_id, at)
     if customer_id is not None:
         rows = rows.filter(tenant_id=customer_id)
-    by_customer: dict[int, list[RelationshipAssignment]] = {}
-    for assignment in _in_order(rows):
-        by_customer.setdefault(assignment.tenant_id, []).append(assignment)
+    by_customer: dict[int, list[Delegation]] = {}
+    for delegation in itertools.starmap(Delegation, rows):
+        by_customer.setdefault(delegation.customer_id, []).append(delegation)
     found = (_delegated(actor, customer, held) for customer, held in sorted(by_customer.items()))
     return [each for each in found if each is not None]
 
 
-def _in_order(assignments: QuerySet[RelationshipAssignment]) -> QuerySet[RelationshipAssignment]:
-    return assignments.select_related("relationship").order_by("relationship__ends_at", "relationship_id")
+class Delegation(NamedTuple):
+    """What somebody was given for a customer through one relationship that runs."""
+
+    customer_id: int
+    roles: list[str]
+    relationship_id: int
+    relationship_roles: list[str]
+    relationship_name: str
+    partner_name: str
+    ends_at: datetime
 
 
-def _delegated(
-    person: Actor, customer_id: int, assignments: Sequence[RelationshipAssignment]
-) -> Actor | None:
+def _delegations(user_id: int, tenant_id: int, at: datetime) -> QuerySet[RelationshipAssignment, Any]:
+    """The columns of `Delegation`, the relationship that ends first first."""
+    running = _running(user_id, tenant_id, at).order_by("relationship__ends_at", "relationship_id")
+    of_relationship = ("roles", "name", "partner_name", "ends_at")
+    names = [f"relationship__{name}" for name in of_relationship]
+    return running.values_list("tenant_id", "roles", "relationship_id", *names)
+
+
+def _delegations_by(
+    user_id: int, tenant_id: int, at: datetime, customer_id: int
+) -> QuerySet[RelationshipAssignment, Any]:
+    return _delegations(user_id, tenant_id, at).filter(tenant_id=customer_id)
+
+
+def _delegated(person: Actor, customer_id: int, delegations: Sequence[Delegation]) -> Actor | None:
     """Somebody at home as the actor for one customer, by what was given to them there; None: nothing was."""
     roles: set[str] = set()
-    through: list[Relationship] = []
-    for assignment in assignments:
-        delegated = set(assignment.roles) & set(assignment.relationship.roles)
+    through: list[Delegation] = []
+    for delegation in delegations:
+        delegated = set(delegation.roles) & set(delegation.relationship_roles)
         if delegated:
             roles |= delegated
-            through.append(assignment.relationship)
+            through.append(delegation)
     if not through:
         return None
     first = through[0]
@@ -165,8 +186,8 @@ def _delegated(
         email=person.email,
         roles=frozenset(roles),
         grants=grants_for(frozenset(roles), is_purchaser=False, is_guest=False, is_partner=True),
-        relationship_id=first.pk,
-        relationship_label=f"{first.partner_name}: {first.name}"[:200],
+        relationship_id=first.relationship_id,
+        relationship_label=f"{first.partner_name}: {first.relationship_name}"[:200],
         partner_name=first.partner_name,
         relationship_ends_at=first.ends_at,
         has_customers=True,
@@ -233,6 +254,7 @@ def _roles_and_marks(user_id: int, tenant_id: int, at: datetime) -> QuerySet[Rol
     return _roles_of(user_id).union(customers, partner)
 
 
+_DELEGATIONS_BY = Compiled(_delegations_by, user_id=int, tenant_id=int, at=datetime, customer_id=int)
 _ROLES = Compiled(_roles_of, user_id=int)
 _ROLES_AND_MARKS = Compiled(_roles_and_marks, user_id=int, tenant_id=int, at=datetime)
 
