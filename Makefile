@@ -7,10 +7,10 @@ SHELL := /bin/sh
 unexport PYTHONDONTWRITEBYTECODE
 .DELETE_ON_ERROR:
 .SILENT:
-.PHONY: help setup run test check bench reset drill simulate migrations docs pictures messages
+.PHONY: help setup run test test-long check bench reset drill simulate migrations docs pictures messages
 
 help: ## list the targets
-	sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r name what; do \
+	sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r name what; do \
 		printf '  make %-12s%s\n' "$$name" "$$what"; done
 
 setup:
@@ -19,9 +19,13 @@ setup:
 run: setup ## run the demo at http://127.0.0.1:8000/ (PORT=8001 for another port)
 	exec $(VENV_PYTHON) -m config.demo.supervisor --end-with-parent
 
-test: setup ## run all tests, browser tests included (ARGS="tests/commerce -k renew" for some)
+test: setup ## run the tests but the long ones (ARGS="tests/commerce -k renew" for some, long or not)
+	$(if $(ARGS),$(VENV_PYTHON) -m config.demo.chromium)
+	exec $(VENV_PYTHON) -m pytest -n 2 --dist loadfile $(or $(ARGS),-m "not long")
+
+test-long: setup ## run the long tests: every page in a browser and as every role, faults, races, years of purchases
 	$(VENV_PYTHON) -m config.demo.chromium
-	exec $(VENV_PYTHON) -m pytest -n 2 --dist loadfile $(ARGS)
+	exec $(VENV_PYTHON) -m pytest -n 2 --dist loadfile -m long $(ARGS)
 
 check: setup ## lint, format, types, layers, migrations, deployment settings
 	exec $(VENV_PYTHON) -m config.demo.checks

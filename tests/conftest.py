@@ -35,6 +35,7 @@ from tests.access.counting import (  # noqa: F401 - hooks
     pytest_terminal_summary,
     pytest_testnodedown,
 )
+from tests.tiers import is_long
 
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
 
@@ -107,6 +108,12 @@ def _serve(name: str, url: str, command: list[str]) -> Iterator[str]:
         yield url
     finally:
         stop(process)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if is_long(item):
+            item.add_marker("long")
 
 
 @pytest.fixture(scope="session")

@@ -98,6 +98,8 @@ PEOPLE = (
     NOT_SHOWN,
     READING,
 )
+# Whom every run of the tests is; the others' turn comes with the long ones.
+FIRST = ("anonymous", "member", "global_admin", "other tenant's global admin")
 # Whose session acts for a customer without a right to.
 LOST = ("partner whose relationship ended", "partner not assigned")
 # Calls with tokens have a test of their own (test_every_call).
@@ -1194,7 +1196,9 @@ def problems_of(response: Any, name: str, who: str, actor: Actor | None) -> list
     return found
 
 
-@pytest.mark.parametrize("who", PEOPLE)
+@pytest.mark.parametrize(
+    "who", [who if who in FIRST else pytest.param(who, marks=pytest.mark.long) for who in PEOPLE]
+)
 def test_every_address_answers_as_product_2_says(world, who, settings):
     settings.SIGN_INS_PER_MINUTE = 10_000
     settings.SIGN_IN_IS_FRESH = timedelta(days=1)  # however long the walk takes
