@@ -4,9 +4,10 @@ import os
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Error as PlaywrightError
 from playwright.sync_api import Page
+
+from tests.axe import violations
 
 # How every page is looked at: both widths and both color schemes, each pair of them seldom.
 LOOKS = {
@@ -49,12 +50,7 @@ def problems_of(page: Page, title: str, look: str) -> list[str]:
     if wide > 0:
         found.append(f"{title}, {look}: {wide} px wider than the screen")
     if look != "no script":
-        violations = Axe().run(page).response["violations"]
-        found += [
-            f"{title}, {look}: {each['id']} {each['nodes'][0]['html'][:200]}"
-            for each in violations
-            if each["impact"] in ("serious", "critical")
-        ]
+        found += [f"{title}, {look}: {each}" for each in violations(page)]
     found += [f"{title}, {look}: {text}" for text in _SAID[page] if "Refused" in text or "violates" in text]
     _SAID[page].clear()
     return found

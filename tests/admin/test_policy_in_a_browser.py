@@ -11,6 +11,7 @@ from policies.operations import policies as operations
 from policies.operations.policies import change_policies
 from policies.spending import Limit
 from tests.admin.browser import LOOKS, problems_of
+from tests.axe import violations
 from tests.factories import AT, actor_of, make_subscription, make_tenant, make_user, plan, product
 
 pytestmark = pytest.mark.django_db(databases=["default", "owner", "worker"], transaction=True)
@@ -93,12 +94,7 @@ def test_the_pages_stand_axe_and_a_phone(open_page: Any, bill: User, said: None,
 
 def reviewed(page: Any, look: str) -> list[str]:
     """The confirmation answers a post, so it is looked at without loading it again."""
-    from axe_playwright_python.sync_playwright import Axe
-
-    violations = Axe().run(page).response["violations"]
     wide = page.evaluate("document.documentElement.scrollWidth - innerWidth") if look == "phone" else 0
-    return [
-        f"Confirmation, {look}: {each['id']} {each['nodes'][0]['html'][:200]}"
-        for each in violations
-        if each["impact"] in ("serious", "critical")
-    ] + ([f"Confirmation, {look}: {wide} px wider than the screen"] if wide > 0 else [])
+    return [f"Confirmation, {look}: {each}" for each in violations(page)] + (
+        [f"Confirmation, {look}: {wide} px wider than the screen"] if wide > 0 else []
+    )

@@ -10,7 +10,6 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from django.conf import settings
 from playwright.sync_api import Browser, Page, expect
 
@@ -22,6 +21,7 @@ from directory.permissions import Role
 from licensing.operations.assignments import assign_licenses
 from licensing.operations.prompts import issue_prompt_token
 from tests.admin.browser import EVERY_LOOK, PICTURES, problems_of
+from tests.axe import violations
 from tests.factories import AT, actor_of, client_of, make_subscription, make_tenant, make_user, product
 
 pytestmark = pytest.mark.django_db(databases=["default", "owner", "worker"], transaction=True)
@@ -247,13 +247,8 @@ def test_prompt_and_open_launcher_elsewhere_pass_axe_and_fit(
     expect(page.get_by_role("navigation", name="My apps")).to_be_visible()
     photograph(page, f"embedded {look}")
 
-    assert violations(page) == []
+    assert violations(page, frames=True) == []
     assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
-
-
-def violations(page: Page) -> list[str]:
-    found = Axe().run(page).response["violations"]
-    return [f"{each['id']} {each['nodes'][0]['html'][:200]}" for each in found]
 
 
 def photograph(page: Page, title: str) -> None:

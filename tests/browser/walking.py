@@ -6,13 +6,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page
 
 from commerce.models import Subscription
 from commerce.operations.payments import pay_checkout
 from config.kit.tenancy import tenant_atomic, use_login
 from directory.models import User
+from tests.axe import violations
 from tests.factories import actor_of, make_checkout, plan
 from tests.processor import card_token
 
@@ -47,13 +47,11 @@ def now_of(subscription: Subscription) -> Subscription:
 
 
 def pass_by(page: Page, name: str = "") -> None:
-    """The page that is open has nothing that axe finds serious, and on a phone nothing beside the screen."""
+    """The page that is open has nothing that axe finds, and on a phone nothing beside the screen."""
     if PICTURES and name:
         width = page.viewport_size["width"] if page.viewport_size else 0
         page.screenshot(path=Path(PICTURES) / f"{name}-{width}.png", full_page=True)
-    found = Axe().run(page, options={"iframes": False}).response["violations"]
-    serious = [each for each in found if each["impact"] in ("serious", "critical")]
-    assert serious == [], [(each["id"], each["nodes"][0]["html"][:200]) for each in serious]
+    assert violations(page) == []
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
