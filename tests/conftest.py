@@ -6,6 +6,7 @@ start in the process of the first test that asks for them.
 """
 
 import atexit
+import gc
 import os
 import sys
 import time
@@ -108,6 +109,11 @@ def _serve(name: str, url: str, command: list[str]) -> Iterator[str]:
         yield url
     finally:
         stop(process)
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.set_threshold(50_000, 10, 10)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

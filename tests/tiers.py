@@ -1,6 +1,8 @@
 """Which tests are long: `make test` leaves them to `make test-long`, so that it ends within ten minutes (ADR 48)."""
 
+from collections.abc import Collection, Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,3 +21,8 @@ def is_long(item: pytest.Item) -> bool:
         or place.as_posix() in FILES
         or "browser" in getattr(item, "fixturenames", ())
     )
+
+
+def mostly_long(values: Iterable[str], *, but: Collection[str]) -> list[Any]:
+    """The values of a parameter, each with the mark, `but` those that every run has."""
+    return [value if value in but else pytest.param(value, marks=pytest.mark.long) for value in values]

@@ -69,6 +69,7 @@ from tests.factories import (
     staff_actor_of,
 )
 from tests.factories import product as product_row
+from tests.tiers import mostly_long
 
 pytestmark = pytest.mark.django_db
 
@@ -98,8 +99,6 @@ PEOPLE = (
     NOT_SHOWN,
     READING,
 )
-# Whom every run of the tests is; the others' turn comes with the long ones.
-FIRST = ("anonymous", "member", "global_admin", "other tenant's global admin")
 # Whose session acts for a customer without a right to.
 LOST = ("partner whose relationship ended", "partner not assigned")
 # Calls with tokens have a test of their own (test_every_call).
@@ -1196,9 +1195,7 @@ def problems_of(response: Any, name: str, who: str, actor: Actor | None) -> list
     return found
 
 
-@pytest.mark.parametrize(
-    "who", [who if who in FIRST else pytest.param(who, marks=pytest.mark.long) for who in PEOPLE]
-)
+@pytest.mark.parametrize("who", mostly_long(PEOPLE, but=("anonymous", "global_admin")))
 def test_every_address_answers_as_product_2_says(world, who, settings):
     settings.SIGN_INS_PER_MINUTE = 10_000
     settings.SIGN_IN_IS_FRESH = timedelta(days=1)  # however long the walk takes
@@ -1244,6 +1241,7 @@ def test_every_explicit_line_and_example_is_still_an_address():
     assert set(EXAMPLES) | set(EXPLICIT) | set(OVER_THE_OBJECT) <= names
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", [name for name, example in EXAMPLES.items() if example is purchase])
 @pytest.mark.parametrize("who", ["purchaser", "global_admin", "partner global_admin"])
 def test_the_other_tenants_purchase_is_byte_for_byte_what_is_missing(world, name, who):
@@ -1258,6 +1256,7 @@ def test_the_other_tenants_purchase_is_byte_for_byte_what_is_missing(world, name
         assert {n: v for n, v in foreign.items() if n != "X-Request-Id"} == dict(missing.items())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("who", ["member", "purchaser", *ROLES, "partner global_admin"])
 def test_another_tenants_relationship_is_byte_for_byte_what_is_missing(world, who):
     """The refusal says how to go on, and so is no 404; it tells nothing of what there is."""
@@ -1276,6 +1275,7 @@ def test_another_tenants_relationship_is_byte_for_byte_what_is_missing(world, wh
         )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("who", ["member", "global_admin", "partner global_admin", "partner billing_admin"])
 def test_no_address_takes_a_form_that_was_shown_for_another_tenant(world, who):
     """One check before every view: whatever the address, nothing of it runs (product §12)."""

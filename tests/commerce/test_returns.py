@@ -451,6 +451,7 @@ def act() -> None:
             pass
 
 
+@pytest.mark.long
 def test_every_order_of_events_ends_in_the_same_state() -> None:
     """F-14: each order is told to a purchase of its own, and acted on after every event."""
     orders = orders_of(len(STORY))
@@ -488,6 +489,7 @@ def returned(number: int) -> tuple[User, list[dict[str, Any]]]:
     return buyer, story
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("story", "types", "end"),
     [
@@ -521,6 +523,7 @@ def test_every_order_of_what_a_refund_and_a_dispute_tell_ends_in_the_same_state(
     assert violations(at=AT) == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("order", ["reversed", "shuffled"])
 def test_50_copies_of_each_event_delivered_by_the_processor_count_once(live_server: Any, order: str) -> None:
     """F-14, over HTTP: the newest first, or in any order, each fifty times; acted on while they come."""

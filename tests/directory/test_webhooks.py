@@ -335,6 +335,7 @@ def test_no_redirect_is_followed(gina: User, receiver: Receiver) -> None:
     assert [(row.state, row.status) for row in messages(gina.tenant)] == [("queued", 307)]
 
 
+@pytest.mark.long
 def test_a_slow_receiver_holds_up_nobody_else(gina: User, receiver: Receiver, monkeypatch: Any) -> None:
     monkeypatch.setattr(webhook_sending, "SECONDS", 5)
     fiona = make_user(make_tenant(), roles=("global_admin",))

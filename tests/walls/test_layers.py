@@ -470,6 +470,7 @@ def test_a_relationship_is_assigned_to_people_of_its_partner_only():
 # --- One connection, two tenants in turn -----------------------------------------------------------------
 
 
+@pytest.mark.long
 @pytest.mark.django_db(transaction=True, databases=["default", "owner", "worker"])
 def test_2000_alternating_requests_on_one_connection_do_not_bleed(settings):
     """I-22: two people of two tenants and nobody, in turn, through the whole middleware."""
