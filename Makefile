@@ -2,6 +2,8 @@
 VENV_PYTHON := .venv/bin/python
 BENCHMARKS := $(filter-out __% harness,$(patsubst benchmarks/%.py,%,$(wildcard benchmarks/*.py)))
 DRILLS := $(or $(NAME),renewals seats centralize failover backup)
+# Of the tests that are not long: one more than two cores, since some wait for a server.
+PROCESSES := 3
 SHELL := /bin/sh
 # Where it is set, each of the many processes would compile Django and its friends anew.
 unexport PYTHONDONTWRITEBYTECODE
@@ -19,9 +21,9 @@ setup:
 run: setup ## run the demo at http://127.0.0.1:8000/ (PORT=8001 for another port)
 	exec $(VENV_PYTHON) -m config.demo.supervisor --end-with-parent
 
-test: setup ## run the tests but the long ones (ARGS="tests/commerce -k renew" for some, long or not)
+test: setup ## run the tests but the long ones (ARGS="tests/commerce -k renew" for some, long or not; PROCESSES=8 for more at once)
 	$(if $(ARGS),$(VENV_PYTHON) -m config.demo.chromium)
-	exec $(VENV_PYTHON) -m pytest -n 2 --dist loadfile $(or $(ARGS),-m "not long")
+	exec $(VENV_PYTHON) -m pytest -n $(PROCESSES) --dist loadfile $(or $(ARGS),-m "not long")
 
 test-long: setup ## run the long tests: every page in a browser and as every role, faults, races, years of purchases
 	$(VENV_PYTHON) -m config.demo.chromium
