@@ -1,8 +1,6 @@
 """What `make test` and `make test-long` leave to each other (`tests.tiers`, ADR 48)."""
 
-import re
-
-from tests.tiers import FILES, FOLDERS, TESTS
+from tests.tiers import FILES, FOLDERS, TESTS, mostly_long
 
 
 def test_every_place_that_is_long_is_there() -> None:
@@ -11,7 +9,9 @@ def test_every_place_that_is_long_is_there() -> None:
     assert missing == []
 
 
-def test_the_change_is_tested_in_full_before_it_lands() -> None:
-    checks = (TESTS.parent / ".ci" / "run").read_text()
+def test_of_many_values_all_are_there_and_some_without_the_mark() -> None:
+    values = mostly_long(("one", "two", "three"), but=("two",))
 
-    assert re.findall(r"^make (\S+)$", checks, re.M) == ["test", "check", "test-long"]
+    marked = {value.values[0]: [mark.name for mark in value.marks] for value in values if value != "two"}
+    assert "two" in values
+    assert marked == {"one": ["long"], "three": ["long"]}
