@@ -22,6 +22,7 @@ from commerce.operations.payments.reconciling import handle_events, pull_events
 from commerce.operations.payments.returns import settle_returns
 from commerce.operations.renewals import end_trials, renew_due
 from config.kit.actors import Actor
+from config.kit.clock import instant_of
 from config.kit.errors import Conflict, DomainError
 from config.kit.tenancy import atomic, tenant_atomic, use_login
 from directory.models import Tenant
@@ -163,7 +164,7 @@ def _judge_bill(intent: Intent, facts: dict[str, str], at: datetime) -> Missing:
     if tenant_id is None or key is None:
         return _unmatched(intent)
     subscription: Subscription | None = Subscription.objects.filter(tenant_id=tenant_id, key=key).first()
-    period = _instant(facts.get("period", ""))
+    period = instant_of(facts.get("period", ""))
     if subscription is None or period is None:
         return _unmatched(intent)
     open_bills = Bill.objects.open().filter(
@@ -187,14 +188,6 @@ def _uuid(text: str) -> uuid.UUID | None:
         return uuid.UUID(text)
     except ValueError:
         return None
-
-
-def _instant(text: str) -> datetime | None:
-    try:
-        instant = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return instant if instant.tzinfo else None
 
 
 def _bring_in(missing: Missing, at: datetime) -> None:
@@ -250,7 +243,7 @@ def _leave_to_staff(missing: Missing, at: datetime) -> None:
                 "found_at": at,
             },
         )
-        period = _instant(facts.get("period", ""))
+        period = instant_of(facts.get("period", ""))
         due = list(
             Bill.objects.open().filter(
                 subscription__key=_uuid(facts.get("subscription", "")),

@@ -8,7 +8,6 @@ from django import forms
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
-from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods
@@ -26,7 +25,7 @@ from commerce.operations.billing_pauses import (
 from commerce.views.operator_forms import text
 from config.kit import access
 from config.kit.actors import Actor
-from config.kit.clock import now
+from config.kit.clock import instant_of, now
 from config.kit.errors import DomainError, Malformed, NotVisible
 from config.kit.operator import Look, render_operator_page
 from directory.staff import StaffCapability
@@ -91,11 +90,8 @@ def _do(request: HttpRequest, actor: Actor, form: PauseForm) -> str:
 
 
 def _seen(text: str) -> datetime:
-    try:
-        found = parse_datetime(text)
-    except ValueError:
-        found = None
-    if found is None or found.tzinfo is None:
+    found = instant_of(text)
+    if found is None:
         raise BillingMoved
     return found
 

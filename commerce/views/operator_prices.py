@@ -9,7 +9,6 @@ from django import forms
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
-from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods
@@ -21,7 +20,7 @@ from commerce.queries.catalogue_staff import PlanPrices, prices_of
 from commerce.views.operator_forms import SELECT, at_its_field, text
 from config.kit import access
 from config.kit.actors import Actor
-from config.kit.clock import now
+from config.kit.clock import instant_of, now
 from config.kit.errors import DomainError, Malformed, NotVisible
 from config.kit.money import Money, parse_minor
 from config.kit.operator import render_operator_page
@@ -204,12 +203,12 @@ def _price(price_id: int) -> Price | None:
 
 def _seen(request: HttpRequest) -> operations.Seen:
     """What the page showed. :raises Malformed: it does not say."""
+    since = instant_of(request.POST.get("seen_from", ""))
     try:
-        since = parse_datetime(request.POST.get("seen_from", ""))
         minor = int(request.POST.get("seen_minor", "")[:20])
     except ValueError:
         since, minor = None, 0
-    if since is None or since.tzinfo is None:
+    if since is None:
         raise Malformed(_("Look at the price again before you change it."))
     return operations.Seen(minor, since)
 

@@ -1,7 +1,7 @@
 """What every call of the API is declared with: its answers, its errors, and what comes in (architecture §3)."""
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from django.http import HttpRequest
@@ -24,9 +24,11 @@ def _in_full(value: Any, parse: ValidatorFunctionWrapHandler) -> datetime:
     """Pydantic would take a number, too, for seconds since 1970, and an instant without a zone."""
     try:
         at: datetime | None = parse(value) if ":" in str(value) else None
-    except ValidationError:
+        # In UTC: PostgreSQL takes no offset of 16 hours or more.
+        at = at.astimezone(UTC) if at is not None and at.tzinfo else None
+    except (ValidationError, OverflowError):
         at = None
-    if at is None or at.tzinfo is None:
+    if at is None:
         reason = _("Write the instant with its zone, like 2026-03-10T09:30:00Z.")
         raise PydanticCustomError("instant", "{reason}", {"reason": reason})
     return at

@@ -76,3 +76,15 @@ def set_offset(seconds: float) -> None:
     partial = path.with_name(f"{path.name}.{os.getpid()}")
     partial.write_text(json.dumps({"offset_seconds": seconds}))
     partial.replace(path)
+
+
+def instant_of(text: str) -> datetime | None:
+    """An instant written with its zone, in UTC; None for everything else.
+
+    An offset may be up to a day long as ISO 8601 is read, and up to 16 hours in what PostgreSQL takes.
+    """
+    try:
+        found = datetime.fromisoformat(text)
+        return found.astimezone(UTC) if found.tzinfo else None
+    except (ValueError, OverflowError):
+        return None

@@ -19,7 +19,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from config.kit import access
 from config.kit.actors import Actor
-from config.kit.clock import now
+from config.kit.clock import instant_of, now
 from config.kit.errors import Malformed, NotVisible
 from config.kit.keyset import paginate
 from directory.models import OutgoingMail
@@ -144,11 +144,8 @@ def _number(request: HttpRequest) -> int:
 
 def _instant(text: str) -> datetime:
     """:raises Malformed: not the instant that the page gave."""
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        found = None
-    if found is None or found.tzinfo is None:
+    found = instant_of(text)
+    if found is None:
         raise Malformed(_("Nothing was changed. Open the page again."), field="until")
     return found
 

@@ -89,6 +89,16 @@ def test_it_is_narrowed_as_on_the_page(contoso: Tenant, gina: User) -> None:
     assert codes(get(secret, since=(AT + timedelta(days=2)).isoformat())) == []
 
 
+def test_an_instant_may_have_any_offset_that_it_can_have_and_no_other(contoso: Tenant, gina: User) -> None:
+    secret = token_of(gina, "audit.read")
+    note(contoso, "policies.default.changed", "The default", at=AT)
+
+    narrowed = get(secret, area="policies", since="0184-02-18T17:38:46.962319-20:33")
+    assert codes(narrowed) == ["policies.default.changed"]
+    refused = get(secret, since="0001-01-01T00:00:00+20:00")
+    assert (refused.status_code, refused.json()["field"]) == (400, "since")
+
+
 @pytest.mark.parametrize(
     ("params", "field"),
     [
