@@ -2,14 +2,23 @@
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
 from ninja import Schema
 from ninja.security import HttpBearer
-from pydantic import ConfigDict, Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
-from pydantic_core import PydanticCustomError
+from pydantic import (
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError, PydanticKnownError
 
 from config.kit.actors import Actor
 
@@ -18,6 +27,16 @@ class In(Schema):
     """What a call takes: named fields of their own types, nothing that converts by chance."""
 
     model_config = ConfigDict(strict=True, str_max_length=1_000, extra="ignore")
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _run_root_validator(
+        cls, values: Any, handler: ModelWrapValidatorHandler[Self], info: ValidationInfo
+    ) -> Self:
+        """In place of ninja's, which reads the attributes of whatever comes: a number passed where no field is needed."""
+        if not isinstance(values, dict):
+            raise PydanticKnownError("dict_type")
+        return handler(values)
 
 
 def _in_full(value: Any, parse: ValidatorFunctionWrapHandler) -> datetime:

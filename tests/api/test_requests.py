@@ -128,6 +128,19 @@ def test_an_admin_gives_one_a_license_and_turns_the_other_down(
         assert [row.user_id for row in Assignment.objects.live()] == [mike.pk]
 
 
+@pytest.mark.parametrize("body", ["4.05e16", '"yes"', "[]", "true", "null"])
+def test_a_body_that_is_no_object_is_refused_though_no_field_is_needed(
+    contoso: Tenant, gina: User, mike: User, body: str
+) -> None:
+    path = f"{BASE}/requests/{ask(mike).json()['id']}"
+
+    refused = caller_with(token_of(gina)).post(f"{path}/approve-spending", body, "application/json")
+
+    assert (refused.status_code, refused.json()["code"]) == (400, "malformed")
+    with tenant_atomic(contoso.pk):
+        assert not Permit.objects.exists()
+
+
 def test_the_ways_with_money_are_for_those_who_may_spend(contoso: Tenant, gina: User, mike: User) -> None:
     lisa = make_user(contoso, name="Lisa", roles=("license_admin",))
     path = "requests/" + ask(mike).json()["id"]
