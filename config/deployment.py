@@ -66,6 +66,10 @@ def addresses(**_: Any) -> Iterator[CheckMessage]:
             "TRUSTED_PROXIES must be the number of proxies of BEHIND_PROXY, else limits count the wrong callers.",
             id="deployment.E005",
         )
+    if not all(contact.startswith(("https://", "mailto:", "tel:")) for contact in settings.SECURITY_CONTACTS):
+        yield Error(
+            "SECURITY_CONTACTS must be addresses with https://, mailto: or tel:.", id="deployment.E014"
+        )
 
 
 def secrets(**_: Any) -> Iterator[CheckMessage]:

@@ -319,6 +319,8 @@ VAT_REGISTER_SECONDS = env.int("VAT_REGISTER_SECONDS", default=4)
 # through `manage.py receive_case_mail`.
 SUPPORT_ADDRESS = env.str("SUPPORT_ADDRESS", default="")
 SUPPORT_MAILBOX = env.str("SUPPORT_MAILBOX", default="")
+# Where weaknesses of this installation are reported, best first, such as mailto:security@vendor.example; empty: not said.
+SECURITY_CONTACTS = env.list("SECURITY_CONTACTS", default=[])
 
 UNFOLD = {
     "SITE_TITLE": "Seatkeeper",
