@@ -21,72 +21,97 @@ TOPICS: Final[Mapping[str, Text]] = {
     "partners": _("Partners"),
     OTHER: _("Other"),
 }
-# A kind that is not named here is under Other.
-_TOPIC_OF: Final[Mapping[str, str]] = {
-    "purchase_notice": "purchases",
-    "central_purchase": "purchases",
-    "receipt": "purchases",
-    "trial_started": "purchases",
-    "hand_over_offered": "purchases",
-    "hand_over_decided": "purchases",
-    "taken_over": "purchases",
-    "cancel_request": "purchases",
-    "cancel_request_answered": "purchases",
-    "take_over_undone": "purchases",
-    "centralization": "purchases",
-    "purchaser_left": "purchases",
-    "case_answered": "purchases",
-    "case_replied": "purchases",
-    "case_closed": "purchases",
-    "charges_stopped": "renewals",
-    "renewal_receipt": "payments",
-    "payment_failed": "payments",
-    "payment_recovered": "payments",
-    "access_ended": "payments",
-    "refund": "payments",
-    "card_expiring": "payments",
-    "bill_issued": "payments",
-    "bill_due": "payments",
-    "bill_overdue": "payments",
-    "bill_corrected": "payments",
-    "dispute": "payments",
-    "renewal_reminder": "renewals",
-    "monthly_reminder": "renewals",
-    "price_rise": "renewals",
-    "expired": "renewals",
-    "seats_changed": "renewals",
-    "canceled": "renewals",
-    "reactivated": "renewals",
-    "trial_ending": "renewals",
-    "trial_converted": "renewals",
-    "trial_ended": "renewals",
-    "request_received": "licenses",
-    "request_forwarded": "licenses",
-    "request_decided": "licenses",
-    "request_given": "licenses",
-    "request_lapsed": "licenses",
-    "license_given": "licenses",
-    "seat_from_waiting_list": "licenses",
-    "license_taken": "licenses",
-    "relationship_asked": "partners",
-    "relationship_decided": "partners",
-    "relationship_ending": "partners",
-    "relationship_ended": "partners",
-    "policy_changed": "policy",
-    "new_product": "policy",
-    "role_changed": "security",
-    "sign_in_changed": "security",
-    "second_factor_changed": "security",
+# What each kind of mail and notice is called, by topic. A kind that is not named is under Other.
+_KINDS: Final[Mapping[str, Mapping[str, Text]]] = {
+    "purchases": {
+        "purchase_notice": _("A purchase"),
+        "central_purchase": _("A purchase for the organization"),
+        "receipt": _("Receipt of a purchase"),
+        "trial_started": _("A trial began"),
+        "hand_over_offered": _("A purchase is offered to somebody"),
+        "hand_over_decided": _("Answer to an offered purchase"),
+        "taken_over": _("A purchase was taken over"),
+        "cancel_request": _("Question to cancel a purchase"),
+        "cancel_request_answered": _("Answer to a question to cancel"),
+        "take_over_undone": _("A take-over was undone"),
+        "centralization": _("Purchases were centralized"),
+        "purchaser_left": _("A purchaser left"),
+        "case_answered": _("Support decided about a leaver's purchase"),
+        "case_replied": _("Support answered a case"),
+        "case_closed": _("A support case is closed"),
+    },
+    "payments": {
+        "renewal_receipt": _("Receipt of a renewal"),
+        "payment_failed": _("A payment failed"),
+        "payment_recovered": _("A failed payment was made"),
+        "access_ended": _("Access ended, for a bill was not paid"),
+        "refund": _("A refund"),
+        "card_expiring": _("A card expires soon"),
+        "bill_issued": _("A bill"),
+        "bill_due": _("A bill is due"),
+        "bill_overdue": _("A bill is overdue"),
+        "bill_corrected": _("A bill was corrected"),
+        "dispute": _("A payment is disputed"),
+    },
+    "renewals": {
+        "renewal_reminder": _("Reminder of a renewal"),
+        "monthly_reminder": _("Reminder of monthly renewals"),
+        "price_rise": _("A price rises"),
+        "expired": _("A purchase expired"),
+        "seats_changed": _("The number of licenses changed"),
+        "canceled": _("A purchase was canceled"),
+        "charges_stopped": _("A renewal was stopped"),
+        "reactivated": _("A purchase goes on"),
+        "trial_ending": _("A trial ends soon"),
+        "trial_converted": _("A trial became a purchase"),
+        "trial_ended": _("A trial ended"),
+    },
+    "licenses": {
+        "request_received": _("A request"),
+        "request_forwarded": _("A request was passed on"),
+        "request_decided": _("A request was decided"),
+        "request_given": _("A requested license was given"),
+        "request_lapsed": _("A request lapsed"),
+        "license_given": _("A license was given"),
+        "seat_from_waiting_list": _("A license for somebody on the waiting list"),
+        "license_taken": _("A license was taken back"),
+    },
+    "policy": {
+        "policy_changed": _("The purchase policy changed"),
+        "new_product": _("A new product to decide about"),
+    },
+    "security": {
+        "role_changed": _("Roles changed"),
+        "sign_in_changed": _("The way of signing in changed"),
+        "second_factor_changed": _("A second factor changed"),
+    },
+    "partners": {
+        "relationship_asked": _("A partner asks for a relationship"),
+        "relationship_decided": _("Answer to a partner's question"),
+        "relationship_ending": _("A relationship ends soon"),
+        "relationship_ended": _("A relationship ended"),
+    },
+    OTHER: {
+        "job_finished": _("A job ended"),
+        "webhook_paused": _("A webhook is paused"),
+        "purchase_digest": _("Digest of purchases"),
+    },
 }
+_TOPIC_OF: Final = {kind: topic for topic, kinds in _KINDS.items() for kind in kinds}
 
 
 def topic_of(kind: str) -> str:
     return _TOPIC_OF.get(kind, OTHER)
 
 
+def name_of(kind: str) -> Text:
+    """What a mail of this kind is called, for who may not read it; its code where it has no name any more."""
+    return _KINDS[topic_of(kind)].get(kind, kind)
+
+
 def kinds_of(topic: str) -> list[str]:
     """The kinds that are named under a topic; of a topic that does not exist, none."""
-    return [kind for kind, each in _TOPIC_OF.items() if each == topic]
+    return [*_KINDS.get(topic, ())]
 
 
 def named_kinds() -> list[str]:

@@ -18,7 +18,7 @@ from directory.operations.jobs import UnknownKind, kind_of
 from directory.operations.staff_work import go_on_with_job, may_go_on, send_again
 from directory.queries.staff_work import STOPPED_JOBS, WAITING_MAILS, StoppedJob, WaitingMail
 from directory.staff import StaffCapability
-from directory.topics import TOPICS, topic_of
+from directory.topics import TOPICS, name_of, topic_of
 
 # A mail that is in the queue for so long is held up by something else than its turn.
 MAIL_WAITS = timedelta(hours=1)
@@ -29,7 +29,7 @@ DEAD, QUEUED = str(OutgoingMail.State.DEAD), str(OutgoingMail.State.QUEUED)
 
 
 def _mail(row: WaitingMail, zone: str) -> Shown:
-    return Shown(row.kind.replace("_", " ").capitalize(), TOPICS[topic_of(row.kind)])
+    return Shown(name_of(row.kind), TOPICS[topic_of(row.kind)])
 
 
 def _mail_error(row: WaitingMail, zone: str) -> Shown:

@@ -21,7 +21,7 @@ from directory.operations.leaving import delete_user
 from directory.operations.links import open_to
 from directory.operations.mail import queue_mail
 from directory.operations.preferences import Wanted, set_preferences
-from directory.topics import TOPICS, kinds_of, topic_of
+from directory.topics import TOPICS, kinds_of, name_of, topic_of
 from tests.factories import (
     AT,
     actor_of,
@@ -287,9 +287,18 @@ def test_a_topic_shows_its_kinds_alone_and_what_is_not_named_is_under_other(pat:
 def test_every_topic_has_kinds_and_every_kind_one_topic() -> None:
     for topic in TOPICS:
         kinds = kinds_of(topic)
-        assert (topic == "other") == (not kinds)
-        assert {topic_of(kind) for kind in kinds} <= {topic}
+        assert {topic_of(kind) for kind in kinds} == {topic}
     assert topic_of("of_a_later_version") == "other"
+
+
+def test_every_mail_has_a_name_for_who_may_not_read_it() -> None:
+    kinds = [
+        path.name.split(".")[0] for path in (settings.BASE_DIR / "templates" / "mail").glob("*.subject.txt")
+    ]
+
+    assert kinds
+    assert [kind for kind in kinds if name_of(kind) == kind] == []
+    assert name_of("of_a_later_version") == "of_a_later_version"
 
 
 def test_unread_only_and_pages_by_key(pat: User) -> None:

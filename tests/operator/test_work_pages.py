@@ -256,4 +256,7 @@ def test_an_address_that_makes_no_sense_is_refused(support: Client, asked: str) 
 
 
 def test_the_pages_have_no_address_and_no_text_of_a_mail(support: Client, work: Work) -> None:
-    assert "pat@contoso.example" not in support.get(f"{WORK}mails/").text
+    page = support.get(f"{WORK}mails/").text
+
+    assert "pat@contoso.example" not in page
+    assert "Receipt of a purchase" in page
