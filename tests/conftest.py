@@ -169,7 +169,17 @@ def _emptied_by_rows() -> Iterator[None]:
     def empty(_case: TransactionTestCase) -> None:
         emptier.empty()
 
-    with closing(emptier), mock.patch.object(TransactionTestCase, "_fixture_teardown", empty):
+    def keep_connections(_case: TransactionTestCase) -> bool:
+        """Instead of closing all of them: a new one knows no table yet."""
+        for connection in connections.all(initialized_only=True):
+            connection.close_if_unusable_or_obsolete()
+        return False
+
+    with (
+        closing(emptier),
+        mock.patch.object(TransactionTestCase, "_fixture_teardown", empty),
+        mock.patch.object(TransactionTestCase, "_should_reload_connections", keep_connections),
+    ):
         yield
 
 

@@ -7,6 +7,7 @@ module, do not fork it.
 import itertools
 import time
 import uuid
+from collections import defaultdict, deque
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -61,6 +62,7 @@ from directory.sessions import ACTING, STAFF_FACTOR, start_session
 AT = datetime(2026, 3, 10, 9, 30, tzinfo=UTC)
 
 _numbers = itertools.count(1)
+_ids: defaultdict[str, deque[int]] = defaultdict(deque)
 # What may still change of a bill.
 _CHANGING = frozenset(
     {
@@ -71,10 +73,15 @@ _CHANGING = frozenset(
 
 
 def next_id(table: str) -> int:
-    """An id from a table's own sequence, before its row exists."""
-    with connection().cursor() as cursor:
-        cursor.execute("SELECT nextval(pg_get_serial_sequence(%s, 'id'))", [table])
-        return int(cursor.fetchone()[0])
+    """An id from a table's own sequence, before its row exists. Taken by the hundred: sequences take nothing back."""
+    ids = _ids[table]
+    if not ids:
+        with connection().cursor() as cursor:
+            cursor.execute(
+                "SELECT nextval(pg_get_serial_sequence(%s, 'id')) FROM generate_series(1, 100)", [table]
+            )
+            ids.extend(each for (each,) in cursor.fetchall())
+    return ids.popleft()
 
 
 def make_tenant(*, domain: str = "", issuer: str = "", **fields: Any) -> Tenant:

@@ -21,6 +21,11 @@ from config.kit.postgresql.base import DatabaseWrapper
 
 SETTING = "seatkeeper.tenant_id"
 CURRENT_TENANT = f"nullif(current_setting('{SETTING}', true), '')::bigint"
+# Sets the tenant and says which it was. Materialized: read before it is set.
+_CHANGE = """
+WITH enclosing AS MATERIALIZED (SELECT current_setting(%s, true) AS tenant)
+SELECT tenant, set_config(%s, %s, true) FROM enclosing
+"""
 
 # Every look-up that crosses the wall: a SECURITY DEFINER function with a pinned search_path that returns ids
 # and what the caller needs, nothing more. A function that is not listed here fails `check_walls`.
@@ -120,11 +125,12 @@ def tenant_atomic(tenant: Actor | int) -> Iterator[None]:
     with transaction.atomic(using=conn.alias):
         with conn.cursor() as cursor:
             if len(conn.atomic_blocks) > 1:
-                cursor.execute("SELECT current_setting(%s, true)", [SETTING])
+                cursor.execute(_CHANGE, [SETTING, SETTING, str(tenant_id)])
                 outer = cursor.fetchone()[0] or ""
-            cursor.execute("SELECT set_config(%s, %s, true)", [SETTING, str(tenant_id)])
+            else:
+                cursor.execute("SELECT set_config(%s, %s, true)", [SETTING, str(tenant_id)])
         yield
-        if outer is not None and not conn.needs_rollback:
+        if outer not in (None, str(tenant_id)) and not conn.needs_rollback:
             with conn.cursor() as cursor:
                 cursor.execute("SELECT set_config(%s, %s, true)", [SETTING, outer])
 
