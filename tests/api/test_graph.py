@@ -856,6 +856,6 @@ def test_a_list_costs_the_same_for_one_as_for_many(
         owner = make_user(contoso, purchaser_since=AT)
         give(make_subscription(contoso, owner=owner, plan=plan(slug)), mike, owner)
 
-    # The token's tenant 1; token, organization, roles and last use in a block 9; the call's block 5; then its own.
-    with django_assert_num_queries(15 + queries):
+    # The token's tenant 1; token, organization, roles and last use in a block 8; the call's block 4; then its own.
+    with django_assert_num_queries(13 + queries):
         assert caller_with(secret).get(address).status_code == 200

@@ -143,8 +143,8 @@ def test_pages_of_orders_follow_each_other_and_cost_the_same(
     made = [str(place(subscription).key) for _ in range(52)]
     first = caller_with(secret).get(f"{BASE}/orders").json()
 
-    # The token's tenant 1; token, organization and roles, last use in a block 9; the call's block 5 and its 2.
-    with django_assert_num_queries(17):
+    # The token's tenant 1; token, organization and roles, last use in a block 8; the call's block 4 and its 2.
+    with django_assert_num_queries(15):
         second = caller_with(secret).get(f"{BASE}/orders", {"cursor": first["next"]}).json()
 
     assert (len(first["items"]), len(second["items"]), second["next"]) == (50, 2, None)
@@ -240,5 +240,5 @@ def test_relationships_cost_the_same_for_one_as_for_many(
         running(contoso, make_tenant())
 
     # As every list, and its 1.
-    with django_assert_num_queries(16):
+    with django_assert_num_queries(14):
         caller_with(secret).get(f"{BASE}/relationships")

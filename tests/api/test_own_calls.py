@@ -195,8 +195,8 @@ def test_the_list_costs_the_same_number_of_queries_for_any_number(
     for _ in range(10):
         make_subscription(contoso)
 
-    # The token's tenant 1; token, organization, roles and last use in a block 9; the call's block 5 and its 2.
-    with django_assert_num_queries(17):
+    # The token's tenant 1; token, organization, roles and last use in a block 8; the call's block 4 and its 2.
+    with django_assert_num_queries(15):
         caller_with(secret).get(f"{BASE}/purchases")
 
 

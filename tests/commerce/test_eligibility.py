@@ -95,5 +95,5 @@ def test_reads_seven_times_inside_its_own_block(django_assert_num_queries: Any) 
     actor = actor_of(make_user(make_tenant()))
     wanted = product()
 
-    with django_assert_num_queries(12):
+    with django_assert_num_queries(11):
         eligibility_for(actor=actor, product=wanted, at=AT)

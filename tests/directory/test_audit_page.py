@@ -213,7 +213,7 @@ def test_pages_by_key_there_and_back_at_a_fixed_number_of_queries(django_assert_
     params = {"area": "jobs"}
     browser.get(address, params)
 
-    with django_assert_num_queries(16):
+    with django_assert_num_queries(14):
         first = browser.get(address, params)
     second = browser.get(address + first.context["next"])
     third = browser.get(address + second.context["next"])

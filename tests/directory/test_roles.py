@@ -266,12 +266,12 @@ def test_the_list_of_roles_costs_the_same_queries_for_many(at, django_assert_num
     tenant = make_tenant()
     browser = client_of(make_user(tenant, roles=("global_admin",)))
     browser.get(reverse("portal:roles"))
-    with django_assert_num_queries(17):
+    with django_assert_num_queries(15):
         browser.get(reverse("portal:roles"))
     for _ in range(20):
         make_user(tenant, roles=("user_admin", "license_admin"))
 
-    with django_assert_num_queries(17):
+    with django_assert_num_queries(15):
         page = browser.get(reverse("portal:roles"))
 
     assert len(page.context["rows"]) == 21

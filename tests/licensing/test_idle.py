@@ -227,4 +227,4 @@ def test_the_page_costs_as_many_queries_however_many_are_idle(
             client.get(reverse("portal:licenses-idle"))
         counts.append(len(queries))
 
-    assert counts == [18, 18]
+    assert counts == [16, 16]

@@ -96,7 +96,7 @@ def test_the_list_turns_by_key_with_the_same_queries_on_every_page(
     client = client_of(uma)
 
     first = client.get("/admin/people/")
-    with django_assert_num_queries(17):
+    with django_assert_num_queries(15):
         second = client.get(f"/admin/people/{first.context['next']}")
 
     assert len(first.context["rows"]) == 50
