@@ -216,10 +216,12 @@ def life_of(
         return [*steps, Step("disabled", "change", end), Step("deleted", "later", _later(end, disabled_days))]
     if pay_by_at is not None:
         tries = [Step("next_try", "change", local(next_try_at))] if next_try_at else []
+        paid = [] if recurring_billing else [Step("if_paid", "later", local(last_day(term_end)))]
         unpaid = local(pay_by_at)
         return [
             Step("payment_failed", "now", None),
             *tries,
+            *paid,
             Step("unpaid", "later" if tries else "change", unpaid),
             Step("deleted", "later", _later(unpaid, disabled_days)),
         ]

@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import datetime
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from django.conf import settings
 from django.contrib.auth.models import AnonymousUser
@@ -59,6 +59,7 @@ from directory.sign_in import LONGEST_WAY
 from directory.staff import staff_grants
 
 SHOWN_FOR = "shown_for_tenant"
+READS = ("GET", "HEAD")
 # The session's last sign of life is written at most this often.
 SEEN_EVERY_SECONDS = 60
 
@@ -104,7 +105,7 @@ class AccessMiddleware:
             # A peer's webhook has no form; reading it as one would take the body away from the view.
             if actor is not None and request.method == "POST" and not getattr(view, "csrf_exempt", False):
                 self._check_shown_for(request, actor)
-            self._check(rule, actor, is_read=request.method in ("GET", "HEAD"))
+            self._check(rule, actor, is_read=request.method in READS)
         except _SignInFirst:
             return self._to_sign_in(request)
         except _SecondFactorFirst:
@@ -228,14 +229,28 @@ class AccessMiddleware:
         return HttpResponseRedirect(f"{reverse('operator:second-factor')}?{urlencode({'next': target})}")
 
     def _to_sign_in(self, request: HttpRequest) -> HttpResponseRedirect:
-        target = _here(request) or "/"
-        return HttpResponseRedirect(f"{reverse(str(settings.LOGIN_NAME))}?{urlencode({'next': target})}")
+        query = {"next": _here(request) or "/"}
+        if request.method not in READS:
+            query["lost"] = "yes"
+        return HttpResponseRedirect(f"{reverse(str(settings.LOGIN_NAME))}?{urlencode(query)}")
 
 
 def _here(request: HttpRequest) -> str:
-    """Where a page that was asked for is, to come back to; empty for what was posted, and for what is too long to keep."""
-    address = request.get_full_path() if request.method in ("GET", "HEAD") else ""
+    """The page to come back to: what was asked for, or where the form was that was sent; empty when too long to keep."""
+    if request.method in READS:
+        address = request.get_full_path()
+    else:
+        address = _path_here(request.headers.get("Referer", ""), request.get_host())
     return address if len(address) <= LONGEST_WAY else ""
+
+
+def _path_here(address: str, host: str) -> str:
+    """Path and query of an address of this host; empty for any other, and for what is none."""
+    try:
+        page = urlsplit(address)
+    except ValueError:
+        return ""
+    return urlunsplit(("", "", page.path, page.query, "")) if page.netloc == host else ""
 
 
 class _SignInFirst(Exception):

@@ -1,8 +1,11 @@
-"""Bills on account: money that the vendor's staff found on the bank account, and bills whose day has come (product §6)."""
+"""Bills on account: money that the vendor's staff found on the bank account, and bills whose last day is over (product §6)."""
 
 from datetime import datetime
 
 from django.conf import settings
+from django.db.models import DateField, DateTimeField, F, Func, Value
+from django.db.models.expressions import Combinable
+from django.db.models.functions import Cast
 from django.utils.translation import gettext_lazy as _
 
 from commerce.models import Bill, Payment, PaymentAttempt
@@ -67,7 +70,7 @@ def book_received(*, number: str, reference: str, staff: str, at: datetime) -> P
 
 
 def mark_past_due(*, at: datetime) -> int:
-    """Make every open on-account bill past due whose day has come; how many. By the worker's login.
+    """Make every open on-account bill past due whose last day is over where it is paid; how many. By the worker's login.
 
     Access is never cut by it. Rows that somebody is changing right now are left to the next sweep.
     """
@@ -78,6 +81,8 @@ def mark_past_due(*, at: datetime) -> int:
                 due = list(
                     Bill.objects.open()
                     .filter(status=Bill.Status.OPEN, collection=Bill.Collection.ON_ACCOUNT, due_at__lte=at)
+                    .alias(last_day=_day_of(F("due_at")), today=_day_of(Value(at)))
+                    .filter(last_day__lt=F("today"))
                     .order_by("due_at", "id")
                     .select_for_update(of=["self"], no_key=True, skip_locked=True)[:BATCH]
                 )
@@ -90,10 +95,16 @@ def mark_past_due(*, at: datetime) -> int:
                 return total
 
 
+def _day_of(instant: Combinable) -> Cast:
+    """The calendar day of an instant in the zone of a bill's subscription."""
+    local = Func(F("subscription__time_zone"), instant, function="timezone", output_field=DateTimeField())
+    return Cast(local, DateField())
+
+
 def tell_of_bills(*, at: datetime, limit: int = BATCH) -> int:
     """Tell who pays of each bill on account: issued, due in 7 days, and overdue; how many mails.
 
-    Overdue is told on the day, and 7, 21 and 35 days later; access is never cut by it. `dunning_step` counts what was
+    Overdue is told on the day after, and 7, 21 and 35 days later; access is never cut by it. `dunning_step` counts what was
     told. Bills of added licenses, of reactivations and in place of corrected ones were told by mails of their own. In
     batches of one statement, under the worker's login.
     """

@@ -65,7 +65,7 @@ def status_of(subscription: Subscription | Row) -> states.Status:
 
 
 def life_of(subscription: Subscription, *, recurring_billing: bool | None = None) -> list[states.Step]:
-    """What happens next, as things stand or as they would with recurring billing switched and every bill paid."""
+    """What happens next, as things stand or as they would with recurring billing switched."""
     began = {
         Subscription.State.EXPIRED: subscription.expired_at,
         Subscription.State.DISABLED: subscription.disabled_at,
@@ -83,7 +83,7 @@ def life_of(subscription: Subscription, *, recurring_billing: bool | None = None
         time_zone=subscription.time_zone,
         channel=subscription.channel,
         next_try_at=subscription.next_try_at,
-        pay_by_at=subscription.pay_by_at if recurring_billing is None else None,
+        pay_by_at=subscription.pay_by_at,
     )
 
 

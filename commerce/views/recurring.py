@@ -13,7 +13,7 @@ from commerce.models import Subscription
 from commerce.operations.recurring import SWITCHABLE, NothingToRenew, set_recurring_billing
 from commerce.queries import details
 from commerce.views.subscriptions import day, money
-from commerce.views.wording import life
+from commerce.views.wording import life, unpaid
 from config.kit import access
 from config.kit.actors import Actor
 from config.kit.admin import render_page
@@ -86,5 +86,6 @@ def _page(
         "renews_on": day(end, zone),
         "charge": money(details.charge_with_tax(subscription), subscription.currency),
         "still": money(still, subscription.currency) if still else "",
+        "unpaid": unpaid(actor, subscription),
     }
     return render_page(request, "commerce/recurring_billing.html", context, status=status)

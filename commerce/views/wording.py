@@ -11,7 +11,8 @@ from commerce.operations.cancellations import Reason
 from commerce.queries import details
 from commerce.queries.cancellations import Ending
 from commerce.queries.details import HistoryEntry
-from commerce.views.subscriptions import day_of, money
+from commerce.queries.dunning import failed_payments
+from commerce.views.subscriptions import day, day_of, money
 from config.kit.actors import Actor
 from config.kit.errors import Text
 
@@ -191,6 +192,27 @@ def to_whom(actor: Actor, subscription: Subscription) -> str:
     return _("to %(brand)s ending in %(last4)s") % {"brand": card.brand.capitalize(), "last4": card.last4}
 
 
+class Unpaid(NamedTuple):
+    """What is open of a purchase whose payment failed, and what comes next of it; no amount for who may not see it."""
+
+    amount: str
+    until: str
+
+
+def unpaid(actor: Actor, subscription: Subscription) -> Unpaid | None:
+    """Of its failed payments, all together; None where none failed. One query where there are any."""
+    failed = failed_payments(actor, subscription)
+    if not failed:
+        return None
+    amounts = [each.total_minor for each in failed if each.total_minor is not None]
+    amount = money(sum(amounts), subscription.currency) if len(amounts) == len(failed) else ""
+    zone = subscription.time_zone
+    if subscription.next_try_at is not None:
+        return Unpaid(amount, _("Next try on %(day)s") % {"day": day(subscription.next_try_at, zone)})
+    until = min(each.pay_by_at for each in failed)
+    return Unpaid(amount, _("To be paid by %(day)s") % {"day": day(until, zone)})
+
+
 def life(actor: Actor, subscription: Subscription, *, recurring_billing: bool | None = None) -> list[Told]:
     """What happens next, in words, as things stand or as they would with recurring billing switched."""
     steps = details.life_of(subscription, recurring_billing=recurring_billing)
@@ -223,6 +245,12 @@ def _words(step: states.Step, actor: Actor, subscription: Subscription, is_on: b
             return _("Payment failed"), _("Everybody with a license can still work.")
         case "next_try":
             return _("%(day)s: next try") % on_day, _("Once it is paid, everything goes on as before.")
+        case "if_paid":
+            return _("If it is paid"), _("Active until %(day)s, then Expired.") % on_day
+        case "unpaid" if not is_on:
+            return _("%(day)s: Disabled, if nothing is paid") % on_day, _(
+                "Access ends. Holders and data stay listed; paying the bill brings it back."
+            )
         case "unpaid":
             return _("%(day)s: Disabled, if nothing is paid") % on_day, _(
                 "Access ends, and recurring billing goes off. Holders and data stay listed; paying the bill brings it back."

@@ -72,7 +72,8 @@ def sign_in(request: HttpRequest) -> HttpResponse:
     next_path = safe_next(request.POST.get("next") or request.GET.get("next"))
     if request.actor is not None:  # type: ignore[attr-defined]
         return HttpResponseRedirect(next_path)
-    return email_step(request, next_path=next_path, next=next_path)
+    about = "directory/_was_signed_out.html" if "lost" in request.GET else ""
+    return email_step(request, next_path=next_path, about=about, next=next_path)
 
 
 @access.public(owns_transaction=True)

@@ -1,11 +1,13 @@
 """The page of the recurring-billing switch: what it says before the click, and what a post does."""
 
+from datetime import timedelta
+
 import pytest
 
 from commerce.models import Subscription
 from config.kit.tenancy import tenant_atomic
 from tests.admin.conftest import SignIn
-from tests.factories import make_subscription, make_tenant, make_user, plan
+from tests.factories import AT, make_bill, make_subscription, make_tenant, make_user, plan
 
 pytestmark = pytest.mark.django_db(databases=["default", "owner", "worker"])
 
@@ -56,6 +58,31 @@ def test_says_what_a_yearly_term_paid_monthly_still_costs(sign_in: SignIn, conto
 
     assert "€1,331.00" in response.text  # 11 x (100.00 + 21.00)
     assert "Turn off, end on 28 Feb 2027" in response.text
+
+
+def test_says_what_is_open_of_a_failed_payment_and_where_paying_or_not_leads(sign_in: SignIn, contoso, pat):
+    subscription = make_subscription(
+        contoso,
+        owner=pat,
+        payment_failed_at=AT,
+        next_try_at=AT + timedelta(days=4),
+        pay_by_at=AT + timedelta(days=20),
+    )
+    bill = make_bill(
+        subscription,
+        failed_at=AT,
+        dunning_step=1,
+        decline_kind="soft",
+        next_dunning_at=AT + timedelta(days=4),
+    )
+
+    page = sign_in(pat).get(address(subscription)).text
+
+    assert f"Open now</dt><dd>€{bill.total_minor / 100:.2f}</dd>" in page
+    assert "Next try on 14 Mar 2026" in page
+    assert "Active until 31 Mar 2026, then Expired." in page
+    assert "30 Mar 2026: Disabled, if nothing is paid" in page
+    assert "Still to be charged" not in page
 
 
 def test_turns_off_and_says_so(sign_in: SignIn, contoso, pat):

@@ -1,7 +1,8 @@
-"""Bills on account: booked by staff, past due when their day has come (product §6)."""
+"""Bills on account: booked by staff, past due when their last day is over (product §6)."""
 
-from datetime import timedelta
+from datetime import datetime, time, timedelta
 from io import StringIO
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -98,11 +99,14 @@ def test_refuses_while_a_card_is_being_charged(central: Subscription) -> None:
     assert the_bill(central).status == "open"
 
 
-def test_a_bill_is_past_due_from_its_day_on_and_access_stays(central: Subscription) -> None:
-    due_at = the_bill(central).due_at
+def test_a_bill_is_past_due_when_its_last_day_is_over_and_access_stays(central: Subscription) -> None:
+    zone = ZoneInfo(central.time_zone)
+    midnight = datetime.combine(
+        the_bill(central).due_at.astimezone(zone).date() + timedelta(days=1), time(), tzinfo=zone
+    )
 
-    early = mark_past_due(at=due_at - timedelta(seconds=1))
-    first, again = mark_past_due(at=due_at), mark_past_due(at=due_at)
+    early = mark_past_due(at=midnight - timedelta(seconds=1))
+    first, again = mark_past_due(at=midnight), mark_past_due(at=midnight)
 
     assert (early, first, again) == (0, 1, 0)
     assert the_bill(central).status == "past_due"
@@ -112,7 +116,7 @@ def test_a_bill_is_past_due_from_its_day_on_and_access_stays(central: Subscripti
 
 
 def test_a_past_due_bill_can_still_be_booked(central: Subscription) -> None:
-    mark_past_due(at=the_bill(central).due_at)
+    mark_past_due(at=the_bill(central).due_at + timedelta(days=1))
 
     call_command("book_payment", "SK-NL-2026-000001", reference="12", stdout=StringIO())
 
@@ -144,10 +148,10 @@ def test_the_admins_are_told_when_it_is_issued_due_and_overdue_each_time_once(ce
     assert told(central) == [
         ("bill_issued", "03-10"),
         ("bill_due", "04-02"),
-        ("bill_overdue", "04-09"),
-        ("bill_overdue", "04-16"),
-        ("bill_overdue", "04-30"),
-        ("bill_overdue", "05-14"),
+        ("bill_overdue", "04-10"),
+        ("bill_overdue", "04-17"),
+        ("bill_overdue", "05-01"),
+        ("bill_overdue", "05-15"),
     ]
     assert the_bill(central).next_dunning_at is None
     with tenant_atomic(central.tenant_id):

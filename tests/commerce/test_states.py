@@ -81,6 +81,18 @@ def test_a_failed_payment_is_tried_again_and_ends_access_when_nothing_is_paid():
     assert life(pay_by_at=pay_by)[1] == ("unpaid", "change", date(2026, 3, 31))
 
 
+def test_a_failed_payment_without_recurring_billing_tells_what_paying_and_not_paying_lead_to():
+    tries, pay_by = datetime(2026, 3, 8, 9, tzinfo=UTC), datetime(2026, 3, 20, 9, tzinfo=UTC)
+
+    assert life(recurring_billing=False, next_try_at=tries, pay_by_at=pay_by) == [
+        ("payment_failed", "now", None),
+        ("next_try", "change", date(2026, 3, 8)),
+        ("if_paid", "later", date(2026, 3, 31)),
+        ("unpaid", "later", date(2026, 3, 20)),
+        ("deleted", "later", date(2026, 6, 18)),
+    ]
+
+
 def test_without_recurring_billing_it_walks_to_its_end():
     assert life(recurring_billing=False) == [
         ("active", "now", date(2026, 3, 31)),

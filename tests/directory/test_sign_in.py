@@ -2,7 +2,7 @@
 
 import uuid
 from datetime import timedelta
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import httpx
 import pytest
@@ -187,6 +187,31 @@ def test_disabling_ends_a_running_session_with_the_next_request(identity_provide
     response = client.get("/my/accounts/")
     assert (response.status_code, response["Location"]) == (302, "/sign-in/?next=%2Fmy%2Faccounts%2F")
     assert HOME not in client.session
+
+
+@pytest.mark.parametrize(
+    ("referer", "back"),
+    [
+        ("http://testserver/my/tokens/?q=a", "/my/tokens/?q=a"),
+        ("https://evil.test/my/tokens/", "/"),
+        ("http://testserver@evil.test/my/tokens/", "/"),
+        ("http://[testserver/my/tokens/", "/"),
+        (f"http://testserver/?q={'a' * 9000}", "/"),
+        (None, "/"),
+    ],
+)
+def test_what_is_sent_after_the_session_ended_leads_back_to_its_page_and_says_it_was_lost(
+    client, referer, back
+):
+    answer = client.post("/my/tokens/", {"name": "x"}, headers={"Referer": referer} if referer else {})
+
+    assert (answer.status_code, answer["Location"]) == (
+        302,
+        f"/sign-in/?{urlencode({'next': back, 'lost': 'yes'})}",
+    )
+    page = client.get(answer["Location"]).text
+    assert "What you sent was not saved, and nothing was charged." in page
+    assert f'name="next" value="{back}"' in page
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from directory.models import Tenant, User
 from licensing.models import Assignment
 from licensing.operations.assignments import assign_licenses
 from tests.factories import (
+    AT,
     actor_of,
     client_of,
     make_relationship,
@@ -152,6 +153,23 @@ def test_a_product_opens_while_active_or_expired(
 
     assert answer.status_code == status
     assert text in answer.content.decode()
+
+
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        ({}, "You pay for them each month."),
+        ({"recurring_billing": False}, "The purchase ends on 31 Mar 2026."),
+        ({"channel": "trial"}, "The trial costs nothing until 31 Mar 2026."),
+        ({"state": "expired", "expired_at": AT}, "Access ends on 1 Apr 2026."),
+    ],
+)
+def test_the_start_page_says_of_free_licenses_what_they_cost_and_when_they_end(
+    contoso: Tenant, alice: User, fields: dict[str, Any], text: str
+) -> None:
+    make_subscription(contoso, owner=alice, **fields)
+
+    assert text in client_of(alice).get("/").text
 
 
 def test_a_product_without_a_license_offers_to_buy_or_to_ask(contoso: Tenant, bob: User) -> None:
