@@ -19,6 +19,7 @@ from config.kit.actors import Actor
 from config.kit.admin import render_page
 from config.kit.clock import now, real_now
 from config.kit.errors import Malformed, NotVisible, Text
+from config.kit.once import SentAlready, once
 from directory.models import ApiToken, User
 from directory.operations.tokens import (
     NAME_LENGTH,
@@ -113,19 +114,22 @@ def make_token(
         return filled | {"confirm_url": confirm_url(back), "was_refused": request.method == "POST"}, status
     if request.method != "POST":
         return filled, HTTPStatus.OK
+    blank = {"chosen": frozenset(), "days": USUAL_LENGTH, "lengths": LENGTHS}
     try:
-        issued = issue(
-            actor=actor,
-            name=name,
-            scopes=[scope] if scope else scopes,
-            days=int(days) if days.isascii() and days.isdecimal() and len(days) < 5 else 0,
-            at=now(),
-            real_at=real_now(),
-        )
+        with once(request):
+            issued = issue(
+                actor=actor,
+                name=name,
+                scopes=[scope] if scope else scopes,
+                days=int(days) if days.isascii() and days.isdecimal() and len(days) < 5 else 0,
+                at=now(),
+                real_at=real_now(),
+            )
+    except SentAlready as sent:
+        return blank | {"problem": str(sent)}, HTTPStatus(sent.status)
     except (Malformed, TooManyTokens) as refused:
         field = getattr(refused, "field", "")
         return filled | {"problem": str(refused), "wrong": field}, HTTPStatus(refused.status)
-    blank = {"chosen": frozenset(), "days": USUAL_LENGTH, "lengths": LENGTHS}
     return blank | {"issued": issued}, HTTPStatus.OK
 
 

@@ -21,6 +21,7 @@ from config.kit.admin import render_page
 from config.kit.clock import now, real_now
 from config.kit.errors import DomainError, Malformed, NotAllowed, NotVisible
 from config.kit.keyset import paginate
+from config.kit.once import SentAlready, once
 from directory.events import TYPES
 from directory.models import Tenant, WebhookDelivery, WebhookEndpoint
 from directory.operations.webhooks import (
@@ -57,8 +58,9 @@ def webhooks(request: HttpRequest) -> HttpResponse:
     typed, problem = _typed(request), None
     if request.method == "POST":
         try:
-            made = register_endpoint(actor=actor, **typed, at=now())
-        except (Malformed, TooManyEndpoints) as refused:
+            with once(request):
+                made = register_endpoint(actor=actor, **typed, at=now())
+        except (Malformed, TooManyEndpoints, SentAlready) as refused:
             problem = refused
         else:
             return _rendered(request, actor, made.endpoint, made=made)
@@ -87,8 +89,7 @@ def webhook(request: HttpRequest, key: uuid.UUID) -> HttpResponse:
             raise NotAllowed
         action = request.POST.get("action", "")
         if action == "rotate":
-            made = rotate_secret(actor=actor, key=key, at=now(), real_at=real_now())
-            return _rendered(request, actor, made.endpoint, made=made)
+            return _rotate(request, actor, endpoint)
         if action not in _ACTIONS:
             raise Malformed(_("There is no such action."), field="action")
         try:
@@ -100,6 +101,15 @@ def webhook(request: HttpRequest, key: uuid.UUID) -> HttpResponse:
             there = reverse("portal:webhooks") if action == "delete" else request.path
             return HttpResponseRedirect(there, status=HTTPStatus.SEE_OTHER)
     return _rendered(request, actor, endpoint, problem=problem)
+
+
+def _rotate(request: HttpRequest, actor: Actor, endpoint: WebhookEndpoint) -> HttpResponse:
+    try:
+        with once(request):
+            made = rotate_secret(actor=actor, key=endpoint.key, at=now(), real_at=real_now())
+    except SentAlready as sent:
+        return _rendered(request, actor, endpoint, problem=sent)
+    return _rendered(request, actor, made.endpoint, made=made)
 
 
 def state_of(endpoint: WebhookEndpoint) -> dict[str, Any]:
@@ -117,7 +127,7 @@ def _rendered(
     endpoint: WebhookEndpoint,
     *,
     made: Registered | None = None,
-    problem: Malformed | None = None,
+    problem: DomainError | None = None,
 ) -> HttpResponse:
     rows = WebhookDelivery.objects.visible_to(actor).filter(endpoint=endpoint)
     page = paginate(rows, order=("-id",), cursor=request.GET.get("page", ""), key=lambda row: (row.pk,))

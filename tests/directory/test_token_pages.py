@@ -55,6 +55,31 @@ def test_a_new_token_is_shown_once_and_works_until_it_is_revoked(
     assert "Revoked" in browser.get(address).content.decode()
 
 
+def once_in(page: str) -> str:
+    """The key of the form that makes something."""
+    (key,) = re.findall(r'name="once" value="([^"]+)"', page)
+    return str(key)
+
+
+@pytest.mark.parametrize("address_name", ["directory:tokens", "portal:tokens"])
+def test_a_form_makes_one_token_however_often_it_is_sent_and_one_that_was_refused_may_be_sent_again(
+    gina: User, address_name: str
+) -> None:
+    browser, address = client_of(gina), reverse(address_name)
+    form = {"name": "x", "scope": ["policies.read"], "days": "30", "once": once_in(browser.get(address).text)}
+
+    refused = browser.post(address, form | {"name": ""})
+    made, reloaded = browser.post(address, form), browser.post(address, form)
+    other = browser.post(address, form | {"once": once_in(reloaded.text)})
+
+    answers = [refused.status_code, made.status_code, reloaded.status_code, other.status_code]
+    assert answers == [422, 200, 409, 200]
+    assert "This form was sent before, and its secret was shown then." in reloaded.text
+    assert not SECRET.search(reloaded.text)
+    with tenant_atomic(gina.tenant_id):
+        assert ApiToken.objects.count() == 2
+
+
 @pytest.mark.parametrize(
     "form",
     [

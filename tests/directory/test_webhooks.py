@@ -1,6 +1,7 @@
 """Outgoing webhooks: what is told, signed, tried again, given up and sent again (product §16; docs/webhooks.md)."""
 
 import json
+import re
 import uuid
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -575,6 +576,24 @@ def test_a_webhook_is_registered_by_its_page_and_the_secret_is_shown_once(
     with tenant_atomic(gina.tenant_id):
         (entry,) = AuditEntry.objects.filter(code="directory.webhook.registered")
     assert secret not in json.dumps(entry.after)
+
+
+def test_reloading_what_showed_a_secret_makes_nothing_more(gina: User, receiver: Receiver) -> None:
+    client = client_of(gina)
+
+    def once(page: str) -> str:
+        return re.findall(r'name="once" value="([^"]+)"', client.get(page).text)[0]
+
+    form = {"name": "Ledger", "url": receiver.url, "type": ["bill.paid"], "once": once(PAGE)}
+    registered, reloaded = client.post(PAGE, form), client.post(PAGE, form)
+    address = f"{PAGE}{endpoint_of(gina.tenant).key}/"
+    rotation = {"action": "rotate", "once": once(address)}
+    rotated, again = client.post(address, rotation), client.post(address, rotation)
+
+    assert [each.status_code for each in (registered, reloaded, rotated, again)] == [200, 409, 200, 409]
+    assert "whsec_" in rotated.text
+    assert "whsec_" not in reloaded.text + again.text
+    assert "its secret was shown then" in text_of(again)
 
 
 def test_a_mistake_keeps_what_was_typed(gina: User) -> None:

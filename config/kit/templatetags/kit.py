@@ -11,6 +11,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import get_language
 
+from config.kit import once
 from config.kit.money import format_money, tax_label
 
 register = template.Library()
@@ -59,6 +60,12 @@ def icon(name: str, css: str = "") -> SafeString:
         static("icons.svg"),
         name,
     )
+
+
+@register.simple_tag
+def once_field() -> SafeString:
+    """The hidden field of a form that `config.kit.once` does once."""
+    return format_html('<input type="hidden" name="{}" value="{}">', once.FIELD, once.new_key())
 
 
 @register.filter
