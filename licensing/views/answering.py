@@ -105,9 +105,6 @@ def _request_page(
             "title": asked.product.name,
             "crumbs": crumbs(),
             "history": _history(asked, [each["each"] for each in context["people"]]),
-            "buy": _buying_address(asked.product, max(1, context["needed"] - context["ways"].free))
-            if actor.may(Capability.BUY_CENTRALLY)
-            else "",
         }
         status = problem.status if problem else HTTPStatus.OK
         return render_page(request, "licensing/request.html", context, status=status)
@@ -130,6 +127,7 @@ def answer_of(
     is_money = asked.kind == LicenseRequest.Kind.SPENDING
     gives = actor.may(Capability.GIVE_FREE_SEAT)
     may_pay = actor.may(Capability.ANSWER_WITH_MONEY)
+    missing = max(1, needed - ways.free)
     return {
         "asked": asked,
         "tone": TONES[LicenseRequest.State(asked.state)],
@@ -138,6 +136,8 @@ def answer_of(
         "needed": needed,
         "left": max(0, ways.free - needed),
         "has_free": ways.gives and ways.free >= 1,
+        "missing": missing,
+        "buy": _buying_address(asked.product, missing) if actor.may(Capability.BUY_CENTRALLY) else "",
         "is_open": asked.is_open,
         "may_pay": may_pay,
         "may_reject": asked.is_open and (may_pay or (gives and not is_money)),

@@ -429,12 +429,15 @@ def test_without_free_licenses_it_is_forwarded_and_the_product_allowed(
     before = text_of(client_of(lisa).get(url))
 
     forwarded = post(lisa, url, action="forward")
-    page = text_of(client_of(bill).get(url))
+    page = client_of(bill).get(url).text
+    unsaid = post(bill, url, action="answer")
     allowed = post(bill, url, action="answer", how="policy")
 
     assert "Forward to billing admins" in before
-    assert (forwarded.status_code, allowed.status_code) == (303, 303)
+    assert (forwarded.status_code, unsaid.status_code, allowed.status_code) == (303, 422, 303)
     assert "Allow Power BI Pro for everybody" in page
+    assert not re.search(r'name="how"[^>]*checked', page)
+    assert "Buy 1 license of Power BI Pro for the organization" in page
     assert "Let Mike Mulder buy" not in page
     assert state_of(request) == "approved"
     assert client_of(mike).get("/buy/power-bi-pro/").status_code == 302
