@@ -611,6 +611,10 @@ INVARIANTS: tuple[Invariant, ...] = (
            -- By the run, and not years later by somebody who brought it back.
            AND s.disabled_at IN (SELECT e.at FROM commerce_subscriptionevent e
                                   WHERE e.subscription_id = s.id AND e.code = 'centralized_ended')
+           -- Who could not use it then had no access to lose.
+           AND NOT EXISTS (SELECT FROM licensing_centralizedperson p
+                            WHERE p.purchase_id = c.id AND p.user_id = a.user_id
+                              AND p.outcome IN ('disabled', 'service_off'))
            AND NOT EXISTS (SELECT FROM licensing_assignment h JOIN commerce_subscription t ON t.id = h.subscription_id
                             WHERE h.user_id = a.user_id AND h.product_id = a.product_id
                               AND (h.ended_at IS NULL OR h.ended_at >= s.disabled_at)

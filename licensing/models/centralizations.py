@@ -147,6 +147,7 @@ class CentralizedPerson(TenantModel):
         MOVED = "moved", _("Got a central license")
         HELD = "held", _("Had a central license already")
         GUEST = "guest", _("Guest, this product is for members only")
+        SERVICE_OFF = "service_off", _("Switched off for them")
         DISABLED = "disabled", _("Account is disabled")
         NO_SEAT = "no_seat", _("No central license was free")
         UNDONE = "undone", _("Central license taken back")
@@ -168,7 +169,7 @@ class CentralizedPerson(TenantModel):
     user = models.ForeignKey(
         "directory.User", on_delete=models.PROTECT, related_name="+", db_constraint=False
     )
-    outcome = models.CharField(max_length=8, choices=Outcome.choices)
+    outcome = models.CharField(max_length=11, choices=Outcome.choices)
     given = models.ForeignKey(
         "licensing.Assignment",
         null=True,

@@ -209,21 +209,27 @@ def money_of(subscription: Subscription, at: datetime) -> Money:
     return Money(False, 0, 0, quote.plan.still_minor, subscription.term_end, monthly, is_running)
 
 
-# What would become of each holder of the purchases: one row for each holder and purchase.
-_PEOPLE = """
-    SELECT a.subscription_id, a.user_id, u.name, u.email, u.sort_name,
-           CASE WHEN EXISTS (
-                    SELECT FROM licensing_assignment h JOIN commerce_subscription c ON c.id = h.subscription_id
-                     WHERE h.user_id = a.user_id AND h.product_id = a.product_id AND h.ended_at IS NULL
-                       AND c.channel = 'central' AND c.state IN ('active', 'expired')) THEN 'held'
-                WHEN u.status <> 'active' THEN 'disabled'
-                WHEN u.kind = 'guest' AND NOT p.guests_may_hold THEN 'guest'
-                ELSE 'moved' END AS outcome
+# Whether the holder of the license `a` of a purchase has a central one of that product beside it.
+HAS_CENTRAL = """EXISTS (
+    SELECT FROM licensing_assignment h JOIN commerce_subscription t ON t.id = h.subscription_id
+     WHERE h.user_id = a.user_id AND h.product_id = a.product_id AND h.ended_at IS NULL
+       AND t.channel = 'central' AND t.state IN ('active', 'expired'))"""
+# What becomes of that holder, the user `u`, if the run comes to them now; of the product `p`. For whom it is switched
+# off it gives no access, so that they lose none, guests or not.
+OUTCOME = f"""CASE
+    WHEN {HAS_CENTRAL} THEN 'held'
+    WHEN u.status <> 'active' THEN 'disabled'
+    WHEN EXISTS (SELECT FROM policies_datapolicy off WHERE off.tenant_id = a.tenant_id AND NOT off.service_on)
+         AND NOT policies_service_is_on(a.tenant_id, a.product_id, a.user_id) THEN 'service_off'
+    WHEN u.kind = 'guest' AND NOT p.guests_may_hold THEN 'guest'
+    ELSE 'moved' END"""
+_PEOPLE = f"""
+    SELECT a.subscription_id, a.user_id, u.name, u.email, u.sort_name, {OUTCOME} AS outcome
       FROM licensing_assignment a
       JOIN directory_user u ON u.id = a.user_id
       JOIN commerce_product p ON p.id = a.product_id
      WHERE a.tenant_id = %(tenant)s AND a.subscription_id = ANY (%(ids)s) AND a.ended_at IS NULL
-"""
+"""  # noqa: S608
 
 
 def _counts(target: Subscription, ids: Sequence[int]) -> dict[tuple[int, str], int]:

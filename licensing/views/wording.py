@@ -60,6 +60,7 @@ CENTRALIZED: dict[str, tuple[Text, str]] = {
     CentralizedPerson.Outcome.MOVED: (gettext_lazy("Gets a central license"), "sk-ok"),
     CentralizedPerson.Outcome.HELD: (gettext_lazy("Has a central license, keeps it"), ""),
     CentralizedPerson.Outcome.GUEST: (gettext_lazy("Guest, cannot hold a central license"), "sk-bad"),
+    CentralizedPerson.Outcome.SERVICE_OFF: (gettext_lazy("Switched off for them, gets none"), ""),
     CentralizedPerson.Outcome.DISABLED: (gettext_lazy("Account is disabled, gets none"), ""),
     CentralizedPerson.Outcome.NO_SEAT: (gettext_lazy("No central license was free"), "sk-bad"),
     CentralizedPerson.Outcome.UNDONE: (gettext_lazy("Central license taken back"), ""),

@@ -371,6 +371,30 @@ def test_without_a_free_license_the_money_waits_rather_than_somebody_losing_acce
     assert fresh(bought).state == "disabled"
 
 
+def test_what_waits_for_a_free_license_goes_on_once_there_is_one(
+    contoso: Tenant, bill: User, pat: User
+) -> None:
+    target = central_of(bill, quantity=2)
+    bought = buy_for(pat, [], quantity=5)
+    run = start(bill, [bought], target)
+    work()
+    late, other = make_people(contoso, 2, first=70)
+    lisa = actor_of(make_user(contoso, roles=("license_admin",)))
+    assign_licenses(actor=lisa, subscription_key=bought.key, user_ids=[late.pk], at=AT + DAY)
+    assign_licenses(actor=lisa, subscription_key=target.key, user_ids=[other.pk], at=AT + DAY)
+    hour = timedelta(hours=1)
+    assert [settle_due(at=AT + 2 * DAY + hours * hour) for hours in (0, 1)] == [0, 0]
+    assert outcomes(run) == {"moved": 1, "no_seat": 1}
+    unassign_licenses(actor=lisa, subscription_key=target.key, user_ids=[other.pk], at=AT + 2 * DAY + hour)
+
+    assert settle_due(at=AT + 2 * DAY + 2 * hour) == 1
+
+    assert (outcomes(run), endings(run)) == ({"moved": 2}, ["ended"])
+    assert holders(target) == {pat.pk, late.pk}
+    assert fresh(bought).state == "disabled"
+    assert violations(at=AT + 2 * DAY + 2 * hour) == []
+
+
 def test_who_holds_two_purchases_takes_one_license_and_a_hand_taken_back_one_is_given_again(
     contoso: Tenant, bill: User, pat: User, target: Subscription
 ) -> None:

@@ -27,6 +27,11 @@ class Outcome(StrEnum):
     UNASSIGNED = "unassigned"
     NOT_HELD = "not_held"
 
+    @classmethod
+    def of_giving(cls) -> frozenset["Outcome"]:
+        """All that `licensing_assign` answers."""
+        return frozenset(cls) - {cls.UNASSIGNED, cls.NOT_HELD}
+
     @property
     def label(self) -> Text:
         return _LABELS[self]

@@ -30,6 +30,7 @@ from licensing.models import Centralization, CentralizedPerson, CentralizedPurch
 from licensing.operations.assignments import Busy, NotAssignable, Outcome, give_central_licenses
 from licensing.operations.centralizing.notices import queue_run
 from licensing.operations.centralizing.starting import KIND
+from licensing.queries.centralizing import HAS_CENTRAL, OUTCOME
 
 PEOPLE_A_CHUNK = 500
 State = CentralizedPurchase.State
@@ -60,7 +61,7 @@ def move(*, actor: Actor, job: Job, at: datetime) -> Step:
         return Step(cursor=None, total=number)
     subscription = lock_subscription_row(purchase.subscription_id)
     try:
-        people = give_to_some(actor, run, purchase, subscription, at)
+        people = give_to_some(actor, run, purchase, subscription, since=run.tried_at, at=at)
     except Busy:
         # Others hold the central subscription; the next chunk asks again.
         return Step(cursor=number, total=job.total)
@@ -84,24 +85,19 @@ def lock_by_id(run_id: int) -> Centralization:
     return run
 
 
-# Holders whom the run has not looked at, or for whom no license was free the last time they were tried.
-_NEXT = """
-SELECT a.user_id, u.name, u.email,
-       CASE WHEN EXISTS (
-                SELECT FROM licensing_assignment h JOIN commerce_subscription c ON c.id = h.subscription_id
-                 WHERE h.user_id = a.user_id AND h.product_id = a.product_id AND h.ended_at IS NULL
-                   AND c.channel = 'central' AND c.state IN ('active', 'expired')) THEN 'held'
-            ELSE '' END
-  FROM licensing_assignment a JOIN directory_user u ON u.id = a.user_id
-  LEFT JOIN licensing_centralizedperson p ON p.purchase_id = %(purchase)s AND p.user_id = a.user_id
+# Holders whom the run has not looked at, and those without a central license whom it has not looked at lately.
+_NEXT = f"""
+SELECT a.user_id, u.name, u.email, {OUTCOME}
+  FROM licensing_assignment a
+  JOIN directory_user u ON u.id = a.user_id
+  JOIN commerce_product p ON p.id = a.product_id
+  LEFT JOIN licensing_centralizedperson seen ON seen.purchase_id = %(purchase)s AND seen.user_id = a.user_id
  WHERE a.tenant_id = %(tenant)s AND a.subscription_id = %(subscription)s AND a.ended_at IS NULL
-   AND (p.id IS NULL OR p.at < %(since)s AND p.outcome NOT IN ('moved', 'held')
-        OR p.outcome IN ('moved', 'held') AND NOT EXISTS (
-            SELECT FROM licensing_assignment h JOIN commerce_subscription c ON c.id = h.subscription_id
-             WHERE h.user_id = a.user_id AND h.product_id = a.product_id AND h.ended_at IS NULL
-               AND c.channel = 'central' AND c.state IN ('active', 'expired')))
+   AND CASE WHEN seen.id IS NULL THEN true
+            WHEN seen.outcome IN ('moved', 'held') THEN NOT {HAS_CENTRAL}
+            ELSE seen.at < %(since)s END
  ORDER BY a.id LIMIT %(limit)s
-"""
+"""  # noqa: S608
 
 _WRITE = """
 INSERT INTO licensing_centralizedperson (tenant_id, purchase_id, user_id, outcome, given_id, at)
@@ -113,10 +109,12 @@ ON CONFLICT (purchase_id, user_id) DO UPDATE
    SET outcome = excluded.outcome, given_id = excluded.given_id, at = excluded.at
 """
 
-_RESULTS: dict[Outcome, str] = {
+# Of whom to give a central license to, as that was judged under the target's lock.
+RESULTS: dict[Outcome, Result] = {
     Outcome.ASSIGNED: Result.MOVED,
     Outcome.HOLDS_LICENSE: Result.HELD,
     Outcome.GUEST: Result.GUEST,
+    Outcome.SERVICE_OFF: Result.SERVICE_OFF,
     Outcome.DISABLED: Result.DISABLED,
     Outcome.UNKNOWN: Result.DISABLED,
     Outcome.NO_SEAT: Result.NO_SEAT,
@@ -125,24 +123,31 @@ _RESULTS: dict[Outcome, str] = {
 
 
 def give_to_some(
-    actor: Actor, run: Centralization, purchase: CentralizedPurchase, subscription: Subscription, at: datetime
+    actor: Actor,
+    run: Centralization,
+    purchase: CentralizedPurchase,
+    subscription: Subscription,
+    *,
+    since: datetime,
+    at: datetime,
 ) -> list[tuple[str, str, str]]:
     """Give central licenses to the next holders of a purchase, which is locked; name, address and outcome of each.
 
-    Empty once every holder was looked at since this job began. One statement gives, one writes what became of whom.
+    Empty once every holder has one, or was looked at since `since`, which is not after `at`. One statement gives, one
+    writes what became of whom.
     """
-    chosen = _next(run, purchase, subscription)
+    chosen = _next(run, purchase, subscription, since)
     if not chosen:
         return []
-    outcomes: dict[int, str] = {user_id: Result.HELD for user_id, _name, _email, held in chosen if held}
-    others = [user_id for user_id, _name, _email, held in chosen if not held]
+    outcomes: dict[int, str] = {user_id: outcome for user_id, _name, _email, outcome in chosen}
+    others = [user_id for user_id, outcome in outcomes.items() if outcome == Result.MOVED]
     if others:
         try:
             with atomic():
                 result = give_central_licenses(
                     actor=actor, subscription_key=run.target.key, user_ids=others, at=at
                 )
-            outcomes |= {user_id: _RESULTS[outcome] for user_id, outcome in result.outcomes}
+            outcomes |= {user_id: RESULTS[outcome] for user_id, outcome in result.outcomes}
         except NotAssignable:
             # The central subscription has ended meanwhile: it gives nobody anything.
             outcomes |= dict.fromkeys(others, Result.NO_SEAT)
@@ -158,11 +163,11 @@ def give_to_some(
                 "at": at,
             },
         )
-    return [(name, email, str(outcomes[user_id])) for user_id, name, email, _held in chosen]
+    return [(name, email, str(outcomes[user_id])) for user_id, name, email, _outcome in chosen]
 
 
 def _next(
-    run: Centralization, purchase: CentralizedPurchase, subscription: Subscription
+    run: Centralization, purchase: CentralizedPurchase, subscription: Subscription, since: datetime
 ) -> list[tuple[int, str, str, str]]:
     with connection().cursor() as cursor:
         cursor.execute(
@@ -171,7 +176,7 @@ def _next(
                 "tenant": run.tenant_id,
                 "purchase": purchase.pk,
                 "subscription": subscription.pk,
-                "since": run.tried_at,
+                "since": since,
                 "limit": PEOPLE_A_CHUNK,
             },
         )
@@ -231,17 +236,16 @@ def stranded(purchase: CentralizedPurchase) -> int:
         return int(cursor.fetchone()[0])
 
 
-_STRANDED = """
+_STRANDED = f"""
 SELECT count(*)
   FROM licensing_centralizedpurchase c
   JOIN licensing_assignment a ON a.tenant_id = c.tenant_id AND a.subscription_id = c.subscription_id
   JOIN commerce_subscription s ON s.id = c.subscription_id
+  JOIN commerce_product p ON p.id = a.product_id
   JOIN directory_user u ON u.id = a.user_id
- WHERE c.id = %(purchase)s AND a.ended_at IS NULL AND u.status = 'active' AND s.state IN ('active', 'expired')
-   AND NOT EXISTS (SELECT FROM licensing_assignment h JOIN commerce_subscription t ON t.id = h.subscription_id
-                    WHERE h.user_id = a.user_id AND h.product_id = a.product_id AND h.ended_at IS NULL
-                      AND t.channel = 'central' AND t.state IN ('active', 'expired'))
-"""
+ WHERE c.id = %(purchase)s AND a.ended_at IS NULL AND s.state IN ('active', 'expired')
+   AND {OUTCOME} IN ('moved', 'guest')
+"""  # noqa: S608
 
 
 def _end(

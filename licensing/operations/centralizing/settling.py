@@ -15,6 +15,7 @@ from config.kit.errors import DomainError
 from config.kit.faults import reached
 from config.kit.tenancy import atomic, tenant_atomic, use_login
 from directory.operations.audit import record
+from licensing.entitlements import GIVES_ACCESS
 from licensing.models import Centralization, CentralizedPurchase
 from licensing.operations.centralizing.moving import (
     SomebodyStranded,
@@ -45,7 +46,14 @@ def settle_due(*, at: datetime, limit: int = 100) -> int:
             .order_by("money_at", "id")
             .values_list("pk", "tenant_id")[:limit]
         )
-    return sum(_settle(run_id, tenant_id, at) for run_id, tenant_id in due)
+    done = 0
+    for run_id, tenant_id in due:
+        try:
+            done += _settle(run_id, tenant_id, at)
+        except Exception:
+            # What nobody foresaw of one run holds up no other's money; it is tried again by the next sweep.
+            log.exception("The money of centralization %s could not be moved", run_id)
+    return done
 
 
 def _settle(run_id: int, tenant_id: int, at: datetime) -> bool:
@@ -78,10 +86,13 @@ def _settle_one(actor: Actor, run: Centralization, purchase: CentralizedPurchase
     subscription = lock_subscription_row(purchase.subscription_id)
     try:
         with atomic():
-            if stranded(purchase):
-                if give_to_some(actor, run, purchase, subscription, at):
-                    return
-                raise SomebodyStranded(stranded(purchase))
+            # Each sweep looks anew at whoever has none: a license may have come free since the last one.
+            if subscription.state in GIVES_ACCESS and give_to_some(
+                actor, run, purchase, subscription, since=at, at=at
+            ):
+                return
+            if missing := stranded(purchase):
+                raise SomebodyStranded(missing)
             ended, refund_minor = end_retired(
                 actor=actor, subscription=subscription, as_of=run.refund_at, ends_now=run.ends_now, at=at
             )
