@@ -1,6 +1,6 @@
 """Groups that have licenses of a subscription, who of them has a seat, who has none and why (product §7.3).
 
-`licensing_group_members` (migration 0010) judges the members, for the pages as for whoever gives seats.
+`licensing_group_members` (`licensing/functions`) judges the members, for the pages as for whoever gives seats.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,5 @@
-"""Giving and taking licenses, of one person as of a thousand, by `licensing_assign` and `licensing_unassign` (migration 0003).
+"""Giving and taking licenses, of one person as of a thousand, by `licensing_assign` and `licensing_unassign`
+(`licensing/functions`).
 
 While fewer seats are scheduled for the renewal, no more than those can be assigned.
 """
