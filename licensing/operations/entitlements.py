@@ -17,7 +17,7 @@ SCOPE = "licenses.read"
 _SCOPES = f"{{{','.join(scope for scope in SCOPES if includes({scope}, SCOPE))}}}"
 _SEE_ALL = f"{{{','.join(role for role in ROLES if 'all' in getattr(TABLE[Capability.SEE_LICENSES], role))}}}"
 _ADMINS = f"{{{','.join(data_rule.ADMIN_ROLES)}}}"
-_ANSWERED = frozenset({"entitled", "no_license", "account_disabled", "service_off"})
+ANSWERED = frozenset({"entitled", "no_license", "account_disabled", "service_off"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ def check_entitlement(*, digest: bytes, user: str, product: str, at: datetime) -
             [digest, user, product, at, _SCOPES, _SEE_ALL, _ADMINS],
         )
         verdict, *facts, service_on, external_sharing, retention_days, creators, is_admin = cursor.fetchone()
-    if verdict in _ANSWERED:
+    if verdict in ANSWERED:
         data = None
         if service_on is not None:
             may_create = data_rule.may_create(

@@ -10,7 +10,7 @@ from config.kit.actors import Actor
 from config.kit.errors import Conflict, NotAllowed, NotVisible
 from config.kit.tenancy import tenant_atomic
 from directory.permissions import Capability
-from licensing.operations.assignments import AssignmentResult, Outcome, assign_licenses
+from licensing.operations.assignments import FULL, AssignmentResult, assign_licenses
 from licensing.queries.giving import users_of
 
 
@@ -64,7 +64,7 @@ def give_central_licenses_to_users(
         result = assign_licenses(
             actor=actor, subscription_key=central.key, user_ids=need, at=at, confirmed=True
         )
-        short = result.with_outcome(Outcome.NO_SEAT, Outcome.REDUCTION_SCHEDULED)
+        short = result.with_outcome(*FULL)
         if short:
             raise NotEnoughFree(len(need), len(need) - len(short))
     return result

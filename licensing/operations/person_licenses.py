@@ -14,6 +14,7 @@ from directory.permissions import Capability
 from licensing.entitlements import GIVES_ACCESS
 from licensing.models import Assignment
 from licensing.operations.assignments import (
+    FULL,
     NoSeatLeft,
     NotAssignable,
     Outcome,
@@ -26,7 +27,6 @@ from licensing.queries.giving import seats_to_give
 from licensing.queries.requests import holders_of
 
 _HOLDS = (Outcome.ASSIGNED, Outcome.HOLDS_LICENSE, Outcome.HOLDS_PRODUCT)
-_FULL = (Outcome.NO_SEAT, Outcome.REDUCTION_SCHEDULED)
 
 
 class NothingBought(DomainError):
@@ -92,7 +92,7 @@ def _give(
         ((_user, outcome),) = result.outcomes
         if outcome in _HOLDS:
             return
-        if outcome not in _FULL:
+        if outcome not in FULL:
             raise REFUSALS[outcome]
     raise _why_none(actor, product)
 

@@ -25,7 +25,7 @@ from directory.models import User
 from directory.operations import audit
 from directory.permissions import Capability
 from licensing.models import Assignment, LicenseRequest, RequestedPerson
-from licensing.operations.assignments import Outcome, assign_licenses
+from licensing.operations.assignments import FULL, Outcome, assign_licenses
 from licensing.operations.request_notices import queue_decided, queue_forwarded, queue_received
 from licensing.queries.requests import Estimate, estimate_of, holders_of, permit_sum, with_free_seats
 from policies.models import PolicyValue
@@ -475,7 +475,7 @@ def _give(
         done = result.with_outcome(Outcome.ASSIGNED)
         rows = Assignment.objects.live().filter(subscription=subscription, user_id__in=done)
         given |= {row.user_id: row for row in rows}
-        left = list(result.with_outcome(Outcome.NO_SEAT, Outcome.REDUCTION_SCHEDULED))
+        left = list(result.with_outcome(*FULL))
         if not left:
             return given
     still = set(left) - holders_of(request.product_id, left)

@@ -27,6 +27,7 @@ from licensing.forms import Choice, person_ids, read_choice
 from licensing.lists import Row
 from licensing.operations.assignments import (
     BATCH_LIMIT,
+    FULL,
     AssignmentResult,
     NoSeatLeft,
     NotAssignable,
@@ -42,7 +43,6 @@ from licensing.views.wording import channel_of
 
 RESULT = "assign_result"
 MOST_SHOWN = 200
-NO_SEAT = (Outcome.NO_SEAT, Outcome.REDUCTION_SCHEDULED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +238,7 @@ def _nothing_assigned(result: AssignmentResult) -> str:
     outcomes = {outcome for _user, outcome in result.outcomes}
     if outcomes == {Outcome.NO_SEAT}:
         return str(NoSeatLeft.message)
-    if outcomes and outcomes <= {Outcome.NO_SEAT, Outcome.REDUCTION_SCHEDULED}:
+    if outcomes and outcomes <= set(FULL):
         return str(ReductionScheduled.message)
     if outcomes == {Outcome.HOLDS_PRODUCT}:
         return _("Nothing was assigned: who was chosen has this product through another purchase.")
@@ -336,7 +336,7 @@ def _page(
         "pasted": pasted,
         **shown(lines),
         "second": [each for each in lines if each.outcome == Outcome.HOLDS_PRODUCT],
-        "waitable": [each for each in lines if each.outcome in NO_SEAT and each.user_id][:MOST_SHOWN]
+        "waitable": [each for each in lines if each.outcome in FULL and each.user_id][:MOST_SHOWN]
         if subscription.is_organizations and is_open
         else [],
         **_groups(request, subscription),

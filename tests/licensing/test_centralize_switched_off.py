@@ -6,12 +6,9 @@ from commerce.models import Subscription
 from config.invariants import violations
 from config.kit.tenancy import tenant_atomic
 from directory.models import Group, GroupMembership, JobRow, Tenant, User
-from licensing.models import CentralizedPerson, CentralizedPurchase
-from licensing.operations.assignments import Outcome
+from licensing.models import CentralizedPurchase
 from licensing.operations.centralizing import settle_due, settling
-from licensing.operations.centralizing.moving import RESULTS
 from licensing.queries.centralizing import people_of
-from licensing.views.wording import CENTRALIZED
 from policies.operations.data import Place, Values, set_data_policy
 from tests.factories import AT, actor_of, client_of, make_tenant, make_user
 from tests.licensing.crowd import (
@@ -166,9 +163,3 @@ def test_a_run_that_fails_in_an_unforeseen_way_leaves_the_others_their_turn(
     assert settle_due(at=AT + 2 * DAY) == 1
     with tenant_atomic(contoso.pk):
         assert set(CentralizedPurchase.objects.values_list("state", flat=True)) == {"ended"}
-
-
-def test_whatever_may_become_of_a_license_given_for_a_run_has_a_result_in_words() -> None:
-    # Each is asked for once, and confirmed.
-    assert set(RESULTS) == Outcome.of_giving() - {Outcome.REPEATED, Outcome.HOLDS_PRODUCT}
-    assert set(CENTRALIZED) == set(CentralizedPerson.Outcome)

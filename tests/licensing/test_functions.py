@@ -7,7 +7,9 @@ from django.db import connections, transaction
 
 import licensing
 
-TEXTS = {path.stem: path.read_text() for path in (Path(licensing.__file__).parent / "functions").glob("*.sql")}
+TEXTS = {
+    path.stem: path.read_text() for path in (Path(licensing.__file__).parent / "functions").glob("*.sql")
+}
 
 
 def installed() -> dict[str, list[str]]:

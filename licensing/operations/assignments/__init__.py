@@ -25,6 +25,7 @@ from licensing.operations.assignments.ending import (
 )
 from licensing.operations.assignments.outcomes import (
     BATCH_LIMIT,
+    FULL,
     AlreadyAssigned,
     AssignmentResult,
     Busy,
@@ -42,6 +43,7 @@ from licensing.operations.assignments.outcomes import (
 
 __all__ = [
     "BATCH_LIMIT",
+    "FULL",
     "AlreadyAssigned",
     "AssignmentResult",
     "Busy",

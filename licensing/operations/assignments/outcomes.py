@@ -41,6 +41,8 @@ class Outcome(StrEnum):
         return self in (Outcome.ASSIGNED, Outcome.UNASSIGNED)
 
 
+# For want of a free seat, and not of the person.
+FULL = (Outcome.NO_SEAT, Outcome.REDUCTION_SCHEDULED)
 _LABELS: dict[Outcome, Text] = {
     Outcome.ASSIGNED: _("Has a license now"),
     Outcome.HOLDS_LICENSE: _("Already has a license from here"),
