@@ -39,6 +39,7 @@ BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "centralizations": {"task": "licensing.settle_centralizations", "schedule": 300.0},
     "groups": {"task": "licensing.follow_groups", "schedule": 30.0},
     "lines": {"task": "licensing.even_out", "schedule": 60.0},
+    "members of groups": {"task": "licensing.recheck_groups", "schedule": 3600.0},
     "answers to support": {"task": "commerce.read_mailbox", "schedule": 60.0},
     "quiet cases": {"task": "commerce.close_quiet_cases", "schedule": 3600.0},
     "webhooks": {"task": "directory.send_webhooks", "schedule": 10.0},

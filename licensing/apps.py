@@ -31,6 +31,7 @@ class LicensingConfig(AppConfig):
         hooks.swept.register(lambda at: waiting.serve_lines(at=at))
         hooks.swept.register(lambda at: groups.follow_groups(at=at))
         hooks.swept.register(lambda at: groups.even_out_groups(at=at))
+        hooks.swept.register(lambda at: groups.recheck_groups(at=at))
         hooks.swept.register(lambda at: workspaces.sweep_workspaces(at=at))
         person_left.register(leaving.free_licenses)
         membership_changed.register(groups.note_change)

@@ -42,11 +42,19 @@ def follow_groups() -> None:
 
 @shared_task(name="licensing.even_out")
 def even_out() -> None:
-    """Give seats that came free to who waits, then to groups that have fewer than members."""
+    """Give seats that came free to who waits, then to groups that are short of them."""
     with use_login("worker"):
         at = clock.database_now(connection())
     waiting.serve_lines(at=at)
     groups.even_out_groups(at=at)
+
+
+@shared_task(name="licensing.recheck_groups")
+def recheck_groups() -> None:
+    """Look at every member of every group with licenses, for what nobody noted."""
+    with use_login("worker"):
+        at = clock.database_now(connection())
+    groups.recheck_groups(at=at)
 
 
 @shared_task(name="licensing.keep_workspaces")

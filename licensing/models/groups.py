@@ -12,7 +12,7 @@ class GroupLicense(TenantModel):
     """One group that was assigned to one subscription; live until `ended_at` is set, kept ever after.
 
     `Assignment.group_license` says which seats came from it. A group that is gone leaves its name; the sweep ends
-    what is left of it. The columns that name who gave and who ended it are plain, since a partner's user belongs to
+    what is left of it. `is_short`: a member may wait for a free seat, as far as is known. The columns that name who gave and who ended it are plain, since a partner's user belongs to
     another tenant.
     """
 
@@ -36,6 +36,7 @@ class GroupLicense(TenantModel):
     ended_at = models.DateTimeField(null=True)
     ended_by_id = models.BigIntegerField(null=True)
     ended_by = models.CharField(max_length=200, blank=True)
+    is_short = models.BooleanField(default=True, db_default=True)
 
     class Meta(TenantModel.Meta):
         constraints = [

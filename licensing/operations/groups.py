@@ -2,7 +2,8 @@
 
 The transaction that changes a group only leaves a note (`GroupTouch`) and rings: it holds the person's row, which
 whoever assigns a license waits for. A worker follows at once, under the subscription's lock, which comes before all
-others. Seats that come free later are found by the sweep.
+others. Seats that come free later are found by a sweep each minute, of groups known to be short of them; another each
+hour looks at everybody.
 """
 
 import uuid
@@ -33,7 +34,7 @@ from licensing.operations.assignments import (
     move_to_group,
     serve_waiting,
 )
-from licensing.queries.groups import candidates, leavers, licenses_behind
+from licensing.queries.groups import candidates, leavers, licenses_behind, licenses_short
 from licensing.queries.holders import subscription_for
 
 TASK = "licensing.follow_groups"
@@ -143,8 +144,16 @@ def follow_groups(*, at: datetime) -> int:
 
 
 def even_out_groups(*, at: datetime) -> int:
-    """Follow every group license that has something to do, whatever nobody noted: seats that came free, people who
-    are active again, groups that are gone. How many. Worker's login."""
+    """Follow the groups that are gone, and those whose members wait for seats of which some came free; how many.
+    Worker's login."""
+    with use_login("worker"):
+        found = licenses_short()
+    return _follow_all(found, at)
+
+
+def recheck_groups(*, at: datetime) -> int:
+    """Follow every group license that has something to do, whatever nobody noted: people who are active again, who
+    lost the product elsewhere, or for whom it was switched on. How many. Worker's login."""
     with use_login("worker"):
         found = licenses_behind()
     return _follow_all(found, at)
@@ -186,12 +195,19 @@ def follow(license_id: int, tenant_id: int, *, at: datetime) -> bool:
             excluded = excluded.filter(~Exists(members))
         excluded.delete()
         given: tuple[int, ...] = ()
+        is_short = True
         if license.ended_at is None and subscription.state in GIVES_ACCESS:
             serve_waiting(subscription_id=subscription.pk, at=at)
             subscription.refresh_from_db(fields=["assigned", "quantity", "next_quantity"])
-            wanted = candidates(license, min(BATCH_LIMIT, subscription.assignable))
+            room = max(min(BATCH_LIMIT, subscription.assignable), 0)
+            wanted = candidates(license, room)
             if wanted:
                 given = give_by_group(actor=actor, license=license, user_ids=wanted, at=at)
+            # As many as there was room for: there may be more.
+            is_short = len(wanted) == room or len(given) < len(wanted)
+        if is_short != license.is_short:
+            license.is_short = is_short
+            license.save(update_fields=["is_short"])
         return len(gone) == BATCH_LIMIT or len(given) == BATCH_LIMIT
 
 

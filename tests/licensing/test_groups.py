@@ -28,11 +28,12 @@ from licensing.operations.groups import (
     assign_group,
     even_out_groups,
     follow_groups,
+    recheck_groups,
     unassign_group,
 )
 from licensing.operations.waiting import add_to_waiting_list
-from licensing.queries.groups import groups_of, members_without
-from tests.factories import actor_of, client_of, make_subscription, make_tenant, make_user
+from licensing.queries.groups import groups_of, licenses_behind, licenses_short, members_without
+from tests.factories import actor_of, client_of, make_subscription, make_tenant, make_user, plan
 
 pytestmark = pytest.mark.django_db(databases=["default", "owner", "worker"], transaction=True)
 
@@ -180,7 +181,7 @@ def test_everyone_who_cannot_have_one_is_named_with_the_reason(
 
     enable_user(actor=admin, user_id=gone.pk, at=at)
     unassign_licenses(actor=admin, subscription_key=other.key, user_ids=[people[0].pk], at=at)
-    even_out_groups(at=at)
+    recheck_groups(at=at)
 
     assert holders(subscription) == {"Gone": True, "Ann": True}
 
@@ -193,7 +194,7 @@ def test_a_seat_that_somebody_took_back_or_gave_back_is_not_given_again_until_th
     unassign_licenses(actor=admin, subscription_key=subscription.key, user_ids=[people[0].pk], at=at)
     give_back_license(actor=actor_of(people[1]), subscription_key=subscription.key, at=at)
 
-    even_out_groups(at=at)
+    recheck_groups(at=at)
     still = holders(subscription)
     leave(admin, sales, people[0], at)
     follow_groups(at=at)
@@ -250,6 +251,76 @@ def test_a_group_that_is_gone_takes_its_seats_with_it(
     with tenant_atomic(contoso.pk):
         license.refresh_from_db()
         assert (license.group_id, license.group_name, license.ended_by) == (None, "Sales", "Seatkeeper")
+
+
+def test_each_minute_only_groups_that_wait_for_a_seat_are_judged_member_by_member(
+    contoso: Tenant, admin: Actor, sales: Group, people: list[User], at: datetime
+) -> None:
+    served, short = (
+        make_subscription(contoso),
+        make_subscription(contoso, plan=plan("visio-plan-2"), quantity=2),
+    )
+    for subscription in (served, short):
+        assign_group(actor=admin, subscription_key=subscription.key, group_key=sales.key, at=at)
+    with use_login("worker"):
+        assert licenses_short() == []
+    with tenant_atomic(contoso.pk):
+        Subscription.objects.filter(pk=short.pk).update(
+            quantity=5, period_price_minor=5 * short.unit_price_minor
+        )
+
+    with use_login("worker"):
+        found = licenses_short()
+    given = even_out_groups(at=at)
+
+    with tenant_atomic(contoso.pk):
+        (license,) = GroupLicense.objects.filter(subscription=short)
+    assert (found, given, len(holders(short))) == ([(contoso.pk, license.pk)], 1, 3)
+    # Free seats are left, and nobody who waits for one.
+    assert even_out_groups(at=at) == 0
+
+
+def test_a_group_that_was_short_while_nobody_could_be_judged_is_judged_once_it_gives_access_again(
+    contoso: Tenant, admin: Actor, sales: Group, people: list[User], at: datetime
+) -> None:
+    subscription = make_subscription(contoso)
+    assign_group(actor=admin, subscription_key=subscription.key, group_key=sales.key, at=at)
+    with tenant_atomic(contoso.pk):
+        Subscription.objects.filter(pk=subscription.pk).update(
+            state="disabled", disabled_at=at, disabled_reason="canceled", recurring_billing=False
+        )
+    add_member(actor=admin, group_key=sales.key, user_id=people[3].pk, at=at)
+    follow_groups(at=at)
+    while_disabled = even_out_groups(at=at), holders(subscription)
+    with tenant_atomic(contoso.pk):
+        Subscription.objects.filter(pk=subscription.pk).update(
+            state="active", disabled_at=None, disabled_reason=""
+        )
+
+    even_out_groups(at=at)
+
+    assert while_disabled == (0, {"Ann": True, "Ben": True, "Cas": True})
+    assert holders(subscription) == {"Ann": True, "Ben": True, "Cas": True, "Dan": True}
+
+
+def test_what_nobody_noted_is_found_by_looking_at_everybody(
+    contoso: Tenant, admin: Actor, sales: Group, people: list[User], at: datetime
+) -> None:
+    subscription, other = make_subscription(contoso), make_subscription(contoso, plan=plan("visio-plan-2"))
+    license = assign_group(actor=admin, subscription_key=subscription.key, group_key=sales.key, at=at)
+    ended = assign_group(actor=admin, subscription_key=other.key, group_key=sales.key, at=at)
+    with tenant_atomic(contoso.pk):
+        GroupMembership.objects.filter(group=sales, user=people[0]).delete()
+        GroupMembership.objects.create(tenant=contoso, group=sales, user=people[3])
+        GroupLicense.objects.filter(pk=ended.pk).update(ended_at=at)
+        expected = [(contoso.pk, license.pk), (contoso.pk, ended.pk)]
+    with use_login("worker"):
+        assert (licenses_short(), licenses_behind()) == ([], expected)
+
+    assert recheck_groups(at=at) == 2
+
+    assert (holders(subscription), holders(other)) == ({"Ben": True, "Cas": True, "Dan": True}, {})
+    assert recheck_groups(at=at) == 0
 
 
 def test_a_large_group_is_served_in_steps(contoso: Tenant, admin: Actor, at: datetime) -> None:
