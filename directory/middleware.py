@@ -16,7 +16,7 @@ from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from django.conf import settings
 from django.contrib.auth.models import AnonymousUser
-from django.db import transaction
+from django.db import DataError, transaction
 from django.db.models import Exists, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.template.loader import render_to_string
@@ -24,7 +24,7 @@ from django.urls import Resolver404, resolve, reverse
 from django.utils.cache import patch_vary_headers
 from django.utils.translation import gettext_lazy as _
 
-from config.errors import not_found, render_error
+from config.errors import BadRequest, not_found, render_error
 from config.kit import languages
 from config.kit.access import Rule, rule_of
 from config.kit.actors import Actor
@@ -87,6 +87,9 @@ class AccessMiddleware:
         request.failed = True  # type: ignore[attr-defined]
         if isinstance(exception, SignInTooOld):
             return sign_in_too_old(request, exception)
+        if isinstance(exception, DataError) and "NUL" in str(exception):
+            # psycopg says so before it asks: no text in PostgreSQL holds it, and no browser lets anybody write it.
+            return render_error(request, BadRequest())
         return render_error(request, exception) if isinstance(exception, DomainError) else None
 
     def _answer(self, request: HttpRequest) -> HttpResponseBase:
