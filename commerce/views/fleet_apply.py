@@ -28,6 +28,7 @@ from config.kit.actors import Actor
 from config.kit.admin import render_page
 from config.kit.clock import now
 from config.kit.errors import Conflict, Malformed, NotAllowed, NotVisible
+from config.kit.objects import read_json
 from policies.models import PolicyTemplate
 from policies.queries.templates import changes_templates, sees_templates, template_for
 
@@ -75,7 +76,7 @@ def _seen(request: HttpRequest) -> dict[int, dict[str, str]]:
     seen = {}
     for chosen in request.POST.getlist("customer"):
         try:
-            shown = json.loads(request.POST.get(f"seen:{chosen}", ""))
+            shown = read_json(request.POST.get(f"seen:{chosen}", ""))
         except ValueError:
             shown = None
         if not isinstance(shown, dict) or not all(isinstance(value, str) for value in shown.values()):

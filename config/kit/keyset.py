@@ -11,6 +11,7 @@ from django.db.models import Q, QuerySet
 from django.utils.translation import gettext_lazy as _
 
 from config.kit.errors import Malformed
+from config.kit.objects import read_json
 
 PAGE_SIZE = 50
 COUNT_LIMIT = 10_000
@@ -33,7 +34,7 @@ def encode_cursor(values: Sequence[Any], *, backward: bool) -> str:
 def decode_cursor(cursor: str, length: int) -> tuple[bool, list[Any]]:
     """:raises Malformed: not a cursor that `encode_cursor` made for that many columns."""
     try:
-        raw = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        raw = read_json(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode())
         direction, *values = raw
         is_valid = direction in ("b", "f") and len(values) == length
         is_valid = is_valid and all(isinstance(v, str | int) and "\0" not in str(v) for v in values)

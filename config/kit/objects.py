@@ -11,13 +11,27 @@ def read_object(raw: bytes) -> dict[str, Any]:
 
     :raises ValueError: anything else.
     """
-    try:
-        value = json.loads(raw.decode("utf-8"), object_pairs_hook=_named_once, parse_constant=_refuse)
-    except RecursionError as error:
-        raise ValueError("nested too deeply") from error
+    value = _read(raw.decode("utf-8"))
     if not isinstance(value, dict):
         raise ValueError("not a JSON object")
     return value
+
+
+def read_json(text: str) -> Any:
+    """Any JSON, each name once, no NaN and no infinity, and no half of a letter, which PostgreSQL refuses.
+
+    :raises ValueError: anything else.
+    """
+    value = _read(text)
+    json.dumps(value, ensure_ascii=False).encode()
+    return value
+
+
+def _read(text: str) -> Any:
+    try:
+        return json.loads(text, object_pairs_hook=_named_once, parse_constant=_refuse)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
 
 
 def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

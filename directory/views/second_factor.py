@@ -1,6 +1,5 @@
 """The second factor of the vendor's staff: shown before any page of /operator/, set up, removed (docs/adr/0033)."""
 
-import json
 from http import HTTPStatus
 from typing import Any
 
@@ -16,6 +15,7 @@ from config.kit import access
 from config.kit.actors import Actor
 from config.kit.clock import now, real_now
 from config.kit.errors import DomainError, Malformed, NotVisible
+from config.kit.objects import read_json
 from config.kit.operator import render_operator_page
 from config.kit.secrets import Undecipherable, decrypt, encrypt
 from config.kit.tenancy import tenant_atomic
@@ -245,7 +245,7 @@ def _check(request: HttpRequest, actor: Actor) -> None:
 def _answer(request: HttpRequest) -> object:
     """:raises PasskeyRefused: no JSON."""
     try:
-        return json.loads(request.POST.get("credential", "")[:20_000])
+        return read_json(request.POST.get("credential", "")[:20_000])
     except ValueError as error:
         raise PasskeyRefused from error
 

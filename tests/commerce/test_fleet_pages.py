@@ -567,7 +567,7 @@ def test_a_form_that_cannot_be_starts_nothing(petra: User, contoso: Tenant, chan
         assert not Job.objects.exists()
 
 
-@pytest.mark.parametrize("shown", ["", "[]", '{"default": 1}', "{"])
+@pytest.mark.parametrize("shown", ["", "[]", '{"default": 1}', "{", "[" * 10_000, '{"default": "\\ud800"}'])
 def test_what_was_seen_is_what_such_a_page_says(petra: User, contoso: Tenant, shown: str) -> None:
     template = template_of(petra)
     client = client_of(petra)

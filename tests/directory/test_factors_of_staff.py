@@ -411,7 +411,7 @@ def test_a_deleted_account_keeps_none(sven, at):
         "{}",
         '"x"',
         '{"id": 1}',
-        "{" * 50,
+        *("{" * 50, "[" * 10_000),
         '{"id":"AA","rawId":"AA","type":"public-key","response":{}}',
     ],
 )
