@@ -12,8 +12,6 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import pytest
 from django.conf import settings as configured
 from django.core.cache import cache
-from django.db import transaction
-from django.http import HttpResponse
 from django.test import Client
 from django.urls import reverse
 
@@ -21,7 +19,7 @@ from config.kit.rate import _valkey
 from directory.sessions import PENDING
 from directory.sign_in import safe_next
 from tests.access.hostile_addresses import HOSTILE, OFF, PARAMETERS, TEXTS, leaves
-from tests.access.test_every_page import ADDRESSES, EXAMPLES, World, everything_of, world
+from tests.access.world import ADDRESSES, EXAMPLES, World, everything_of, taken_back, world
 from tests.demo import addresses as demo_addresses  # before any test sets DEMO
 from tests.directory.test_factors_of_staff import set_up
 from tests.factories import AT, client_of, make_staff, make_tenant, make_user
@@ -68,17 +66,13 @@ def ways_out(response: Any) -> list[str]:
 
 def asked(client: Client, address: str, data: dict[str, Any] | None) -> Any:
     """One request, a post if there is something to post; its effects are taken back."""
-    with transaction.atomic():
-        answer = client.get(address) if data is None else client.post(address, data)
-        if answer.streaming:
-            answer = HttpResponse(answer.getvalue(), status=answer.status_code, headers=dict(answer.items()))
-        transaction.set_rollback(True)
-    return answer
+    return taken_back(client, lambda: client.get(address) if data is None else client.post(address, data))
 
 
 def _is_meant(link: str) -> bool:
-    """Pages of the vendor, of a partner and of the card processor are linked; none of them comes from a request."""
-    is_known = link.startswith("https://") or link == configured.STRIPE_JS_URL
+    """Pages of the vendor, of a partner and of the card processor are linked, and the app that shows codes; none of them
+    comes from a request."""
+    is_known = link.startswith(("https://", "otpauth://")) or link == configured.STRIPE_JS_URL
     return is_known and OFF not in link.lower() and OTHER_HOST not in link.lower()
 
 
