@@ -1,4 +1,5 @@
-"""How many requests the access matrix really made: a line at the end of every run that has it, also over several processes.
+"""How many requests the access matrix really made, and how many values were sent for fields of forms: lines at the end of
+every run that has them, also over several processes.
 
 make test ARGS="tests/access"                      the sum
 ACCESS_COUNT=roles make test ARGS="tests/access"   and each role and token by itself
@@ -12,7 +13,9 @@ import pytest
 
 # What was asked, by "pages as <role>" and "calls with <token>".
 REQUESTS: Counter[str] = Counter()
-_KEY = "access_requests"
+# "forms", their "fields", the "values" that were sent for those.
+FILLED_IN: Counter[str] = Counter()
+_KEYS = {"access_requests": REQUESTS, "filled_in": FILLED_IN}
 
 
 def counted(response: Any, what: str) -> Any:
@@ -38,16 +41,20 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     """A process of several hands its count over."""
     output = getattr(session.config, "workeroutput", None)
     if output is not None:
-        output[_KEY] = dict(REQUESTS)
+        output.update({key: dict(numbers) for key, numbers in _KEYS.items()})
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
     """Another process has ended: its count is added."""
-    REQUESTS.update(getattr(node, "workeroutput", {}).get(_KEY, {}))
+    for key, numbers in _KEYS.items():
+        numbers.update(getattr(node, "workeroutput", {}).get(key, {}))
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     if REQUESTS:
         for line in lines(REQUESTS, by_role=os.environ.get("ACCESS_COUNT") == "roles"):
             terminalreporter.write_line(line)
+    if FILLED_IN:
+        said = ", ".join(f"{number:,} {what}" for what, number in FILLED_IN.items())
+        terminalreporter.write_line(f"filled in: {said}")
