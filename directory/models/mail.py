@@ -35,8 +35,8 @@ class NoticeQuerySet(ScopedQuerySet):
 class OutgoingMail(TenantModel):
     """One thing told to one person: a notice of the portal, and a mail unless the person wants none of the kind.
 
-    `event_key` makes it at most one per event and recipient, for ever. Queued, then sent; what keeps failing is dead
-    after ten tries and waits for the vendor's staff. What belongs into a digest waits for it until `next_try_at`, and
+    `event_key` makes it at most one per event and recipient, for ever. Queued, then sent, without `sent_at` until that is
+    known; what keeps failing is dead after ten tries. Both wait for the vendor's staff. What belongs into a digest waits for it until `next_try_at`, and
     is listed when a digest took it. A kind that was switched off is shown in the portal only; to somebody who left
     before it went out nothing is sent. After
     `settings.NOTICES_KEPT` reader, address and content are forgotten; that it was told stays. `language` is the reader's
@@ -78,6 +78,11 @@ class OutgoingMail(TenantModel):
                 fields=["next_try_at"], condition=models.Q(state="digest"), name="directory_mail_digest"
             ),
             models.Index(fields=["id"], condition=models.Q(state="dead"), name="directory_mail_dead"),
+            models.Index(
+                fields=["id"],
+                condition=models.Q(state="sent", sent_at__isnull=True),
+                name="directory_mail_unsure",
+            ),
             # The inbox and its number; what was forgotten is in neither.
             models.Index(fields=["to_user_id", "created_at", "id"], name="directory_mail_inbox"),
             models.Index(

@@ -1,12 +1,14 @@
 """Sending the mails of the outbox (product §15; F-27), each at most once.
 
-A mail is marked sent before it goes out and marked back when that fails. A process that dies in between
-leaves `sent_at` empty: such a mail may have gone out, so it is reported and not sent again. The Message-ID is
-made of the event, so it is the same on every try.
+A mail is marked sent before it goes out and marked back when that fails. A process that dies in between, or a server
+that takes the mail and then says nothing, leaves `sent_at` empty: such a mail may have gone out, so it is not sent
+again by itself, and the vendor's staff have a list of them (`staff_waiting_mails`). The Message-ID is made of the
+event, so it is the same on every try.
 """
 
 import hashlib
 import logging
+import time
 from datetime import datetime, timedelta
 from email.utils import format_datetime
 from smtplib import SMTPException
@@ -35,24 +37,44 @@ MOST_TRIES = 10
 FIRST_WAIT = timedelta(minutes=1)
 LONGEST_WAIT = timedelta(hours=6)
 BATCH = 200
+# How long one task goes on; less than a worker lets it run, by more than a single mail takes.
+RUN_SECONDS = 60.0
+# A mail that was taken so long ago is under way no more. Longer than a worker lets a task run.
+UNDER_WAY = timedelta(minutes=10)
+NO_ANSWER = "The mail server did not answer; the mail may have gone out."
 
 # What a mail that cannot be sent raises: the server's refusal, no connection, or a row that does not render.
 _FAILURES = (SMTPException, OSError, AttachmentFailed, *DOES_NOT_RENDER)
 
 
-def send_due_mails(*, at: datetime, limit: int = BATCH) -> int:
+class _ServerAway(Exception):
+    """The mail server is away or silent: the other mails wait for the next round, and spend no try."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+        super().__init__(str(error))
+
+
+def send_due_mails(*, at: datetime, limit: int = BATCH, seconds: float = RUN_SECONDS) -> int:
     """Send what is due, oldest first; how many went out. By the worker's login, any number side by side.
 
-    A mail that fails waits longer each time and is dead after ten tries; it never holds up another.
+    At most `limit`, none begun after so many `seconds` of real time. A mail that fails waits longer each time and is
+    dead after ten tries; it never holds up another. A server that does not answer ends the round.
     """
     sent = 0
+    ends_at = time.monotonic() + seconds
     with use_login("worker"), _open_connection() as connection:
         for _ in range(limit):
+            if time.monotonic() >= ends_at:
+                break
             reached("R8:before")
             mail = _take_next(at)
             if mail is None:
                 break
-            sent += _send(mail, connection, at)
+            try:
+                sent += _send(mail, connection, at)
+            except _ServerAway:
+                break
             reached("R8:after")
     return sent
 
@@ -111,7 +133,9 @@ def _take_next(at: datetime) -> OutgoingMail | None:
             if mail is None:
                 return None
             if not _has_left(mail):
-                OutgoingMail.objects.filter(pk=mail.pk).update(state=State.SENT, tries=F("tries") + 1)
+                OutgoingMail.objects.filter(pk=mail.pk).update(
+                    state=State.SENT, sent_at=None, tries=F("tries") + 1, next_try_at=at + UNDER_WAY
+                )
                 mail.tries += 1
                 return mail
             OutgoingMail.objects.filter(pk=mail.pk).update(state=State.LEFT)
@@ -126,17 +150,54 @@ def _has_left(mail: OutgoingMail) -> bool:
 
 
 def _send(mail: OutgoingMail, connection: BaseEmailBackend, at: datetime) -> int:
+    """How many went out. :raises _ServerAway: nobody takes mails, or nothing was said once this one was under way."""
+    goes_out = False
     try:
         message = message_of(mail)
         message.extra_headers["Date"] = format_datetime(at)
+        _reach(connection)
+        goes_out = True
         connection.send_messages([message])
+    except _ServerAway as away:
+        _put_back(mail, away.error, at)
+        raise
     except _FAILURES as error:
-        connection.close()
+        if goes_out and _has_timed_out(error):
+            log.error("Mail %s (%s) may have gone out: the mail server did not answer", mail.pk, mail.kind)
+            with atomic():
+                OutgoingMail.objects.filter(pk=mail.pk).update(last_error=NO_ANSWER)
+            raise _ServerAway(error) from error
         _put_back(mail, error, at)
+        connection.close()
         return 0
+    except BaseException:
+        # The worker is told to stop. What had not begun to go out is as if it had never been taken.
+        if not goes_out:
+            _leave(mail, at)
+        raise
     with atomic():
         OutgoingMail.objects.filter(pk=mail.pk).update(sent_at=at, last_error="")
     return 1
+
+
+def _reach(connection: BaseEmailBackend) -> None:
+    """:raises _ServerAway: no connection that takes mails."""
+    try:
+        connection.open()
+    except OSError as error:
+        raise _ServerAway(error) from error
+
+
+def _has_timed_out(error: BaseException) -> bool:
+    """smtplib says of an answer that did not come in time that the server is gone, and why in the context."""
+    return isinstance(error, TimeoutError) or isinstance(error.__context__, TimeoutError)
+
+
+def _leave(mail: OutgoingMail, at: datetime) -> None:
+    with atomic():
+        OutgoingMail.objects.filter(pk=mail.pk).update(
+            state=State.QUEUED, tries=F("tries") - 1, next_try_at=at
+        )
 
 
 def _put_back(mail: OutgoingMail, error: Exception, at: datetime) -> None:

@@ -13,7 +13,7 @@ from config.kit.tenancy import tenant_atomic
 from directory.models import Job, OutgoingMail, User
 from directory.operations.jobs import TASK, UnknownKind, kind_of
 from directory.operations.staff_deeds import NotWaiting, note, what_waits
-from directory.queries.staff_work import STOPPED_JOBS, WAITING_MAILS, StoppedJob, WaitingMail
+from directory.queries.staff_work import STOPPED, STOPPED_JOBS, WAITING_MAILS, StoppedJob, WaitingMail
 
 _SENDING = "directory.send_due_mails"
 
@@ -33,15 +33,15 @@ class NoSuchWork(Conflict):
 
 
 def send_again(*, staff: Actor, mail_id: int, at: datetime) -> WaitingMail:
-    """Put a mail that was given up back into the queue, with all its tries; never twice at once.
+    """Put a mail that was given up, or may have gone out, back into the queue with all its tries; never twice at once.
 
-    :raises NotVisible: not of the staff. :raises NotWaiting: it is not given up any more.
+    :raises NotVisible: not of the staff. :raises NotWaiting: it is neither any more, or is being sent at this moment.
     :raises ReaderLeft: nobody is there to read it.
     """
-    with what_waits(staff, WAITING_MAILS, mail_id, "dead", "", rings=_SENDING) as found:
+    with what_waits(staff, WAITING_MAILS, mail_id, STOPPED, "", rings=_SENDING) as found:
         with tenant_atomic(found.tenant_id):
             mail = OutgoingMail.objects.select_for_update().get(pk=mail_id)
-            if mail.state != OutgoingMail.State.DEAD:
+            if not _has_stopped(mail, at):
                 raise NotWaiting
             if not _is_read(mail):
                 raise ReaderLeft
@@ -55,8 +55,15 @@ def send_again(*, staff: Actor, mail_id: int, at: datetime) -> WaitingMail:
             target_type="mail",
             target_id=found.id,
             target_label=found.kind,
+            before={"state": found.state},
         )
     return found
+
+
+def _has_stopped(mail: OutgoingMail, at: datetime) -> bool:
+    if mail.state == OutgoingMail.State.SENT:
+        return mail.sent_at is None and mail.next_try_at <= at
+    return bool(mail.state == OutgoingMail.State.DEAD)
 
 
 def _is_read(mail: OutgoingMail) -> bool:

@@ -8,7 +8,10 @@ from config.kit.listings import Listing
 
 
 class WaitingMail(NamedTuple):
-    """A mail in the queue, or one that was given up. Neither its reader nor its text."""
+    """A mail in the queue, one that was given up, or one that may have gone out. Neither its reader nor its text.
+
+    One of the last kind is still being sent until `next_try_at`.
+    """
 
     id: int
     tenant_id: int
@@ -36,7 +39,12 @@ class StoppedJob(NamedTuple):
     finished_at: datetime
 
 
-# Filters: `queued` or `dead`, and a part of the organization's name.
+# A mail whose sending began and did not end.
+UNSURE = "unsure"
+# What goes on only when somebody lets it: `dead` and `UNSURE`.
+STOPPED = "stopped"
+
+# Filters: `queued`, `dead`, `UNSURE` or `STOPPED`, and a part of the organization's name.
 WAITING_MAILS = Listing("staff_waiting_mails", WaitingMail, filters=2)
 # Filter: a part of the organization's name.
 STOPPED_JOBS = Listing("staff_stopped_jobs", StoppedJob, filters=1)

@@ -16,7 +16,7 @@ from config.kit.worklists import Asked, Column, Deed, Said, Shown, WorkList, pag
 from directory.models import OutgoingMail
 from directory.operations.jobs import UnknownKind, kind_of
 from directory.operations.staff_work import go_on_with_job, may_go_on, send_again
-from directory.queries.staff_work import STOPPED_JOBS, WAITING_MAILS, StoppedJob, WaitingMail
+from directory.queries.staff_work import STOPPED_JOBS, UNSURE, WAITING_MAILS, StoppedJob, WaitingMail
 from directory.staff import StaffCapability
 from directory.topics import TOPICS, name_of, topic_of
 
@@ -36,12 +36,20 @@ def _mail_error(row: WaitingMail, zone: str) -> Shown:
     tries = ngettext("%(count)d try", "%(count)d tries", row.tries) % {"count": row.tries}
     if row.state == DEAD:
         return Shown(row.error or _("The mail server said nothing."), _("Given up after %s") % tries)
+    if row.state == UNSURE:
+        return Shown(
+            _("It may have gone out: the mail server or the worker stopped while it was being sent.")
+        )
     return Shown(row.error or _("Not tried yet."), _("%s so far") % tries if row.tries else "")
 
 
 def _mail_since(row: WaitingMail, zone: str) -> Shown:
     next_try = _("Tried again %s") % moment(row.next_try_at, zone) if row.state == QUEUED else ""
     return Shown(moment(row.created_at, zone), next_try)
+
+
+def _may_be_sent_again(row: WaitingMail) -> bool:
+    return row.state != QUEUED
 
 
 def _send_again(asked: Asked) -> Said:
@@ -55,7 +63,8 @@ MAILS = WorkList(
     title=gettext_lazy("Mails"),
     about=gettext_lazy(
         "Mails that the mail server did not take. Neither the reader nor the text is shown. Remove the cause first, "
-        "such as a mail server that refuses us: each goes through all its tries again."
+        "such as a mail server that refuses us: each goes through all its tries again. What may have gone out already can "
+        "reach its reader twice."
     ),
     nothing=gettext_lazy("Every mail was taken by the mail server."),
     sees=StaffCapability.OPERATE_WORK,
@@ -67,8 +76,12 @@ MAILS = WorkList(
         Column(gettext_lazy("What the mail server said"), _mail_error),
         Column(gettext_lazy("Since"), _mail_since),
     ),
-    deeds=(Deed("again", gettext_lazy("Send again"), _send_again, fits=lambda row: row.state == DEAD),),
-    states=((DEAD, gettext_lazy("Given up")), (QUEUED, gettext_lazy("In the queue"))),
+    deeds=(Deed("again", gettext_lazy("Send again"), _send_again, fits=_may_be_sent_again),),
+    states=(
+        (DEAD, gettext_lazy("Given up")),
+        (UNSURE, gettext_lazy("May have gone out")),
+        (QUEUED, gettext_lazy("In the queue")),
+    ),
 )
 mails = page_of(MAILS)
 
@@ -146,6 +159,12 @@ def looks(actor: Actor, at: datetime) -> Iterator[Look]:
         _("Mails were given up"),
         (row.created_at for row in oldest(WAITING_MAILS, DEAD, "")),
         address=address,
+        at=at,
+    )
+    yield from look_at_waiting(
+        _("Mails may have gone out or not"),
+        (row.created_at for row in oldest(WAITING_MAILS, UNSURE, "") if row.next_try_at <= at),
+        address=f"{address}?state={UNSURE}",
         at=at,
     )
     yield from look_at_waiting(

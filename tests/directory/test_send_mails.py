@@ -1,11 +1,17 @@
 """Sending the outbox: each mail at most once, one poison row holds up nobody (product §15, F-27)."""
 
+import socketserver
+import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import timedelta
 from email import message_from_string
-from typing import Any
+from typing import Any, override
 
 import pytest
+from celery.exceptions import SoftTimeLimitExceeded
+from django.conf import settings as configured
 from django.core import mail
 from django.core.mail.backends.locmem import EmailBackend
 from django.db import connections
@@ -13,10 +19,11 @@ from django.db import connections
 from commerce.models import Bill, Card, Subscription
 from commerce.operations.notices import queue_purchase_notice, queue_receipt
 from commerce.operations.orders import Placed
+from config.celery import app
 from config.kit.tenancy import tenant_atomic, use_login
 from directory.models import OutgoingMail, Tenant
 from directory.operations.mail import AttachmentFailed, queue_mail
-from directory.operations.outbox import message_of, send_due_mails, wait_after
+from directory.operations.outbox import RUN_SECONDS, UNDER_WAY, message_of, send_due_mails, wait_after
 from directory.permissions import Role
 from tests.factories import AT, make_self_service_subscription, make_tenant, make_user
 
@@ -237,6 +244,116 @@ def test_a_sender_that_dies_in_between_never_sends_twice(monkeypatch: pytest.Mon
     assert send_due_mails(at=AT + timedelta(days=1)) == 1
     with tenant_atomic(tenant.pk):
         assert OutgoingMail.objects.filter(state="sent", sent_at=None).count() == 1
+
+
+class _Conversation(socketserver.StreamRequestHandler):
+    """A mail server that takes every mail, up to the word after which it says nothing more."""
+
+    @override
+    def handle(self) -> None:
+        if not self.answers("connect", "220 here"):
+            return
+        while word := self.rfile.readline().decode()[:4].strip().upper():
+            if not self.answers(word, "354 go on" if word == "DATA" else "250 yes"):
+                return
+            if word == "DATA":
+                while self.rfile.readline() != b".\r\n":
+                    pass
+                self.server.taken += 1  # type: ignore[attr-defined]
+                if not self.answers("end of DATA", "250 taken"):
+                    return
+
+    def answers(self, word: str, answer: str) -> bool:
+        """Whether it does; one that does not waits until the other side has gone."""
+        if word == self.server.silent_from:  # type: ignore[attr-defined]
+            while self.rfile.readline():
+                pass
+            return False
+        self.wfile.write(f"{answer}\r\n".encode())
+        return True
+
+
+@contextmanager
+def mail_server(settings: Any, *, silent_from: str = "") -> Iterator[Any]:
+    """A mail server that the portal sends to; `taken` counts the mails that it read to their end."""
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), _Conversation) as server:
+        server.silent_from, server.taken = silent_from, 0  # type: ignore[attr-defined]
+        settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+        settings.EMAIL_HOST, settings.EMAIL_PORT = server.server_address[:2]
+        settings.EMAIL_TIMEOUT = 0.2
+        threading.Thread(target=server.serve_forever, args=[0.01], daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+def test_a_mail_server_may_be_silent_for_less_than_a_task_may_run() -> None:
+    # At most seven answers are waited for before a mail is under way.
+    assert 0 < configured.EMAIL_TIMEOUT * 7 < app.conf.task_soft_time_limit
+    assert app.conf.task_time_limit < UNDER_WAY.total_seconds()
+
+
+def test_all_mails_of_a_round_go_through_one_connection(settings: Any) -> None:
+    make_mails(make_tenant())
+
+    with mail_server(settings) as server:
+        assert send_due_mails(at=AT) == 2
+
+    assert server.taken == 2
+
+
+def test_a_silent_mail_server_costs_one_mail_a_try_and_the_others_nothing(settings: Any) -> None:
+    tenant = make_tenant()
+    make_mails(tenant)
+
+    with mail_server(settings, silent_from="connect"):
+        assert send_due_mails(at=AT) == 0
+
+    with tenant_atomic(tenant.pk):
+        rows = list(OutgoingMail.objects.order_by("id").values_list("state", "tries", "next_try_at"))
+    assert rows == [("queued", 1, AT + timedelta(minutes=1)), ("queued", 0, AT)]
+
+
+def test_a_mail_that_the_server_took_without_a_word_is_not_sent_again_by_itself(settings: Any) -> None:
+    tenant = make_tenant()
+    make_mails(tenant)
+
+    with mail_server(settings, silent_from="end of DATA") as server:
+        assert send_due_mails(at=AT) == 0
+    assert send_due_mails(at=AT + timedelta(days=1)) == 0
+
+    assert server.taken == 1
+    with tenant_atomic(tenant.pk):
+        rows = list(OutgoingMail.objects.order_by("id").values_list("state", "sent_at", "last_error"))
+    assert rows[0] == ("sent", None, "The mail server did not answer; the mail may have gone out.")
+    assert rows[1][0] == "queued"
+
+
+def test_a_round_ends_by_the_clock() -> None:
+    tenant = make_tenant()
+    make_mails(tenant)
+
+    assert send_due_mails(at=AT, seconds=0) == 0
+    assert states(tenant) == ["queued", "queued"]
+    assert app.conf.task_soft_time_limit / 2 > RUN_SECONDS
+
+
+def test_a_mail_that_had_not_begun_to_go_out_is_not_lost_with_its_worker(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tenant = make_tenant()
+    make_mails(tenant)
+
+    def take_too_long(self: EmailBackend) -> bool:
+        raise SoftTimeLimitExceeded
+
+    with monkeypatch.context() as slow:
+        slow.setattr(EmailBackend, "open", take_too_long)
+        with pytest.raises(SoftTimeLimitExceeded):
+            send_due_mails(at=AT)
+
+    with tenant_atomic(tenant.pk):
+        assert set(OutgoingMail.objects.values_list("state", "tries")) == {("queued", 0)}
+    assert send_due_mails(at=AT) == 2
 
 
 @pytest.mark.parametrize(("tries", "minutes"), [(1, 1), (2, 2), (3, 4), (9, 256), (10, 360), (40, 360)])

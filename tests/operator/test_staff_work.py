@@ -1,5 +1,6 @@
 """The vendor's staff set going again what stopped, once, and both trails say so (docs/adr/0034)."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -25,7 +26,7 @@ from directory.operations.people import disable_user
 from directory.operations.staff_deeds import NotWaiting
 from directory.operations.staff_work import NoSuchWork, ReaderLeft, go_on_with_job, send_again
 from directory.permissions import Capability
-from directory.queries.staff_work import STOPPED_JOBS, WAITING_MAILS
+from directory.queries.staff_work import STOPPED_JOBS, UNSURE, WAITING_MAILS
 from tests.factories import AT, actor_of, make_tenant, make_user
 from tests.operator.work import LATE, Work, lost, make_mail, make_work
 from tests.processor import charges, fault
@@ -73,6 +74,25 @@ def test_a_mail_that_was_given_up_goes_out_again_once(sven: Actor, work: Work) -
     mail = of(work.tenant, OutgoingMail, work.mail.pk)
     assert (mail.state, mail.tries, mail.next_try_at) == ("queued", 0, LATE)
     assert len(trail(work.tenant.pk, "directory.mail.sent_again")) == 1
+    assert len(trail(sven.tenant_id, "directory.mail.sent_again")) == 1
+
+
+def test_a_mail_that_may_have_gone_out_is_listed_and_goes_out_again_once_nobody_is_at_it(
+    sven: Actor, work: Work
+) -> None:
+    unsure = make_mail(work.tenant, state="sent", next_try_at=LATE)
+    make_mail(work.tenant, state="sent", sent_at=AT)
+    with tenant_atomic(sven):
+        assert [(row.id, row.state) for row in page(WAITING_MAILS, UNSURE, "").rows] == [(unsure.pk, UNSURE)]
+
+    with pytest.raises(NotWaiting):
+        send_again(staff=sven, mail_id=unsure.pk, at=LATE - timedelta(seconds=1))
+    send_again(staff=sven, mail_id=unsure.pk, at=LATE)
+    with pytest.raises(NotWaiting):
+        send_again(staff=sven, mail_id=unsure.pk, at=LATE)
+
+    mail = of(work.tenant, OutgoingMail, unsure.pk)
+    assert (mail.state, mail.tries, mail.next_try_at) == ("queued", 0, LATE)
     assert len(trail(sven.tenant_id, "directory.mail.sent_again")) == 1
 
 
