@@ -23,6 +23,7 @@ from commerce.queries import cards as queries
 from config.kit.actors import Actor
 from config.kit.errors import Conflict, Malformed, NotVisible
 from config.kit.faults import reached
+from config.kit.sweeping import alone
 from config.kit.tenancy import atomic, tenant_atomic
 from directory.actors import tenant_row
 from directory.models import User
@@ -271,11 +272,12 @@ def detach_removed(at: datetime, *, limit: int = BATCH) -> int:
         if card is None:
             break
         last_id = card.pk
-        try:
-            _detach(card, at)
-        except Retryable:
-            break
-        done += 1
+        with alone("Card %s", card.pk):
+            try:
+                _detach(card, at)
+            except Retryable:
+                break
+            done += 1
     return done
 
 

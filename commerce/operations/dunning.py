@@ -20,6 +20,7 @@ from commerce.operations.bills import Line, lock_bill
 from commerce.operations.credits import issue_credit_note
 from commerce.operations.subscriptions import disable, remember
 from config.kit.actors import Actor
+from config.kit.sweeping import alone
 from config.kit.tenancy import atomic, tenant_atomic, use_login
 from directory.operations.audit import record
 
@@ -83,9 +84,10 @@ def dun_due(*, at: datetime) -> Dunned:
         while ids := _due_after(last_id, at):
             last_id = ids[-1]
             for bill_id in ids:
-                done = _step(bill_id, at)
-                told += done == "told"
-                disabled += done == "disabled"
+                with alone("The failed payment of bill %s", bill_id):
+                    done = _step(bill_id, at)
+                    told += done == "told"
+                    disabled += done == "disabled"
     return Dunned(told, disabled)
 
 

@@ -17,6 +17,7 @@ from commerce.queries import details
 from commerce.queries.eligibility import eligibility_for
 from config.kit.actors import Actor
 from config.kit.errors import Conflict, DomainError, Malformed, NotVisible
+from config.kit.sweeping import alone
 from config.kit.tenancy import atomic, tenant_atomic, use_login
 from directory.actors import build_actor, tenant_row
 from directory.models import User
@@ -233,17 +234,29 @@ def _refuse_who_may_not(actor: Actor, offer: HandOver, subscription: Subscriptio
 
 
 def lapse_offers(*, at: datetime) -> int:
-    """End offers whose time is over, or whose purchase has moved on; how many. Worker's login."""
-    with use_login("worker"), atomic():
-        over = list(
-            HandOver.objects.filter(state=State.OFFERED, expires_at__lte=at)
+    """End offers whose time is over; how many. Worker's login."""
+    lapsed = 0
+    over = HandOver.objects.filter(state=State.OFFERED, expires_at__lte=at)
+    with use_login("worker"):
+        for offer_id in list(over.order_by("expires_at", "id").values_list("pk", flat=True)[:BATCH]):
+            with alone("Offer %s", offer_id):
+                lapsed += _lapse(offer_id, at)
+    return lapsed
+
+
+def _lapse(offer_id: int, at: datetime) -> bool:
+    """Whether it was still to be ended; one that somebody decides about at the moment is left to the next sweep."""
+    with atomic():
+        offer: HandOver | None = (
+            HandOver.objects.filter(pk=offer_id, state=State.OFFERED)
             .select_for_update(skip_locked=True, of=["self"])
             .select_related("subscription__product", "from_user", "to_user")
-            .order_by("expires_at", "id")[:BATCH]
+            .first()
         )
-        for offer in over:
-            _decide(Actor.system(offer.tenant_id), offer, State.LAPSED, at)
-    return len(over)
+        if offer is None:
+            return False
+        _decide(Actor.system(offer.tenant_id), offer, State.LAPSED, at)
+    return True
 
 
 def can_change_hands(subscription: Subscription) -> bool:

@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy as _
 
 from config.kit.actors import Actor
 from config.kit.errors import Conflict, DomainError, NotVisible
+from config.kit.sweeping import alone
 from config.kit.tenancy import atomic, tenant_atomic, use_login
 from directory.domains import fold_domain
 from directory.gateways.names import NamesAway, texts_of
@@ -260,7 +261,7 @@ def recheck_domains(*, at: datetime, seconds: float = 120) -> int:
     for tenant_id, domain_id in found:
         if time.monotonic() > until:
             break
-        with suppress(RecordMissing, NamesUnavailable, NotVisible):
+        with alone("Domain %s", domain_id), suppress(RecordMissing, NamesUnavailable, NotVisible):
             verify_domain(actor=Actor.system(tenant_id), domain_id=domain_id, at=at)
         done += 1
     return done

@@ -11,6 +11,7 @@ from django.utils.translation import gettext_lazy as _
 
 from config.kit.actors import Actor
 from config.kit.errors import Conflict, NotVisible
+from config.kit.sweeping import alone
 from config.kit.tenancy import tenant_atomic, use_login
 from directory import discovery
 from directory.models import AccountLink, IdentityProvider, RoleAssignment, User
@@ -196,7 +197,11 @@ def make_due_changes(*, at: datetime) -> int:
         IdentityProvider.objects.filter(ended_at__lte=at - PROVIDER_KEPT).exclude(
             client_secret_encrypted=""
         ).update(client_secret_encrypted="")
-    return sum(_make_due(Actor.system(tenant_id), key, at) for tenant_id, key in found)
+    made = 0
+    for tenant_id, key in found:
+        with alone("Identity provider %s", key):
+            made += _make_due(Actor.system(tenant_id), key, at)
+    return made
 
 
 def _make_due(actor: Actor, key: str, at: datetime) -> bool:

@@ -19,6 +19,7 @@ from commerce.models import Subscription
 from config.kit.actors import Actor
 from config.kit.doorbell import ring_after_commit
 from config.kit.errors import Conflict, NotVisible
+from config.kit.sweeping import alone
 from config.kit.tenancy import atomic, login_alias, tenant_atomic, use_login
 from directory.hooks import MembershipChange
 from directory.models import Group, GroupMembership
@@ -127,19 +128,26 @@ def note_change(change: MembershipChange) -> None:
 
 
 def follow_groups(*, at: datetime) -> int:
-    """Give and take what the noted changes of groups ask for; how many group licenses were looked at. Worker's login."""
-    seen = 0
-    while touches := _touches():
-        groups = {(tenant_id, group_id) for _pk, tenant_id, group_id in touches}
+    """Give and take what the noted changes of groups ask for; how many group licenses were looked at. Worker's login.
+
+    The note of a group that could not be followed stays for the next sweep.
+    """
+    seen = last_id = 0
+    while touches := _touches(after_id=last_id):
+        last_id = touches[-1][0]
         with use_login("worker"):
             found = list(
-                GroupLicense.objects.filter(group_id__in={group for _tenant, group in groups})
+                GroupLicense.objects.filter(group_id__in={group_id for _pk, group_id in touches})
                 .order_by("tenant_id", "id")
-                .values_list("tenant_id", "id")
+                .values_list("tenant_id", "id", "group_id")
             )
-        seen += _follow_all(found, at)
+        followed = _follow_all([(tenant_id, license_id) for tenant_id, license_id, _group in found], at)
+        left = {group_id for _tenant, license_id, group_id in found if license_id not in followed}
+        seen += len(followed)
         with use_login("worker"):
-            GroupTouch.objects.filter(pk__in=[pk for pk, *_rest in touches]).delete()
+            GroupTouch.objects.filter(
+                pk__in=[pk for pk, group_id in touches if group_id not in left]
+            ).delete()
     return seen
 
 
@@ -156,22 +164,25 @@ def recheck_groups(*, at: datetime) -> int:
     lost the product elsewhere, or for whom it was switched on. How many. Worker's login."""
     with use_login("worker"):
         found = licenses_behind()
-    return _follow_all(found, at)
+    return len(_follow_all(found, at))
 
 
-def _touches() -> list[tuple[int, int, int]]:
+def _touches(*, after_id: int) -> list[tuple[int, int]]:
+    """The next notes: their ids, oldest first, and the groups."""
     with use_login("worker"):
-        rows = GroupTouch.objects.order_by("id").values_list("id", "tenant_id", "group_id")
+        rows = GroupTouch.objects.filter(pk__gt=after_id).order_by("id").values_list("id", "group_id")
         return list(rows[:_TOUCHES])
 
 
-def _follow_all(found: Iterable[tuple[int, int]], at: datetime) -> int:
-    count = 0
+def _follow_all(found: Iterable[tuple[int, int]], at: datetime) -> set[int]:
+    """The group licenses, by tenant and id, that have nothing more to do now."""
+    followed = set()
     for tenant_id, license_id in found:
-        while follow(license_id, tenant_id, at=at):
-            pass
-        count += 1
-    return count
+        with alone("Group license %s", license_id):
+            while follow(license_id, tenant_id, at=at):
+                pass
+            followed.add(license_id)
+    return followed
 
 
 def follow(license_id: int, tenant_id: int, *, at: datetime) -> bool:

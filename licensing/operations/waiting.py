@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy as _
 from commerce.models import Subscription
 from config.kit.actors import Actor
 from config.kit.errors import Conflict, Malformed
+from config.kit.sweeping import alone
 from config.kit.tenancy import tenant_atomic, use_login
 from directory.models import User
 from directory.operations import audit
@@ -134,7 +135,7 @@ def serve_lines(*, at: datetime) -> int:
         found = list(rows.order_by("tenant_id", "id").values_list("tenant_id", "id"))
     served = 0
     for tenant_id, subscription_id in found:
-        with tenant_atomic(tenant_id):
+        with alone("The waiting list of subscription %s", subscription_id), tenant_atomic(tenant_id):
             served += len(serve_waiting(subscription_id=subscription_id, at=at))
     return served
 

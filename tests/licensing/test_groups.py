@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import time_machine
-from django.db import transaction
+from django.db import OperationalError, transaction
 from django.urls import reverse
 
 from commerce.models import Subscription
@@ -17,6 +17,7 @@ from directory.models import AuditEntry, Group, GroupMembership, Tenant, User
 from directory.operations.groups import remove_member
 from directory.operations.people import add_member, create_group, disable_user, enable_user
 from licensing.models import Assignment, GroupExclusion, GroupLicense, GroupTouch
+from licensing.operations import groups
 from licensing.operations.assignments import (
     NotAssignable,
     assign_licenses,
@@ -27,6 +28,7 @@ from licensing.operations.groups import (
     GroupHasIt,
     assign_group,
     even_out_groups,
+    follow,
     follow_groups,
     recheck_groups,
     unassign_group,
@@ -123,6 +125,39 @@ def test_who_joins_gets_a_seat_and_who_leaves_loses_the_one_from_the_group(
 
     assert before == unfollowed == {"Ann": False, "Ben": True, "Cas": True}
     assert holders(subscription) == {"Ann": False, "Cas": True, "Dan": True}
+    with use_login("worker"):
+        assert GroupTouch.objects.count() == 0
+
+
+def test_a_group_that_cannot_be_followed_holds_up_no_other_and_is_tried_again(
+    contoso: Tenant,
+    admin: Actor,
+    sales: Group,
+    people: list[User],
+    at: datetime,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    subscription = make_subscription(contoso)
+    others = make_group(admin, "Others", [], at)
+    stuck = assign_group(actor=admin, subscription_key=subscription.key, group_key=sales.key, at=at)
+    assign_group(actor=admin, subscription_key=subscription.key, group_key=others.key, at=at)
+    leave(admin, sales, people[0], at)
+    add_member(actor=admin, group_key=others.key, user_id=people[3].pk, at=at)
+
+    def fail(license_id: int, tenant_id: int, *, at: datetime) -> bool:
+        if license_id == stuck.pk:
+            raise OperationalError("canceling statement due to lock timeout")
+        return follow(license_id, tenant_id, at=at)
+
+    with monkeypatch.context() as held:
+        held.setattr(groups, "follow", fail)
+        followed = [follow_groups(at=at), follow_groups(at=at)]
+    between = holders(subscription)
+    followed.append(follow_groups(at=at))
+
+    assert followed == [1, 0, 1]
+    assert between == {"Ann": True, "Ben": True, "Cas": True, "Dan": True}
+    assert holders(subscription) == {"Ben": True, "Cas": True, "Dan": True}
     with use_login("worker"):
         assert GroupTouch.objects.count() == 0
 

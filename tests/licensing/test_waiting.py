@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import time_machine
+from django.db import OperationalError
 from django.urls import reverse
 
 from commerce.models import Subscription, SubscriptionEvent
@@ -15,10 +16,12 @@ from directory.models import AuditEntry, OutgoingMail, Tenant, User
 from directory.operations.leaving import delete_user
 from directory.operations.people import disable_user
 from licensing.models import Assignment, WaitingPlace
+from licensing.operations import waiting
 from licensing.operations.assignments import (
     NotAssignable,
     assign_licenses,
     give_back_license,
+    serve_waiting,
     unassign_licenses,
 )
 from licensing.operations.leaving import free_licenses_of_leavers
@@ -191,6 +194,38 @@ def test_seats_that_are_bought_or_kept_after_all_are_given_by_the_sweep_with_a_m
     assert (holders(full), line(full)) == (["Ann", "Ben", "Cas"], ["Dan"])
     with tenant_atomic(contoso.pk):
         assert OutgoingMail.objects.filter(kind="seat_from_waiting_list").count() == 1
+
+
+def test_a_line_that_cannot_be_served_holds_up_no_other(
+    contoso: Tenant,
+    admin: Actor,
+    full: Subscription,
+    people: list[User],
+    at: datetime,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fabrikam = make_tenant(name="Fabrikam")
+    lee, ann, dan = (make_user(fabrikam, roles=roles) for roles in (("license_admin",), (), ()))
+    other = make_subscription(fabrikam, quantity=1)
+    assign_licenses(actor=actor_of(lee), subscription_key=other.key, user_ids=[ann.pk], at=at)
+    wait(admin, full, people[3], at=at)
+    wait(actor_of(lee), other, dan, at=at)
+    for subscription in (full, other):
+        more = subscription.quantity + 1
+        with tenant_atomic(subscription.tenant_id):
+            Subscription.objects.filter(pk=subscription.pk).update(
+                quantity=more, period_price_minor=more * subscription.unit_price_minor
+            )
+
+    def serve(*, subscription_id: int, at: datetime) -> list[int]:
+        if subscription_id == full.pk:
+            raise OperationalError("canceling statement due to lock timeout")
+        return serve_waiting(subscription_id=subscription_id, at=at)
+
+    monkeypatch.setattr(waiting, "serve_waiting", serve)
+
+    assert serve_lines(at=at) == 1
+    assert (line(full), line(other)) == (["Dan"], [])
 
 
 def test_the_sweep_closes_the_places_of_who_has_one_by_now_or_is_gone(

@@ -4,9 +4,9 @@ Runs under the worker's login. One attempt at a time, each leased, so that any n
 """
 
 import logging
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from django import db
 from django.conf import settings
 from django.db.models import Q
 from django.db.models.functions import Now
@@ -21,6 +21,7 @@ from commerce.operations.payments.setups import settle_setup_intent, settle_setu
 from commerce.operations.payments.webhooks import store_event
 from config.kit.actors import Actor
 from config.kit.errors import DomainError
+from config.kit.sweeping import alone
 from config.kit.tenancy import atomic, tenant_atomic, use_login
 from directory.actors import build_actor
 from directory.models import User
@@ -46,15 +47,13 @@ LOOKS_BACK = timedelta(days=4)
 
 
 def reconcile(at: datetime) -> dict[str, int]:
-    """Everything that is overdue for an answer; how many of each kind were dealt with."""
+    """Everything that is overdue for an answer; how many of each kind were dealt with, and each kind by itself."""
+    done: dict[str, int] = {}
     with use_login("worker"):
-        return {
-            "events": handle_events(at),
-            "attempts": settle_attempts(at),
-            "checkouts": abandon_checkouts(at),
-            "setups": settle_setups(at),
-            "cards": detach_removed(at),
-        }
+        for kind, settle in _KINDS.items():
+            with alone("Reconciling %s", kind):
+                done[kind] = settle(at)
+    return done
 
 
 def handle_events(at: datetime) -> int:
@@ -68,24 +67,23 @@ def handle_events(at: datetime) -> int:
     for object_id, events in events_of.items():
         if in_a_row == attempts.GIVES_UP_AFTER:
             break
-        try:
-            is_settled = _settle(object_id, at, with_returns=any(event.type in RETURNS for event in events))
-        except Retryable:
-            in_a_row += 1
-            continue
-        except db.Error:
-            # A lock held for too long, a value refused: this one is tried again later, the others go on.
-            log.exception("What an event tells of %s could not be recorded", object_id)
-            continue
-        in_a_row = 0
-        is_old = events[-1].received_at <= at - EVENT_WAITS
-        if is_settled or is_old or not object_id.startswith(_ANSWERED):
-            # Not those that came meanwhile: they may tell of something newer than what was fetched.
-            known = [event.pk for event in events]
-            with atomic():
-                done += WebhookEvent.objects.filter(pk__in=known, handled_at__isnull=True).update(
-                    handled_at=at
+        with alone("What an event tells of %s", object_id):
+            try:
+                is_settled = _settle(
+                    object_id, at, with_returns=any(event.type in RETURNS for event in events)
                 )
+            except Retryable:
+                in_a_row += 1
+                continue
+            in_a_row = 0
+            is_old = events[-1].received_at <= at - EVENT_WAITS
+            if is_settled or is_old or not object_id.startswith(_ANSWERED):
+                # Not those that came meanwhile: they may tell of something newer than what was fetched.
+                known = [event.pk for event in events]
+                with atomic():
+                    done += WebhookEvent.objects.filter(pk__in=known, handled_at__isnull=True).update(
+                        handled_at=at
+                    )
     return done
 
 
@@ -171,17 +169,18 @@ def settle_attempts(at: datetime, *, limit: int = BATCH) -> int:
         if claimed is None:
             break
         last_id, looked_at = claimed.pk, looked_at + 1
-        with tenant_atomic(claimed.tenant_id):
-            actor = _actor_of(claimed, at)
-        try:
-            _settle_one(actor, claimed, at)
-        except Retryable:
-            log.info("Attempt %s has no answer yet", claimed.key)
-            in_a_row += 1
-            continue
-        except DomainError as refused:
-            log.info("Attempt %s ended: %s", claimed.key, refused.code)
-        in_a_row = 0
+        with alone("Attempt %s", claimed.key):
+            with tenant_atomic(claimed.tenant_id):
+                actor = _actor_of(claimed, at)
+            try:
+                _settle_one(actor, claimed, at)
+            except Retryable:
+                log.info("Attempt %s has no answer yet", claimed.key)
+                in_a_row += 1
+                continue
+            except DomainError as refused:
+                log.info("Attempt %s ended: %s", claimed.key, refused.code)
+            in_a_row = 0
     return looked_at
 
 
@@ -251,3 +250,12 @@ def _actor_of(attempt: PaymentAttempt, at: datetime) -> Actor:
     user: User = attempt.checkout.user
     actor = build_actor(user, acting_tenant_id=attempt.tenant_id, at=at, door="job")
     return actor or Actor.system(attempt.tenant_id)
+
+
+_KINDS: dict[str, Callable[[datetime], int]] = {
+    "events": handle_events,
+    "attempts": settle_attempts,
+    "checkouts": abandon_checkouts,
+    "setups": settle_setups,
+    "cards": detach_removed,
+}

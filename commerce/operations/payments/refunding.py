@@ -30,6 +30,7 @@ from config.kit.actors import Actor
 from config.kit.errors import Conflict
 from config.kit.faults import reached
 from config.kit.rate import Pace
+from config.kit.sweeping import alone
 from config.kit.tenancy import atomic, connection, tenant_atomic, use_login
 from directory.operations.audit import record
 
@@ -107,11 +108,10 @@ def settle_refunds(*, at: datetime, limit: int | None = None) -> Refunded:
     if not sweeps_may_run(at=at):
         return Refunded()
     with use_login("worker"), stripe.paced(Pace("processor", settings.PROCESSOR_CALLS_PER_SECOND)):
-        while limit is None or len(results) < limit:
-            claimed = _claim_next(at)
-            if claimed is None:
-                break
-            results.append(_drive(Actor.system(claimed.tenant_id), claimed.pk, at))
+        claimed: RefundAttempt | None = None
+        while (limit is None or len(results) < limit) and (claimed := _claim_next(at, after=claimed)):
+            with alone("Refund %s", claimed.pk):
+                results.append(_drive(Actor.system(claimed.tenant_id), claimed.pk, at))
             if results[-GIVES_UP_AFTER:] == [UNANSWERED] * GIVES_UP_AFTER:
                 log.warning("The card processor gives no answer about refunds; they wait.")
                 break
@@ -134,15 +134,17 @@ def _take(rows: Any) -> bool:
     return bool(rows.update(leased_until=Now() + settings.CHARGE_LEASE, tries=F("tries") + 1))
 
 
-def _claim_next(at: datetime) -> RefundAttempt | None:
+def _claim_next(at: datetime, *, after: RefundAttempt | None) -> RefundAttempt | None:
+    """The next one behind `after`, so that none is asked about twice in a sweep."""
+    rows = _free().filter(next_try_at__lte=at)
+    if after is not None:
+        rows = rows.filter(
+            Q(next_try_at__gt=after.next_try_at) | Q(next_try_at=after.next_try_at, pk__gt=after.pk)
+        )
     reached("G2:before")
     with atomic():
         found: RefundAttempt | None = (
-            _free()
-            .filter(next_try_at__lte=at)
-            .select_for_update(skip_locked=True, of=["self"])
-            .order_by("next_try_at", "id")
-            .first()
+            rows.select_for_update(skip_locked=True, of=["self"]).order_by("next_try_at", "id").first()
         )
         if found is not None:
             _take(RefundAttempt.objects.filter(pk=found.pk))

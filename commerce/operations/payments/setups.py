@@ -26,6 +26,7 @@ from commerce.queries.cards import card_of
 from config.kit.actors import Actor
 from config.kit.errors import Conflict, Malformed, NotVisible
 from config.kit.faults import reached
+from config.kit.sweeping import alone
 from config.kit.tenancy import atomic, tenant_atomic
 from directory.actors import build_actor
 from directory.models import User
@@ -158,14 +159,15 @@ def settle_setups(at: datetime, *, limit: int = BATCH) -> int:
         if setup is None:
             break
         last_id, looked_at = setup.pk, looked_at + 1
-        with tenant_atomic(setup.tenant_id):
-            actor = _actor_of(setup, at)
-        try:
-            _settle_one(actor, setup, at)
-        except Retryable:
-            log.info("Card setup %s has no answer yet", setup.key)
-        except Rejected as refused:
-            log.error("Card setup %s ended: %s", setup.key, refused.reason)
+        with alone("Card setup %s", setup.key):
+            with tenant_atomic(setup.tenant_id):
+                actor = _actor_of(setup, at)
+            try:
+                _settle_one(actor, setup, at)
+            except Retryable:
+                log.info("Card setup %s has no answer yet", setup.key)
+            except Rejected as refused:
+                log.error("Card setup %s ended: %s", setup.key, refused.reason)
     return looked_at
 
 

@@ -13,6 +13,7 @@ from commerce.operations.subscriptions import lock_subscription_row, remember
 from config.kit.actors import Actor
 from config.kit.errors import DomainError
 from config.kit.faults import reached
+from config.kit.sweeping import alone
 from config.kit.tenancy import atomic, tenant_atomic, use_login
 from directory.operations.audit import record
 from licensing.entitlements import GIVES_ACCESS
@@ -46,14 +47,11 @@ def settle_due(*, at: datetime, limit: int = 100) -> int:
             .order_by("money_at", "id")
             .values_list("pk", "tenant_id")[:limit]
         )
-    done = 0
+    ended = 0
     for run_id, tenant_id in due:
-        try:
-            done += _settle(run_id, tenant_id, at)
-        except Exception:
-            # What nobody foresaw of one run holds up no other's money; it is tried again by the next sweep.
-            log.exception("The money of centralization %s could not be moved", run_id)
-    return done
+        with alone("Centralization %s", run_id):
+            ended += _settle(run_id, tenant_id, at)
+    return ended
 
 
 def _settle(run_id: int, tenant_id: int, at: datetime) -> bool:
