@@ -5,8 +5,8 @@ class CommerceConfig(AppConfig):
     name = "commerce"
 
     def ready(self) -> None:
-        """Every process knows every kind of checkout, and what goes out with which mail."""
-        from commerce import documents, hooks
+        """Every process knows every sweep, every kind of checkout, and what goes out with which mail."""
+        from commerce import documents, hooks, tasks  # noqa: F401
         from commerce.models import Checkout
         from commerce.operations import fleet, leaving
         from commerce.operations.changes import adding, reactivating

@@ -32,5 +32,3 @@ class Deletion:
 
 subscription_activated: Hook[Activation] = Hook()
 subscriptions_deleted: Hook[Deletion] = Hook()
-# A round of all sweeps by hand, as when the demo's clock is moved: higher apps do theirs, under their own login.
-swept: Hook[datetime] = Hook()

@@ -1,16 +1,14 @@
-"""Doorbells: each finds its work in PostgreSQL and goes on until nothing is due (architecture §7).
+"""The sweeps of commerce: each finds its work in PostgreSQL and goes on until nothing is due (architecture §7).
 
-Beat rings them every so often; a ring that is lost, repeated or answered by several workers does no harm.
+A ring that is lost, repeated or answered by several workers does no harm.
 """
 
 import logging
 from datetime import datetime
 
-from celery import shared_task
-from celery.exceptions import SoftTimeLimitExceeded
 from django.conf import settings
-from django.db import DatabaseError
 
+from commerce.gateways import Retryable
 from commerce.gateways.mailbox import MailboxAway, read_unseen
 from commerce.incoming_mail import MOST_BYTES
 from commerce.operations import expiring_cards, handovers, leaving, payments, renewals
@@ -19,9 +17,10 @@ from commerce.operations.case_talk import close_quiet_cases
 from commerce.operations.dunning import dun_due
 from commerce.operations.new_products import tell_of_new_products
 from commerce.operations.on_account import mark_past_due, tell_of_bills
-from config.kit import clock
-from config.kit.tenancy import connection, use_login
+from config.kit.doorbell import Queue
+from config.kit.sweeps import Sweep, Turn, alone, register
 
+CHARGE, REFUND = "commerce.charge", "commerce.refund"
 # Well within a task's time limit, which would cut a charge short, even when the last one takes its time.
 CHARGES_A_RING = 1000
 SECONDS_A_RING = 120.0
@@ -30,98 +29,92 @@ MAILS_A_RING = 50
 log = logging.getLogger(__name__)
 
 
-def _now() -> datetime:
-    """The instant by the database's clock, the one that decides (F-17)."""
-    with use_login("worker"):
-        return clock.database_now(connection())
+def read_mailbox(*, at: datetime) -> int:
+    """Take the answers that came to support by mail, where a mailbox is set up; the next ring takes those after fifty.
+
+    How many were dealt with. What the database refuses comes again, and holds up no other.
+    """
+    taken = 0
+
+    def take(raw: bytes) -> bool:
+        nonlocal taken
+        before = taken
+        with alone("A mail to support"):
+            receive_reply(raw, at=at)
+            taken += 1
+        return taken > before
+
+    if settings.SUPPORT_MAILBOX:
+        try:
+            read_unseen(settings.SUPPORT_MAILBOX, take, most=MAILS_A_RING, most_bytes=MOST_BYTES)
+        except MailboxAway as away:
+            log.warning("The mailbox of support cannot be read: %s", type(away.__cause__).__name__)
+    return taken
 
 
-@shared_task(name="commerce.renew")
-def renew() -> None:
-    """End what was not paid, bill what has begun, end trials, let what ended expire; rings for charging a new bill."""
-    at = _now()
+def pull_events(*, at: datetime) -> int:
+    """Ask the processor for what no webhook told; how many events were new."""
     try:
-        dun_due(at=at)
-        mark_past_due(at=at)
-        renewed = renewals.renew_due(at=at) + renewals.end_trials(at=at)
-        renewals.expire_due(at=at)
-    except SoftTimeLimitExceeded:
-        # The batch under way was rolled back; the rest waits for the next ring.
-        renew.delay()
-        raise
-    if renewed.moved:
-        charge.delay()
+        return payments.pull_events(at)
+    except Retryable:
+        log.warning("The card processor gives no answer about its events; the next ring asks again.")
+        return 0
 
 
-@shared_task(name="commerce.charge")
-def charge() -> None:
-    """Charge open card bills, a thousand or two minutes a ring, and ring again while there are more."""
-    charged = renewals.charge_due(at=_now(), limit=CHARGES_A_RING, seconds=SECONDS_A_RING)
-    if charged.has_more:
-        charge.delay()
+def _charges(swept: renewals.Swept) -> str:
+    """A new bill is charged at once."""
+    return CHARGE if swept.moved else ""
 
 
-@shared_task(name="commerce.refund")
-def refund() -> None:
-    """Give back what credit notes owe, and ring again while there is more."""
-    refunded = payments.settle_refunds(at=_now(), limit=CHARGES_A_RING)
-    if refunded.done + refunded.failed == CHARGES_A_RING:
-        refund.delay()
-
-
-@shared_task(name="commerce.remind")
-def remind() -> None:
-    """Announce renewals, ends and rises of the price, remind who was asked to cancel, and tell of bills on account and of
-    products to decide about."""
-    at = _now()
-    renewals.remind_due(at=at)
-    renewals.remind_asked(at=at)
-    tell_of_bills(at=at)
-    tell_of_new_products(at=at)
-
-
-@shared_task(name="commerce.notice_expiring_cards")
-def notice_expiring_cards() -> None:
-    """Announce cards that end before their next charge."""
-    expiring_cards.notice_expiring_cards(at=_now())
-
-
-@shared_task(name="commerce.reconcile")
-def reconcile() -> None:
-    """Settle what is not final: stored webhooks, unanswered charges, abandoned checkouts, offers nobody answered."""
-    at = _now()
-    payments.reconcile(at)
-    handovers.lapse_offers(at=at)
-
-
-@shared_task(name="commerce.forget_names")
-def forget_names() -> None:
-    """Call deleted purchasers *Former user* where their deletion could not finish."""
-    leaving.forget_names()
-
-
-@shared_task(name="commerce.read_mailbox")
-def read_mailbox() -> None:
-    """Take the answers that came to support by mail, where a mailbox is set up; the next ring takes those after fifty."""
-    if not settings.SUPPORT_MAILBOX:
-        return
-    try:
-        read_unseen(settings.SUPPORT_MAILBOX, _take, most=MAILS_A_RING, most_bytes=MOST_BYTES)
-    except MailboxAway as away:
-        log.warning("The mailbox of support cannot be read: %s", type(away.__cause__).__name__)
-
-
-def _take(raw: bytes) -> bool:
-    """Whether the mail was dealt with; what the database refuses comes again, and holds up no other."""
-    try:
-        receive_reply(raw, at=_now())
-    except DatabaseError:
-        log.exception("A mail to support could not be taken; it stays unseen")
-        return False
-    return True
-
-
-@shared_task(name="commerce.close_quiet_cases")
-def close_quiet() -> None:
-    """Close conversations with support in which nobody has written for 14 days."""
-    close_quiet_cases(at=_now())
+register(
+    Sweep("commerce.forget_names", lambda at: leaving.forget_names(), every=3600.0, turn=Turn.FREE),
+    Sweep("commerce.read_mailbox", read_mailbox, every=60.0, turn=Turn.FREE),
+    Sweep("commerce.pull_events", pull_events, every=3600.0, turn=Turn.SETTLE, queue=Queue.BILLING),
+    Sweep("commerce.reconcile", payments.reconcile, every=60.0, turn=Turn.SETTLE, queue=Queue.BILLING),
+    Sweep("commerce.dun", dun_due, every=120.0, turn=Turn.BILL, queue=Queue.BILLING),
+    Sweep(
+        "commerce.renew",
+        renewals.renew_due,
+        every=120.0,
+        turn=Turn.BILL,
+        queue=Queue.BILLING,
+        rings=_charges,
+    ),
+    Sweep(
+        "commerce.end_trials",
+        renewals.end_trials,
+        every=120.0,
+        turn=Turn.BILL,
+        queue=Queue.BILLING,
+        rings=_charges,
+    ),
+    Sweep("commerce.expire", renewals.expire_due, every=120.0, turn=Turn.BILL, queue=Queue.BILLING),
+    Sweep("commerce.mark_past_due", mark_past_due, every=120.0, turn=Turn.BILL, queue=Queue.BILLING),
+    Sweep("commerce.remind", renewals.remind_due, every=600.0, turn=Turn.TELL),
+    Sweep("commerce.remind_asked", renewals.remind_asked, every=600.0, turn=Turn.TELL),
+    Sweep("commerce.tell_of_bills", tell_of_bills, every=600.0, turn=Turn.TELL),
+    Sweep("commerce.tell_of_new_products", tell_of_new_products, every=600.0, turn=Turn.TELL),
+    Sweep(
+        CHARGE,
+        renewals.charge_due,
+        every=60.0,
+        turn=Turn.CHARGE,
+        queue=Queue.BILLING,
+        limits={"limit": CHARGES_A_RING, "seconds": SECONDS_A_RING},
+        rings=lambda charged: CHARGE if charged.has_more else "",
+    ),
+    Sweep(
+        REFUND,
+        payments.settle_refunds,
+        every=60.0,
+        turn=Turn.CHARGE,
+        queue=Queue.BILLING,
+        limits={"limit": CHARGES_A_RING},
+        rings=lambda refunded: REFUND if refunded.done + refunded.failed == CHARGES_A_RING else "",
+    ),
+    Sweep("commerce.lapse_offers", handovers.lapse_offers, every=60.0, turn=Turn.CLOSE),
+    Sweep(
+        "commerce.notice_expiring_cards", expiring_cards.notice_expiring_cards, every=3600.0, turn=Turn.CLOSE
+    ),
+    Sweep("commerce.close_quiet_cases", close_quiet_cases, every=3600.0, turn=Turn.CLOSE),
+)

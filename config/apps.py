@@ -9,10 +9,12 @@ class ConfigConfig(AppConfig):
 
     @override
     def ready(self) -> None:
-        """Make the Celery application the one that tasks are rung by, in every process; register the checks."""
-        import config.celery  # noqa: F401
-        from config import deployment
+        """Make the Celery application the one that tasks are rung by, in every process, and let its beat ring the sweeps,
+        which all apps have registered by now; register the checks."""
+        from config import celery, deployment
+        from config.kit import sweeps
 
+        celery.app.conf.beat_schedule = sweeps.schedule()
         deployment.register_all()
 
 

@@ -1,4 +1,4 @@
-"""The Celery application and what its beat rings, and how often.
+"""The Celery application. What its beat rings, how often, and in which queue is `config.kit.sweeps`.
 
 PostgreSQL is the queue of record: a task finds its work there, so a lost or repeated message does no harm.
 """
@@ -12,41 +12,11 @@ from celery.signals import beat_init, setup_logging, worker_init, worker_ready
 from django.conf import settings
 from django.db import DatabaseError
 
+from config.kit.doorbell import Queue
+
 logger = logging.getLogger(__name__)
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
-
-# Name of the entry -> {"task": dotted name, "schedule": seconds or crontab}.
-BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
-    "renew": {"task": "commerce.renew", "schedule": 120.0},
-    "charge": {"task": "commerce.charge", "schedule": 60.0},
-    "refund": {"task": "commerce.refund", "schedule": 60.0},
-    "reconcile": {"task": "commerce.reconcile", "schedule": 60.0},
-    "reminders": {"task": "commerce.remind", "schedule": 600.0},
-    "expiring cards": {"task": "commerce.notice_expiring_cards", "schedule": 3600.0},
-    "pull_events": {"task": "commerce.pull_events", "schedule": 3600.0},
-    "jobs": {"task": "directory.run_jobs", "schedule": 30.0},
-    "old jobs": {"task": "directory.forget_jobs", "schedule": 3600.0},
-    "requests": {"task": "licensing.end_requests", "schedule": 3600.0},
-    "licenses of leavers": {"task": "licensing.free_licenses", "schedule": 600.0},
-    "names of leavers": {"task": "commerce.forget_names", "schedule": 3600.0},
-    "digests": {"task": "directory.send_digests", "schedule": 300.0},
-    "old notices": {"task": "directory.forget_notices", "schedule": 3600.0},
-    "old calls": {"task": "directory.forget_calls", "schedule": 3600.0},
-    "relationships": {"task": "directory.sweep_relationships", "schedule": 300.0},
-    "domains": {"task": "directory.recheck_domains", "schedule": 3600.0},
-    "identity providers": {"task": "directory.change_providers", "schedule": 60.0},
-    "centralizations": {"task": "licensing.settle_centralizations", "schedule": 300.0},
-    "groups": {"task": "licensing.follow_groups", "schedule": 30.0},
-    "lines": {"task": "licensing.even_out", "schedule": 60.0},
-    "members of groups": {"task": "licensing.recheck_groups", "schedule": 3600.0},
-    "answers to support": {"task": "commerce.read_mailbox", "schedule": 60.0},
-    "quiet cases": {"task": "commerce.close_quiet_cases", "schedule": 3600.0},
-    "webhooks": {"task": "directory.send_webhooks", "schedule": 10.0},
-    "old webhooks": {"task": "directory.forget_webhooks", "schedule": 3600.0},
-    "workspaces": {"task": "licensing.keep_workspaces", "schedule": 3600.0},
-    "mails": {"task": "directory.send_due_mails", "schedule": 15.0},
-}
 
 
 @setup_logging.connect
@@ -95,8 +65,10 @@ app.conf.update(
     broker_connection_retry_on_startup=True,
     timezone="UTC",
     enable_utc=True,
-    beat_schedule=BEAT_SCHEDULE,
+    # All of them are a worker's, unless it is told which with `-Q`.
+    task_queues={name: {"exchange": name, "routing_key": name} for name in map(str, Queue)},
+    # By name: this module is there before the apps are, in a worker and in beat.
+    task_routes=["config.kit.sweeps.route"],
 )
 app.config_from_object("django.conf:settings", namespace="CELERY")
-app.autodiscover_tasks()
 app.autodiscover_tasks(lambda: ["config.demo"] if settings.DEMO else [])

@@ -56,12 +56,12 @@ INSTALLED_APPS = [
     "allauth.socialaccount",
     "allauth.socialaccount.providers.openid_connect",
     "allauth.mfa",
-    "config.apps.ConfigConfig",
     "config.kit.apps.KitConfig",
     "directory.apps.DirectoryConfig",
     "policies.apps.PoliciesConfig",
     "commerce.apps.CommerceConfig",
     "licensing.apps.LicensingConfig",
+    "config.apps.ConfigConfig",
 ]
 
 MIDDLEWARE = [

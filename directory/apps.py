@@ -6,6 +6,7 @@ class DirectoryConfig(AppConfig):
 
     def ready(self) -> None:
         from config.kit.operator import add_looks
+        from directory import tasks  # noqa: F401
         from directory.operations.jobs import jobs_seen
         from directory.operations.links import leads_to
         from directory.queries import groups_seen, people_seen

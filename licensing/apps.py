@@ -10,6 +10,7 @@ class LicensingConfig(AppConfig):
         from directory.operations import jobs
         from directory.operations.links import leads_to
         from directory.trail import add_words
+        from licensing import tasks  # noqa: F401
         from licensing.operations import (
             assignments,
             bulk,
@@ -17,8 +18,6 @@ class LicensingConfig(AppConfig):
             exporting,
             groups,
             leaving,
-            waiting,
-            workspaces,
         )
         from licensing.queries.centralizing import runs_seen
         from licensing.queries.requests import requests_seen
@@ -26,13 +25,6 @@ class LicensingConfig(AppConfig):
 
         hooks.subscription_activated.register(assignments.give_first_license)
         hooks.subscriptions_deleted.register(assignments.end_assignments)
-        hooks.swept.register(lambda at: leaving.free_licenses_of_leavers(at=at))
-        hooks.swept.register(lambda at: centralizing.settle_due(at=at))
-        hooks.swept.register(lambda at: waiting.serve_lines(at=at))
-        hooks.swept.register(lambda at: groups.follow_groups(at=at))
-        hooks.swept.register(lambda at: groups.even_out_groups(at=at))
-        hooks.swept.register(lambda at: groups.recheck_groups(at=at))
-        hooks.swept.register(lambda at: workspaces.sweep_workspaces(at=at))
         person_left.register(leaving.free_licenses)
         membership_changed.register(groups.note_change)
         jobs.register(exporting.EXPORT)

@@ -20,7 +20,7 @@ from commerce.operations.bills import Line, lock_bill
 from commerce.operations.credits import issue_credit_note
 from commerce.operations.subscriptions import disable, remember
 from config.kit.actors import Actor
-from config.kit.sweeping import alone
+from config.kit.sweeps import alone
 from config.kit.tenancy import atomic, tenant_atomic, use_login
 from directory.operations.audit import record
 

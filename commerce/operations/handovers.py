@@ -17,7 +17,7 @@ from commerce.queries import details
 from commerce.queries.eligibility import eligibility_for
 from config.kit.actors import Actor
 from config.kit.errors import Conflict, DomainError, Malformed, NotVisible
-from config.kit.sweeping import alone
+from config.kit.sweeps import alone
 from config.kit.tenancy import atomic, tenant_atomic, use_login
 from directory.actors import build_actor, tenant_row
 from directory.models import User

@@ -8,7 +8,6 @@ from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
-from commerce import tasks
 from commerce.gateways import ForgedEvent
 from commerce.gateways.stripe import verify_webhook
 from commerce.operations.payments import store_event
@@ -39,7 +38,7 @@ def stripe_webhook(request: HttpRequest) -> HttpResponse:
         _count(forged)
         return HttpResponse("not accepted", status=400, content_type="text/plain")
     if store_event(event, at=now()):
-        ring(tasks.reconcile)
+        ring("commerce.reconcile")
     return HttpResponse("stored", content_type="text/plain")
 
 

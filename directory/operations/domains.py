@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 
 from config.kit.actors import Actor
 from config.kit.errors import Conflict, DomainError, NotVisible
-from config.kit.sweeping import alone
+from config.kit.sweeps import alone
 from config.kit.tenancy import atomic, tenant_atomic, use_login
 from directory.domains import fold_domain
 from directory.gateways.names import NamesAway, texts_of

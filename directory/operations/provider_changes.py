@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy as _
 
 from config.kit.actors import Actor
 from config.kit.errors import Conflict, NotVisible
-from config.kit.sweeping import alone
+from config.kit.sweeps import alone
 from config.kit.tenancy import tenant_atomic, use_login
 from directory import discovery
 from directory.models import AccountLink, IdentityProvider, RoleAssignment, User

@@ -19,7 +19,7 @@ from commerce.models import Subscription
 from config.kit.actors import Actor
 from config.kit.doorbell import ring_after_commit
 from config.kit.errors import Conflict, NotVisible
-from config.kit.sweeping import alone
+from config.kit.sweeps import alone
 from config.kit.tenancy import atomic, login_alias, tenant_atomic, use_login
 from directory.hooks import MembershipChange
 from directory.models import Group, GroupMembership

@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy as _
 from commerce.models import Subscription
 from config.kit.actors import Actor
 from config.kit.errors import Conflict, Malformed
-from config.kit.sweeping import alone
+from config.kit.sweeps import alone
 from config.kit.tenancy import tenant_atomic, use_login
 from directory.models import User
 from directory.operations import audit

@@ -7,7 +7,6 @@ from unittest import mock
 
 import pytest
 
-from commerce.hooks import swept
 from commerce.models import Bill, Checkout, PaymentAttempt, Subscription, SubscriptionEvent
 from commerce.operations.leaving import forget_names
 from commerce.operations.payments import Paid, attempts, pay_bill, pay_checkout
@@ -18,6 +17,7 @@ from config.kit.tenancy import tenant_atomic
 from directory.models import OutgoingMail, Tenant, User
 from directory.operations.leaving import delete_user
 from directory.operations.people import AccountDisabled, disable_user
+from licensing.operations.leaving import free_licenses_of_leavers
 from tests.factories import (
     AT,
     actor_of,
@@ -136,7 +136,7 @@ def test_the_subscription_of_a_leaver_renews_and_its_receipt_goes_to_the_billing
 
     renew_due(at=due_at)
     charge_due(at=due_at)
-    swept(due_at)
+    free_licenses_of_leavers(at=due_at)
 
     with tenant_atomic(contoso.pk):
         assert list(Bill.objects.order_by("id").values_list("type", "status")) == [

@@ -15,6 +15,7 @@ from commerce import tasks
 from commerce.gateways.mailbox import MailboxAway, read_unseen
 from commerce.models import SupportCase
 from commerce.operations.case_addresses import reply_address
+from config.kit.clock import now
 from tests.commerce.talking import ask, said
 from tests.factories import make_self_service_subscription, make_tenant, make_user
 
@@ -140,7 +141,7 @@ def test_the_task_takes_answers_into_their_cases(
         b"no mail",
     )
 
-    tasks.read_mailbox()
+    tasks.read_mailbox(at=now())
 
     assert [text for _author, text, _is_staff in said(case)] == ["Where is my report?", "Thank you."]
     assert unseen(mailbox) == 0
@@ -150,7 +151,7 @@ def test_without_a_mailbox_the_task_reads_none(settings: SimpleNamespace, mailbo
     settings.SUPPORT_MAILBOX = ""
     put(mailbox, b"From: a@b.test\r\n\r\none")
 
-    tasks.read_mailbox()
+    tasks.read_mailbox(at=now())
 
     assert unseen(mailbox) == 1
 
@@ -160,7 +161,7 @@ def test_a_mailbox_that_is_away_stops_no_task(
 ) -> None:
     settings.SUPPORT_MAILBOX = "imap://pat:secret-of-pat@127.0.0.1:1/INBOX"
 
-    tasks.read_mailbox()
+    tasks.read_mailbox(at=now())
 
     assert "cannot be read" in caplog.text
     assert "secret-of-pat" not in caplog.text

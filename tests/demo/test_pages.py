@@ -207,24 +207,10 @@ def test_a_walk_moves_the_clock_and_shows_what_happened(asked, monkeypatch):
 
 
 def swept_with_a_mail(*, at):
-    from commerce.operations.dunning import Dunned
-    from commerce.operations.payments import Refunded
-    from commerce.operations.renewals import Sweeps
-    from commerce.operations.renewals.batches import Swept
-    from commerce.operations.renewals.charges import Charged
+    from commerce.operations.renewals import Charged, Sweeps
 
     write_mail("A mail of the day")
-    return Sweeps(
-        settled={},
-        dunned=Dunned(),
-        renewed=Swept(),
-        trials=Swept(),
-        expired=Swept(),
-        charged=Charged(paid=2),
-        refunded=Refunded(),
-        lapsed_offers=0,
-        mails=1,
-    )
+    return Sweeps({"commerce.charge": Charged(paid=2)})
 
 
 def test_a_walk_that_another_one_replaced_does_nothing(asked):

@@ -7,14 +7,13 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.test import Client
 
-from config.celery import BEAT_SCHEDULE
 from config.demo.environment import client_of, issuers
 from config.kit import clock
 from config.kit.actors import Actor
 from config.kit.errors import NotAllowed, NotVisible
 from config.kit.secrets import decrypt
+from config.kit.sweeps import schedule
 from config.kit.tenancy import tenant_atomic
-from directory import tasks
 from directory.models import AccountLink, AuditEntry, IdentityProvider, OutgoingMail, RoleAssignment, User
 from directory.operations.leaving import delete_user
 from directory.operations.people import AccountUnknown, create_member_at_sign_in
@@ -732,5 +731,4 @@ def test_the_vendors_command_says_what_it_cannot_do(contoso, gina, arguments):
 
 
 def test_a_worker_looks_every_minute():
-    entry = BEAT_SCHEDULE["identity providers"]
-    assert (entry["task"], entry["schedule"]) == (tasks.change_providers.name, 60.0)
+    assert schedule()["directory.change_providers"]["schedule"] == 60.0

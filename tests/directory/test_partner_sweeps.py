@@ -4,9 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from config.celery import BEAT_SCHEDULE
+from config.kit.sweeps import schedule
 from config.kit.tenancy import atomic, tenant_atomic, use_login
-from directory import tasks
 from directory.models import AuditEntry, Invitation, MailPreference, OutgoingMail, Relationship
 from directory.operations.invitations import ask_for_relationship
 from directory.operations.outbox import message_of
@@ -209,4 +208,4 @@ def test_the_work_of_more_than_one_batch_is_done_in_one_call(contoso, northwind,
 
 
 def test_beat_rings_it():
-    assert BEAT_SCHEDULE["relationships"]["task"] == tasks.sweep_relationships.name
+    assert schedule()["directory.sweep_relationships"]["schedule"] == 300.0

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from celery.beat import PersistentScheduler
 
-from config.celery import BEAT_SCHEDULE, app
+from config.celery import app
+from config.kit.sweeps import SWEEPS
 from tests.faults.crowd import assert_each_is_billed_and_charged_once, bills_by_subscription, crowd
 from tests.faults.installation import Process, running, unpaid, wait_until, worker
 
@@ -34,7 +35,7 @@ def beat(file: str) -> AbstractContextManager[Process]:
 
 
 def has_rung_for_everything(beat: Process) -> bool:
-    return all(beat.says(f"Sending due task {name} ") for name in BEAT_SCHEDULE)
+    return all(beat.says(f"Sending due task {name} ") for name in SWEEPS)
 
 
 def test_two_beats_at_once_bill_and_charge_each_period_once(tmp_path: Path) -> None:

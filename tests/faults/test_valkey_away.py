@@ -5,11 +5,11 @@ from uuid import uuid4
 
 import pytest
 import redis
-from celery import current_app
 from django.test import Client
 from kombu.exceptions import OperationalError
 
 from config.demo.servers import Valkey
+from config.kit.doorbell import Queue
 from tests.factories import client_of, make_card, make_subscription, make_tenant, make_user
 from tests.faults.crowd import (
     assert_each_is_billed_and_charged_once,
@@ -98,7 +98,7 @@ def full(valkey: Valkey, policy: str) -> None:
         client.config_set("maxmemory", int(client.info("memory")["used_memory"]) + 200_000)
         evicts = policy != "noeviction"
         if evicts:
-            while client.exists(current_app.conf.task_default_queue):
+            while client.exists(Queue.BILLING):
                 client.set(f"junk-{uuid4().hex}", "x" * 1_000)
         else:
             wait_until(lambda: refuses(client))

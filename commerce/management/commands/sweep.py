@@ -1,4 +1,4 @@
-"""Run every sweep now, until nothing is due: `manage.py sweep`."""
+"""Run every sweep that beat rings now, until nothing is due: `manage.py sweep`."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from config.kit.tenancy import connection, use_login
 
 
 class Command(BaseCommand):
-    help = "Settles, renews, expires and charges what is due now, as the beat does, and says how much."
+    help = "Does everything that is due now, as the workers do when the beat rings, and says what of it was billing."
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:

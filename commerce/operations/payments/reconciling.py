@@ -21,7 +21,7 @@ from commerce.operations.payments.setups import settle_setup_intent, settle_setu
 from commerce.operations.payments.webhooks import store_event
 from config.kit.actors import Actor
 from config.kit.errors import DomainError
-from config.kit.sweeping import alone
+from config.kit.sweeps import alone
 from config.kit.tenancy import atomic, tenant_atomic, use_login
 from directory.actors import build_actor
 from directory.models import User

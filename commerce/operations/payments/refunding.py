@@ -30,7 +30,7 @@ from config.kit.actors import Actor
 from config.kit.errors import Conflict
 from config.kit.faults import reached
 from config.kit.rate import Pace
-from config.kit.sweeping import alone
+from config.kit.sweeps import alone
 from config.kit.tenancy import atomic, connection, tenant_atomic, use_login
 from directory.operations.audit import record
 

@@ -26,7 +26,7 @@ from commerce.queries.cards import card_of
 from config.kit.actors import Actor
 from config.kit.errors import Conflict, Malformed, NotVisible
 from config.kit.faults import reached
-from config.kit.sweeping import alone
+from config.kit.sweeps import alone
 from config.kit.tenancy import atomic, tenant_atomic
 from directory.actors import build_actor
 from directory.models import User

@@ -13,7 +13,7 @@ from commerce.operations.subscriptions import lock_subscription_row, remember
 from config.kit.actors import Actor
 from config.kit.errors import DomainError
 from config.kit.faults import reached
-from config.kit.sweeping import alone
+from config.kit.sweeps import alone
 from config.kit.tenancy import atomic, tenant_atomic, use_login
 from directory.operations.audit import record
 from licensing.entitlements import GIVES_ACCESS
