@@ -9,10 +9,9 @@ import logging
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from typing import Any
 
 from django.conf import settings
@@ -23,6 +22,7 @@ from config.kit.actors import Actor
 from config.kit.faults import reached
 from config.kit.fetch import Answer, FetchFailed, post
 from config.kit.secrets import Undecipherable, decrypt
+from config.kit.sweeps import alone
 from config.kit.tenancy import atomic, connection, tenant_atomic, use_login
 from directory.events import TEST
 from directory.models import Tenant, User, WebhookDelivery, WebhookEndpoint
@@ -53,24 +53,34 @@ SECONDS = 10
 # Longer than a claimed message takes to be sent and noted; then whoever claimed it has died.
 CLAIM = timedelta(minutes=2)
 AT_ONCE = 16
+# Of one organization at once, so that no backlog of one takes all places.
+OF_TENANT = 8
 # Of one endpoint at once; of one that fails, a single one, so that it holds up nobody.
 OF_ONE = 4
 # How long one task sends; less than a worker lets it run.
 RUN_SECONDS = 60
 GONE = 410
 
+# `place` is which one it would be of its organization's at once: first come those that have none under way.
 _TAKE = """
-WITH due AS (
-    SELECT next.id FROM directory_webhookendpoint w
+WITH under_way AS (
+    SELECT * FROM unnest(%(tenants)s::bigint[], %(endpoints)s::bigint[]) AS u (tenant_id, endpoint_id)
+), ready AS (
+    SELECT next.id, next.next_try_at,
+           (SELECT count(*) FROM under_way u WHERE u.tenant_id = w.tenant_id)
+           + row_number() OVER (PARTITION BY w.tenant_id ORDER BY next.next_try_at, next.id) AS place
+      FROM directory_webhookendpoint w
      CROSS JOIN LATERAL (
            SELECT d.id, d.next_try_at FROM directory_webhookdelivery d
             WHERE d.endpoint_id = w.id AND d.state = 'queued' AND d.next_try_at <= %(at)s
               AND (w.state = 'active' OR d.type = %(test)s)
             ORDER BY d.next_try_at, d.id
-            LIMIT CASE WHEN w.failing_since IS NULL THEN %(of_one)s ELSE 1 END
+            LIMIT greatest(0, CASE WHEN w.failing_since IS NULL THEN %(of_one)s ELSE 1 END
+                              - (SELECT count(*) FROM under_way u WHERE u.endpoint_id = w.id))
               FOR NO KEY UPDATE SKIP LOCKED
      ) next
-     ORDER BY next.next_try_at, next.id LIMIT %(limit)s
+), due AS (
+    SELECT id FROM ready WHERE place <= %(of_tenant)s ORDER BY place, next_try_at, id LIMIT %(limit)s
 )
 UPDATE directory_webhookdelivery d SET tries = d.tries + 1, next_try_at = %(until)s
   FROM due, directory_webhookendpoint w, directory_tenant t
@@ -115,21 +125,25 @@ class Outcome:
 def send_due(*, clock: Callable[[], datetime], real_clock: Callable[[], datetime]) -> bool:
     """Send what is due, oldest first, for up to a minute; whether there is more. By the worker's login.
 
-    Any number of processes side by side; nothing is sent inside a transaction.
+    A place that comes free is taken at once by the organization with the fewest messages under way. Any number of
+    processes side by side; nothing is sent inside a transaction.
     """
     end = time.monotonic() + RUN_SECONDS
+    under_way: dict[Future[Outcome], tuple[Due, datetime]] = {}
     with use_login("worker"), ThreadPoolExecutor(AT_ONCE, thread_name_prefix="webhooks") as pool:
-        while time.monotonic() < end:
-            at = clock()
-            batch = _take(at)
-            if not batch:
+        while (is_on := time.monotonic() < end) or under_way:
+            if is_on:
+                at, real_at = clock(), real_clock()
+                taken = _take(at, [due for due, _at in under_way.values()])
+                reached("W1:before")
+                under_way |= {pool.submit(_send, due, real_at): (due, at) for due in taken}
+            if not under_way:
                 return False
-            reached("W1:before")
-            real_at = real_clock()
-            outcomes = pool.map(partial(_send, real_at=real_at), batch)
-            for due, outcome in zip(batch, outcomes, strict=True):
+            for sent in wait(under_way, return_when=FIRST_COMPLETED).done:
+                due, at = under_way.pop(sent)
                 reached("W1:after")
-                _note(due, outcome, at)
+                with alone("What became of webhook message %s", due.id):
+                    _note(due, sent.result(), at)
     return True
 
 
@@ -172,9 +186,18 @@ def headers_of(due: Due, body: str, real_at: datetime) -> dict[str, str]:
     }
 
 
-def _take(at: datetime) -> Sequence[Due]:
-    """Claim the next messages, fairly over the endpoints."""
-    values: dict[str, Any] = {"at": at, "test": TEST, "of_one": OF_ONE, "limit": AT_ONCE, "until": at + CLAIM}
+def _take(at: datetime, under_way: Sequence[Due]) -> Sequence[Due]:
+    """Claim the next messages, as many as there are places left, fairly over organizations and their endpoints."""
+    values: dict[str, Any] = {
+        "at": at,
+        "test": TEST,
+        "tenants": [due.tenant_id for due in under_way],
+        "endpoints": [due.endpoint_id for due in under_way],
+        "of_one": OF_ONE,
+        "of_tenant": OF_TENANT,
+        "limit": AT_ONCE - len(under_way),
+        "until": at + CLAIM,
+    }
     with atomic(), connection().cursor() as cursor:
         cursor.execute(_TAKE, values)
         rows = cursor.fetchall()

@@ -2,17 +2,19 @@
 
 import json
 import re
+import threading
 import uuid
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from django.db import transaction
+from django.db import connections, transaction
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from config.kit.clock import real_now
 from config.kit.errors import Malformed, NotAllowed, NotVisible
+from config.kit.fetch import Answer
 from config.kit.tenancy import tenant_atomic, use_login
 from directory import trail
 from directory.events import BILLING_TYPES, TYPE_OF_CODE, TYPES
@@ -22,7 +24,15 @@ from directory.operations.audit import entry as audit_entry
 from directory.operations.audit import record, record_all
 from directory.operations.people import disable_user
 from directory.operations.secret_keys import rotate_keys
-from directory.operations.webhook_sending import CLAIM, GAPS, forget_deliveries, send_due
+from directory.operations.webhook_sending import (
+    CLAIM,
+    GAPS,
+    OF_TENANT,
+    Due,
+    Outcome,
+    forget_deliveries,
+    send_due,
+)
 from directory.operations.webhooks import (
     KEPT,
     MOST,
@@ -354,6 +364,39 @@ def test_a_slow_receiver_holds_up_nobody_else(gina: User, receiver: Receiver, mo
         assert len(quick.came) == 3
     assert [(row.state, row.status, row.tries) for row in messages(gina.tenant)] == [("queued", None, 1)] * 5
     assert endpoint_of(gina.tenant).failing_since == AT
+
+
+def test_a_backlog_of_one_organization_holds_up_no_other_that_comes_later(
+    gina: User, receiver: Receiver, monkeypatch: Any
+) -> None:
+    fiona = make_user(make_tenant(), roles=("global_admin",))
+    register(fiona, receiver, "bill.paid")
+    for _ in range(4):
+        register(gina, receiver)
+    for _ in range(8):
+        happens(gina)
+    ginas = threading.Semaphore(OF_TENANT)
+    first, fionas_came = threading.Event(), threading.Event()
+
+    def post(due: Due, real_at: datetime) -> Outcome:
+        if due.tenant_id == fiona.tenant_id:
+            fionas_came.set()
+            return Outcome(Answer(204, ""), "", 1)
+        assert ginas.acquire(blocking=False)
+        if not first.is_set():
+            first.set()
+            happens(fiona)
+            connections.close_all()
+        else:
+            assert fionas_came.wait(20)
+        ginas.release()
+        return Outcome(Answer(204, ""), "", 1)
+
+    monkeypatch.setattr(webhook_sending, "_send", post)
+    assert send() is False
+
+    for user, count in ((gina, 32), (fiona, 1)):
+        assert [row.state for row in messages(user.tenant)] == ["delivered"] * count
 
 
 def test_who_does_not_listen_is_tried_again(gina: User) -> None:
