@@ -117,4 +117,5 @@ register(
         "commerce.notice_expiring_cards", expiring_cards.notice_expiring_cards, every=3600.0, turn=Turn.CLOSE
     ),
     Sweep("commerce.close_quiet_cases", close_quiet_cases, every=3600.0, turn=Turn.CLOSE),
+    Sweep("commerce.forget_events", payments.forget_events, every=3600.0, turn=Turn.FORGET),
 )

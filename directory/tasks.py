@@ -12,6 +12,7 @@ from directory.operations import (
     outbox,
     partner_sweeps,
     provider_changes,
+    sessions,
 )
 from directory.operations import webhook_sending as webhooks
 from directory.operations.webhooks import SENDING
@@ -44,6 +45,12 @@ register(
     Sweep(
         "directory.forget_calls",
         lambda at: idempotency.forget_calls(real_at=real_now()),
+        every=3600.0,
+        turn=Turn.FORGET,
+    ),
+    Sweep(
+        "directory.forget_sessions",
+        lambda at: sessions.forget_sessions(real_at=real_now()),
         every=3600.0,
         turn=Turn.FORGET,
     ),

@@ -6,14 +6,17 @@ from collections.abc import Collection
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from django.contrib.sessions.models import Session
+
 from config.kit.actors import Actor
 from config.kit.errors import NotVisible
-from config.kit.tenancy import tenant_atomic
+from config.kit.tenancy import atomic, tenant_atomic, use_login
 from directory.models import BrowserSession, User
 from directory.operations.audit import record
 from directory.operations.people import lock_managed, target_of
 
 KEPT = timedelta(days=30)
+BATCH = 10_000
 
 
 def begin_session(*, user: User, address: str, agent: str, real_at: datetime) -> BrowserSession:
@@ -82,6 +85,22 @@ def end_sessions(user_ids: Collection[int], *, tenant_id: int, real_at: datetime
     """End every session of some people, inside the transaction of why; how many."""
     rows = BrowserSession.objects.open().filter(tenant_id=tenant_id, user_id__in=user_ids)
     return rows.update(ended_at=real_at)
+
+
+def forget_sessions(*, real_at: datetime, limit: int = BATCH) -> int:
+    """Delete what was kept for browsers whose session is over, also of those who never signed in; how many.
+
+    In batches of one statement, by the worker's login.
+    """
+    over = Session.objects.filter(expire_date__lte=real_at).order_by("expire_date").values("pk")[:limit]
+    deleted = 0
+    with use_login("worker"):
+        while True:
+            with atomic():
+                batch, _by_model = Session.objects.filter(pk__in=over).delete()
+            deleted += batch
+            if batch < limit:
+                return deleted
 
 
 def _end_own(actor: Actor, rows: object, at: datetime, real_at: datetime) -> int:

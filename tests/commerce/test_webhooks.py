@@ -17,7 +17,7 @@ from django.db import connections
 from django.test import Client
 
 from commerce.models import Bill, Checkout, Order, Payment, PaymentAttempt, WebhookEvent
-from commerce.operations.payments import Pending, handle_events, pay_checkout, reconcile
+from commerce.operations.payments import Pending, forget_events, handle_events, pay_checkout, reconcile
 from commerce.views.webhooks import REFUSED
 from config.demo.processor.webhooks import signature
 from config.demo.servers import free_port
@@ -343,3 +343,24 @@ def test_the_peer_delivers_for_real(live_server: Any) -> None:
     assert (delivered["refused"], WebhookEvent.objects.count() > 0) == (0, True)
     handle()
     assert was_paid_once(checkout)
+
+
+def test_handled_events_are_forgotten_after_sixty_days_and_waiting_ones_never() -> None:
+    with use_login("worker"):
+        for number, (days, is_handled) in enumerate(
+            [(61, True), (61, False), (61, True), (61, True), (59, True)]
+        ):
+            received_at = AT - timedelta(days=days)
+            WebhookEvent.objects.create(
+                event_id=f"evt_{number}",
+                type="payment_intent.succeeded",
+                object_id="pi_1",
+                received_at=received_at,
+                handled_at=received_at if is_handled else None,
+            )
+
+    assert [forget_events(at=AT, limit=2) for _ in range(4)] == [1, 1, 1, 0]
+
+    with use_login("worker"):
+        left = WebhookEvent.objects.order_by("pk").values_list("event_id", flat=True)
+        assert list(left) == ["evt_1", "evt_4"]

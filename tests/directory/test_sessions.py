@@ -4,18 +4,19 @@ from datetime import timedelta
 
 import pytest
 from django.conf import settings
+from django.contrib.sessions.models import Session
 from django.test import Client
 from django.urls import reverse
 
 from config.kit.clock import real_now
 from config.kit.errors import NotAllowed, NotVisible
-from config.kit.tenancy import tenant_atomic
+from config.kit.tenancy import tenant_atomic, use_login
 from directory.agents import browser_of, system_of
 from directory.models import AuditEntry, BrowserSession, User
 from directory.operations.leaving import delete_user
 from directory.operations.people import disable_user, enable_user
 from directory.operations.roles import grant_role, revoke_role
-from directory.operations.sessions import KEPT, end_own_session, end_sessions_of
+from directory.operations.sessions import KEPT, end_own_session, end_sessions_of, forget_sessions
 from directory.queries.sessions import sessions_of
 from tests.factories import actor_of, client_of, make_relationship, make_tenant, make_user
 
@@ -385,3 +386,20 @@ def test_what_a_browser_says_of_itself_is_kept_plain(at):
 )
 def test_browsers_are_known_by_name(agent, browser, system):
     assert (browser_of(agent), system_of(agent)) == (browser, system)
+
+
+@pytest.mark.django_db(transaction=True, databases=["default", "owner", "worker"])
+def test_sessions_that_are_over_are_deleted_whoever_began_them_and_the_others_stay():
+    user = make_user(make_tenant())
+    browser = client_of(user)
+    at = real_now()
+    with use_login("worker"):
+        Session.objects.bulk_create(
+            Session(
+                session_key=f"visitor-{number}", session_data="", expire_date=at - timedelta(seconds=number)
+            )
+            for number in range(5)
+        )
+
+    assert [forget_sessions(real_at=at, limit=2) for _ in range(2)] == [5, 0]
+    assert is_signed_in(browser)

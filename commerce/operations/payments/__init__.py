@@ -35,7 +35,7 @@ from commerce.operations.payments.setups import (
     save_card,
     settle_setups,
 )
-from commerce.operations.payments.webhooks import store_event
+from commerce.operations.payments.webhooks import forget_events, store_event
 
 __all__ = [
     "GIVES_UP_AFTER",
@@ -59,6 +59,7 @@ __all__ = [
     "finish_bill",
     "finish_checkout",
     "finish_setup",
+    "forget_events",
     "give_up_setup",
     "handle_events",
     "last_refusal",
