@@ -13,7 +13,7 @@ from django.conf import settings
 from commerce.models import Bill, Subscription
 from commerce.proration import Lot, Returned, refundable, take_back
 from commerce.queries import details
-from commerce.queries.seats import OPENS_WINDOW, lots_of, running_span
+from commerce.queries.seats import OPENS_WINDOW, issues_of, lots_of, running_span
 
 
 class Ending(StrEnum):
@@ -72,8 +72,8 @@ def cancellation_of(subscription: Subscription, at: datetime) -> Cancellation:
 
 
 def _window(lot: Lot, bill: Bill) -> datetime | None:
-    """Until when what a bill charged is given back; for one that was not paid it counts from the bill's issue."""
+    """Until when what a bill charged is given back; of an unpaid one it counts from its issue, the first of several."""
     if lot.charged_at is not None:
         return lot.refund_until
-    opened: datetime = bill.issued_at
+    opened: datetime = issues_of(bill)[0].issued_at
     return opened + settings.REFUND_WINDOW if bill.type in OPENS_WINDOW else None

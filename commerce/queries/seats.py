@@ -66,8 +66,8 @@ def quote_added(subscription: Subscription, added: int, at: datetime) -> AddedSe
 def lots_of(subscription: Subscription) -> list[Lot]:
     """The seats of the running period by the bills that charged them, in the order of the bills. Two queries.
 
-    A lot is what is left of a bill's seats after its credit notes. A bill that was issued anew keeps the window of
-    the first; one that is not paid yet opens none, unless it is on account, which is charged when it is issued.
+    A lot is what is left of a bill's seats after its credit notes. A bill that was issued anew keeps the window that
+    an earlier one opened; one that is not paid yet opens none, unless it is on account, which is charged when issued.
     """
     bills = list(
         Bill.objects.filter(
@@ -105,10 +105,16 @@ def _lot(bill: Bill, quantity: int, unit_price_minor: int) -> Lot:
 
 
 def _charged_at(bill: Bill) -> datetime | None:
-    """When the money was asked for: paid by card, or issued on account; of the first bill when it was corrected."""
-    while bill.replaces is not None:
-        bill = bill.replaces
-    charged_at: datetime | None = (
-        bill.issued_at if bill.collection == Bill.Collection.ON_ACCOUNT else bill.paid_at
-    )
-    return charged_at
+    """When its payer's money was asked for first: paid by card, or issued on account; None while a card bill is unpaid."""
+    alike = [earlier for earlier in issues_of(bill) if earlier.collection == bill.collection]
+    on_account = bill.collection == Bill.Collection.ON_ACCOUNT
+    charged = (earlier.issued_at if on_account else earlier.paid_at for earlier in alike)
+    return next((instant for instant in charged if instant is not None), None)
+
+
+def issues_of(bill: Bill) -> list[Bill]:
+    """The bill and those that it was issued anew for, the first one first. A query for each of them."""
+    issues = [bill]
+    while issues[0].replaces is not None:
+        issues.insert(0, issues[0].replaces)
+    return issues

@@ -26,6 +26,7 @@ from commerce.models import (
     Subscription,
     SubscriptionEvent,
 )
+from commerce.operations.bills import book_payment, lock_bill
 from commerce.operations.cancellations import (
     AlreadyStopped,
     Canceled,
@@ -37,11 +38,14 @@ from commerce.operations.cancellations import (
     cancel_subscription,
     quote_cancellation,
 )
-from commerce.operations.changes import quote_addition, start_adding_seats
+from commerce.operations.changes import quote_addition, quote_removal, start_adding_seats
+from commerce.operations.checkouts import BillingDetails
+from commerce.operations.corrections import correct_bill
 from commerce.operations.handovers import offer_hand_over
 from commerce.operations.orders import purchase_centrally
 from commerce.operations.payments import (
     charge_bill,
+    pay_bill,
     pay_change,
     pay_checkout,
     settle_attempts,
@@ -49,8 +53,11 @@ from commerce.operations.payments import (
 )
 from commerce.operations.recurring import set_recurring_billing
 from commerce.operations.renewals import charge_due, expire_due, renew_due, run_sweeps
+from commerce.operations.takeovers import take_over
 from commerce.queries.cancellations import Ending
+from commerce.queries.takeovers import plan_take_over
 from config.invariants import violations
+from config.kit.actors import Actor
 from config.kit.errors import Conflict, NotAllowed, NotVisible
 from config.kit.tenancy import atomic, connection, tenant_atomic, use_login
 from directory.models import AuditEntry, OutgoingMail, Tenant, User
@@ -61,6 +68,7 @@ from tests.factories import (
     actor_of,
     client_of,
     make_agreement,
+    make_card,
     make_central_subscription,
     make_checkout,
     make_tenant,
@@ -520,6 +528,110 @@ def test_canceling_at_any_step_of_a_renewal_charges_nothing(pat: User, step: str
     kept = charges() - len(control("GET", "objects", kind="refund")["data"])
     assert kept == 1
     assert violations(at=later) == []
+
+
+# --- A bill that was issued anew before it was paid ---------------------------------------------------------------
+
+
+def correct(who: User, bill: Bill, name: str, at: datetime) -> Bill:
+    billing = BillingDetails(
+        name=name, street="Herengracht 2", postal_code="1016 BS", city="Amsterdam", country="NL"
+    )
+    return correct_bill(actor=actor_of(who, at=at), number=bill.number, billing=billing, at=at).bill
+
+
+def pay(who: User, bill: Bill, at: datetime) -> None:
+    actor = actor_of(who, at=at)
+    pay_bill(actor=actor, number=bill.number, confirmation_token=card_token(), at=at)
+
+
+def take_over_by(admin: User, subscription: Subscription, at: datetime) -> Bill:
+    """The bill that the organization got in place of the open one."""
+    row = fresh(subscription)
+    with tenant_atomic(row.tenant_id):
+        seen = plan_take_over(Subscription.objects.get(pk=row.pk)).seen
+    take_over(actor=actor_of(admin, at=at), key=row.key, version=row.version, seen=seen, at=at)
+    with use_login("worker"):
+        return Bill.objects.filter(subscription=subscription, credits__isnull=True).latest("id")
+
+
+def test_a_bill_that_was_corrected_and_then_paid_gives_back_the_unused_days_alone(pat: User) -> None:
+    subscription = buy(pat)
+    anew = correct(pat, decline_renewal(subscription), "Contoso B.V.", on(20, 4))
+    pay(pat, anew, on(20, 4))
+
+    canceled = cancel(pat, subscription, on(26, 4))
+
+    # 94.00 for 4 of 30 days is 12.53, and tax 2.63.
+    assert (canceled.quote.ending, canceled.quote.refund_minor) == (Ending.AT_ONCE, 1_516)
+    assert canceled.quote.credited_minor == 0
+    assert refunded() == [1_516]
+    assert violations(at=on(26, 4)) == []
+
+
+def test_seats_of_a_bill_that_was_corrected_and_then_paid_can_go_for_a_week(pat: User) -> None:
+    subscription = buy(pat)
+    anew = correct(pat, decline_renewal(subscription), "Contoso B.V.", on(20, 4))
+    pay(pat, anew, on(20, 4))
+
+    with tenant_atomic(pat.tenant_id):
+        shown = quote_removal(subscription=fresh(subscription), quantity=8, at=on(21, 4))
+
+    assert (shown.removed, shown.subtotal_minor) == (2, 564)
+
+
+def test_correcting_an_unpaid_bill_gives_no_more_days_to_call_it_off(pat: User) -> None:
+    subscription = buy(pat)
+    anew = correct(pat, decline_renewal(subscription), "Contoso B.V.", on(5, 4))
+    anew = correct(pat, anew, "Contoso N.V.", on(7, 4))
+
+    assert quote(subscription, on(8, 4, hour=11)).credited_minor == anew.total_minor
+    assert quote(subscription, on(8, 4, hour=12)).ending == Ending.AT_TERM
+
+
+def test_a_bill_that_the_organization_took_over_and_paid_gives_back_the_unused_days_alone(
+    pat: User, gina: User, contoso: Tenant
+) -> None:
+    subscription = buy(pat)
+    decline_renewal(subscription)
+    make_card(contoso)
+    pay(gina, take_over_by(gina, subscription, on(20, 4)), on(20, 4))
+
+    canceled = cancel(gina, subscription, on(26, 4))
+
+    assert (canceled.quote.refund_minor, canceled.quote.credited_minor) == (1_516, 0)
+    assert refunded() == [1_516]
+    assert violations(at=on(26, 4)) == []
+
+
+@pytest.mark.parametrize("is_paid", [False, True], ids=["open", "paid by transfer"])
+def test_a_bill_taken_over_on_account_owes_the_days_used(
+    pat: User, gina: User, contoso: Tenant, is_paid: bool
+) -> None:
+    subscription = buy(pat)
+    decline_renewal(subscription)
+    make_agreement(contoso)
+    anew = take_over_by(gina, subscription, on(20, 4))
+    if is_paid:
+        system = Actor.system(contoso.pk)
+        with tenant_atomic(system):
+            book_payment(
+                actor=system,
+                bill=lock_bill(anew.pk),
+                attempt=None,
+                charge_id="",
+                received_at=on(25, 4),
+                at=on(25, 4),
+                reference="Transfer 1",
+            )
+
+    canceled = cancel(gina, subscription, on(26, 4))
+
+    # 26 of 30 days are owed.
+    given_back = (canceled.quote.refund_minor, canceled.quote.credited_minor)
+    assert given_back == ((1_516, 0) if is_paid else (0, 1_516))
+    assert canceled.quote.owed_minor == (0 if is_paid else 11_374 - 1_516)
+    assert violations(at=on(26, 4)) == []
 
 
 # --- The organization's -------------------------------------------------------------------------------------------
