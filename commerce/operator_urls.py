@@ -29,6 +29,7 @@ urlpatterns: list[URLPattern] = [
     path("billing/", operator_billing.billing, name="billing"),
     path("work/purchases/", operator_work.purchases, name="work-purchases"),
     path("work/charges/", operator_work.charges, name="work-charges"),
+    path("work/bills/", operator_work.bills, name="work-bills"),
     path("work/refunds/", operator_work.refunds, name="work-refunds"),
     path("work/events/", operator_work.events, name="work-events"),
     path("cases/", operator_cases.cases, name="cases"),

@@ -412,6 +412,24 @@ INVARIANTS: tuple[Invariant, ...] = (
         """,
     ),
     Invariant(
+        "I-13",
+        "no card bill of what is in use is left that nobody would charge or ask for",
+        # What may have been charged before a restore waits for the vendor's staff (F-26).
+        """
+        SELECT b.id, b.number, b.tries, b.last_decline FROM commerce_bill b
+          JOIN commerce_subscription s ON s.id = b.subscription_id
+         WHERE b.status IN ('open', 'past_due') AND b.collection = 'card' AND b.credits_id IS NULL
+           AND b.charge_due_at IS NULL AND b.next_dunning_at IS NULL
+           AND (s.state = 'active' OR s.state = 'expired' AND b.type = 'monthly_charge')
+           AND NOT EXISTS (SELECT FROM commerce_paymentattempt a
+                            WHERE a.bill_id = b.id AND a.state NOT IN ('succeeded', 'failed', 'canceled'))
+           AND NOT EXISTS (SELECT FROM directory_auditentry e
+                            WHERE e.target_type = 'bill' AND e.target_id = b.id::text
+                              AND e.code = 'commerce.bill.charge_withheld'
+                              AND e.after ->> 'reason' = 'unmatched_charge')
+        """,
+    ),
+    Invariant(
         "I-14",
         "no period is billed that begins when the subscription had expired",
         f"""

@@ -30,6 +30,7 @@ ITEMS = (
     Item(_ASKED, _("Partners' solutions"), "extension", "operator:solutions", May.OPERATE_SOLUTIONS),
     Item(_WORK, _("Purchases"), "autorenew", "operator:work-purchases", May.OPERATE_WORK),
     Item(_WORK, _("Charges"), "credit_card", "operator:work-charges", May.OPERATE_WORK),
+    Item(_WORK, _("Refused bills"), "receipt_long", "operator:work-bills", May.OPERATE_WORK),
     Item(_WORK, _("Refunds"), "undo", "operator:work-refunds", May.OPERATE_WORK),
     Item(_WORK, _("Processor's events"), "link", "operator:work-events", May.OPERATE_WORK),
     Item(_WORK, _("Mails"), "mail", "operator:work-mails", May.OPERATE_WORK),

@@ -12,6 +12,9 @@ from django.utils.translation import gettext_lazy as _
 type Kind = Literal["soft", "hard", "auth"]
 
 AUTHENTICATION: Final = "authentication_required"
+# Not the bank's word, and no card helps: the processor refuses the question, or the sum is less than it takes.
+REFUSED: Final = "processor_refuses"
+TOO_SMALL: Final = "amount_too_small"
 
 # This card never will; everything else may work another day.
 HARD: Final = frozenset(
@@ -64,6 +67,10 @@ _SENTENCES: Final[dict[str, Promise]] = {
     ),
     "canceled": _("The payment was ended before it was confirmed. Nothing was charged. Try again."),
     "interrupted": _("The payment was interrupted. Nothing was charged. Try again."),
+    REFUSED: _(
+        "The card processor did not take this charge. Nothing was charged. We look into it; you can try again by hand."
+    ),
+    TOO_SMALL: _("The sum is less than a card can be charged with. Nothing was charged. We look into it."),
     "renewal_stopped": _(
         "The renewal was stopped before it was paid, so no card is tried. Nothing was charged."
     ),

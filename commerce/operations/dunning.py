@@ -16,7 +16,7 @@ from commerce.models import Bill, PaymentAttempt, Subscription
 from commerce.models.bills import BillQuerySet
 from commerce.operations import notices
 from commerce.operations.billing_control import sweeps_may_run
-from commerce.operations.bills import Line, lock_bill
+from commerce.operations.bills import line_of, lock_bill
 from commerce.operations.credits import issue_credit_note
 from commerce.operations.subscriptions import disable, remember
 from config.kit.actors import Actor
@@ -148,17 +148,22 @@ def try_again(*, actor: Actor, subscription: Subscription, at: datetime) -> int:
     )
     bills = list(failed.select_for_update().order_by("id"))
     for bill in bills:
-        bill.charge_due_at = at
-        bill.save(update_fields=["charge_due_at"])
-        record(
-            actor,
-            "commerce.bill.try_asked",
-            at=at,
-            target_type="bill",
-            target_id=bill.pk,
-            target_label=bill.number,
-        )
+        try_bill(actor=actor, bill=bill, at=at)
     return len(bills)
+
+
+def try_bill(*, actor: Actor, bill: Bill, at: datetime) -> None:
+    """Let the charge sweep try a failed bill at once. Inside a transaction that has locked it and its subscription."""
+    bill.charge_due_at = at
+    bill.save(update_fields=["charge_due_at", "decline_kind"])
+    record(
+        actor,
+        "commerce.bill.try_asked",
+        at=at,
+        target_type="bill",
+        target_id=bill.pk,
+        target_label=bill.number,
+    )
 
 
 def stop_trying(*, actor: Actor, bill: Bill, at: datetime) -> None:
@@ -208,17 +213,8 @@ def resume_trying_renewals(*, actor: Actor, subscription: Subscription, at: date
     """The renewal goes on after all: the charge sweep tries at once what was not tried for that reason."""
     stopped = Bill.objects.open().filter(subscription=subscription, decline_kind=STOPPED)
     for bill in stopped.select_for_update().order_by("id"):
-        bill.subscription = subscription
-        bill.decline_kind, bill.charge_due_at = "soft", at
-        bill.save(update_fields=["decline_kind", "charge_due_at"])
-        record(
-            actor,
-            "commerce.bill.try_asked",
-            at=at,
-            target_type="bill",
-            target_id=bill.pk,
-            target_label=bill.number,
-        )
+        bill.decline_kind = "soft"
+        try_bill(actor=actor, bill=bill, at=at)
         _mark(subscription, at)
 
 
@@ -238,17 +234,7 @@ def credit_uncollected(deletion: Deletion) -> None:
                 bill=bill,
                 type=Bill.Type.CREDIT,
                 order=bill.order,
-                lines=[
-                    Line(
-                        description=line.description,
-                        quantity=line.quantity,
-                        unit_price_minor=line.unit_price_minor,
-                        amount_minor=line.amount_minor,
-                        service_start=line.service_start,
-                        service_end=line.service_end,
-                    )
-                    for line in bill.lines.order_by("id")
-                ],
+                lines=[line_of(row) for row in bill.lines.order_by("id")],
                 at=deletion.at,
             )
 

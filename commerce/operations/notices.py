@@ -10,6 +10,7 @@ from typing import Any
 
 from django.conf import settings
 
+from commerce.gateways.declines import REFUSED, TOO_SMALL
 from commerce.models import Bill, CancelRequest, Card, Dispute, Order, RefundAttempt, Subscription
 from commerce.operations.mail_facts import about, billing_admins, purchase_link
 from commerce.operations.orders import Placed
@@ -472,6 +473,7 @@ def queue_payment_failed(*, bill: Bill, at: datetime) -> None:
             "decline": bill.last_decline,
             "needs_cardholder": bill.decline_kind == "auth",
             "is_stopped": bill.decline_kind == "off",
+            "is_refused": bill.last_decline in (REFUSED, TOO_SMALL),
             "next_try_at": bill.charge_due_at.isoformat() if bill.charge_due_at else "",
             "pay_by_at": subscription.pay_by_at.isoformat() if subscription.pay_by_at else "",
             "link": pay_link(bill),

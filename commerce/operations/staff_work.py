@@ -11,7 +11,9 @@ from datetime import datetime
 from django.utils.translation import gettext_lazy as _
 
 from commerce.gateways import Retryable
-from commerce.models import Subscription, WebhookEvent
+from commerce.models import Bill, Subscription, WebhookEvent
+from commerce.operations.bills import lock_bill
+from commerce.operations.dunning import try_bill
 from commerce.operations.payments import ask_again, book_by_hand, settle_attempt
 from commerce.operations.subscriptions import remember
 from commerce.queries.staff_work import (
@@ -19,10 +21,12 @@ from commerce.queries.staff_work import (
     PARKED,
     PROCESSOR_EVENTS,
     REFUND_WAITS,
+    REFUSED_BILLS,
     STUCK_CHARGES,
     STUCK_REFUNDS,
     Parked,
     ProcessorEvent,
+    RefusedBill,
     StuckCharge,
     StuckRefund,
 )
@@ -107,6 +111,29 @@ def ask_about_charge(*, staff: Actor, attempt_id: int, at: datetime) -> tuple[St
         return found, settle_attempt(found.id, tenant_id=found.tenant_id, at=at)
     except Retryable:
         raise NoAnswer from None
+
+
+def charge_again(*, staff: Actor, bill_id: int, at: datetime) -> RefusedBill:
+    """Let the charge sweep try a bill again whose charge the processor did not take.
+
+    :raises NotVisible: not of the staff. :raises NotWaiting: it is paid or tried, or access has ended.
+    """
+    with what_waits(staff, REFUSED_BILLS, bill_id, "", rings="commerce.charge") as found:
+        with tenant_atomic(found.tenant_id):
+            bill = lock_bill(bill_id)
+            if bill.charge_due_at is not None or not Bill.objects.open().filter(pk=bill_id).exists():
+                raise NotWaiting
+            try_bill(actor=acting_in(staff, found.tenant_id), bill=bill, at=at)
+        note_at_home(
+            staff,
+            "commerce.bill.try_asked",
+            organization=found.tenant_id,
+            at=at,
+            target_type="bill",
+            target_id=bill_id,
+            target_label=found.bill,
+        )
+    return found
 
 
 def refund_again(*, staff: Actor, refund_id: int, at: datetime) -> StuckRefund:

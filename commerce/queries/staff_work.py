@@ -4,6 +4,7 @@ import uuid
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from commerce.gateways.declines import TOO_SMALL
 from config.kit.listings import Listing
 
 # How long the reconciler has before somebody is asked to look (I-16).
@@ -44,6 +45,25 @@ class StuckCharge(NamedTuple):
         return self.reason == "mismatch"
 
 
+class RefusedBill(NamedTuple):
+    """An open bill whose charge the processor does not take. `reason`: `REFUSED` or `TOO_SMALL` of the decline codes."""
+
+    id: int
+    tenant_id: int
+    organization: str
+    bill: str
+    product: str
+    amount_minor: int
+    currency: str
+    reason: str
+    failed_at: datetime
+    pay_by_at: datetime | None
+
+    @property
+    def is_too_small(self) -> bool:
+        return self.reason == TOO_SMALL
+
+
 class StuckRefund(NamedTuple):
     """A refund that failed while its credit note is owed, or one without an outcome. `note`: the credit note's number."""
 
@@ -80,6 +100,7 @@ class ProcessorEvent(NamedTuple):
 
 # Filter: a part of the organization's name.
 PARKED = Listing("staff_parked_subscriptions", Parked, filters=1)
+REFUSED_BILLS = Listing("staff_refused_bills", RefusedBill, filters=1)
 # Filters: a part of the organization's name, and the instant since which nothing has moved.
 STUCK_CHARGES = Listing("staff_stuck_charges", StuckCharge, filters=2)
 STUCK_REFUNDS = Listing("staff_stuck_refunds", StuckRefund, filters=2)

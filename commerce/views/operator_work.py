@@ -14,10 +14,12 @@ from commerce.queries.staff_work import (
     PARKED,
     PROCESSOR_EVENTS,
     REFUND_WAITS,
+    REFUSED_BILLS,
     STUCK_CHARGES,
     STUCK_REFUNDS,
     Parked,
     ProcessorEvent,
+    RefusedBill,
     StuckCharge,
     StuckRefund,
 )
@@ -168,6 +170,58 @@ CHARGES = WorkList(
 charges = page_of(CHARGES)
 
 
+# --- Bills that the processor refuses ----------------------------------------------------------------------
+
+
+def _refused_why(row: RefusedBill, zone: str) -> Shown:
+    if row.is_too_small:
+        return Shown(
+            _("Less than a card can be charged with"), _("Nobody can pay it. Raise the price."), "sk-bad"
+        )
+    return Shown(
+        _("The processor refuses the charge"), _("Its log says why. Remove the cause, then charge again.")
+    )
+
+
+def _refused_since(row: RefusedBill, zone: str) -> Shown:
+    ends = _("Access ends %s") % moment(row.pay_by_at, zone) if row.pay_by_at else ""
+    return Shown(moment(row.failed_at, zone), ends)
+
+
+def _charge_again(asked: Asked) -> Said:
+    row = staff_work.charge_again(staff=asked.actor, bill_id=asked.row_id, at=asked.at)
+    facts = {"bill": row.bill, "organization": row.organization}
+    return Said(_("%(bill)s of %(organization)s is charged by the next sweep, within a minute.") % facts)
+
+
+BILLS = WorkList(
+    title=gettext_lazy("Refused bills"),
+    about=gettext_lazy(
+        "Bills whose charge the card processor does not take, whatever the card. Payers are told as of a failed payment, "
+        "and access ends in time: remove the cause before that."
+    ),
+    nothing=gettext_lazy("The processor takes every charge."),
+    sees=StaffCapability.OPERATE_WORK,
+    listing=REFUSED_BILLS,
+    filters=lambda chosen, at: (chosen.words,),
+    columns=(
+        Column(gettext_lazy("Organization"), lambda row, zone: Shown(row.organization, row.product)),
+        Column(gettext_lazy("Bill"), lambda row, zone: Shown(row.bill)),
+        Column(
+            gettext_lazy("Amount"),
+            lambda row, zone: Shown(format_money(row.amount_minor, row.currency)),
+            is_number=True,
+        ),
+        Column(gettext_lazy("Why it waits"), _refused_why),
+        Column(gettext_lazy("Since"), _refused_since),
+    ),
+    deeds=(
+        Deed("again", gettext_lazy("Charge again"), _charge_again, fits=lambda row: not row.is_too_small),
+    ),
+)
+bills = page_of(BILLS)
+
+
 # --- Refunds -----------------------------------------------------------------------------------------------
 
 # The processor's words for why it gave nothing back (docs.stripe.com/refunds).
@@ -312,6 +366,13 @@ def looks(actor: Actor, at: datetime) -> Iterator[Look]:
         _("Charges without an answer"),
         (row.updated_at for row in oldest(STUCK_CHARGES, "", at - CHARGE_WAITS)),
         address=reverse("operator:work-charges"),
+        at=at,
+        is_urgent=True,
+    )
+    yield from look_at_waiting(
+        _("Bills that the card processor refuses"),
+        (row.failed_at for row in oldest(REFUSED_BILLS, "")),
+        address=reverse("operator:work-bills"),
         at=at,
         is_urgent=True,
     )

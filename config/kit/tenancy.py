@@ -46,6 +46,7 @@ CROSSINGS = frozenset(
         "staff_parked_subscriptions",
         "staff_stuck_charges",
         "staff_stuck_refunds",
+        "staff_refused_bills",
         "staff_processor_events",
         "staff_cases",
         "staff_solutions",

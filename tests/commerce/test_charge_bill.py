@@ -6,12 +6,23 @@ import httpx
 import pytest
 from django.conf import settings
 
-from commerce.models import Bill, Card, Payment, PaymentAttempt, Subscription, SubscriptionEvent
+from commerce.models import (
+    Bill,
+    Card,
+    Payment,
+    PaymentAttempt,
+    ProcessorCustomer,
+    Subscription,
+    SubscriptionEvent,
+)
 from commerce.operations.bills import Line, issue_bill
+from commerce.operations.dunning import dun_due
 from commerce.operations.payments import charge_bill, pay_checkout, take_due_bills
+from config.invariants import violations
 from config.kit.actors import Actor
 from config.kit.tenancy import tenant_atomic, use_login
-from directory.models import AuditEntry, OutgoingMail, Tenant, User
+from directory.models import OutgoingMail, Tenant, User
+from directory.operations.outbox import message_of
 from directory.permissions import Role
 from tests.factories import (
     AT,
@@ -49,7 +60,7 @@ def bought(pat: User, card: str = "pm_card_visa") -> Subscription:
         return Subscription.objects.select_related("vendor_entity").get()
 
 
-def billed(subscription: Subscription, *, type: str = "renewal") -> Bill:
+def billed(subscription: Subscription, *, type: str = "renewal", price_minor: int = 940) -> Bill:
     """The next period's open bill, as the renewal sweep makes it."""
     start, end = subscription.period_end, subscription.period_end + timedelta(days=30)
     with tenant_atomic(subscription.tenant_id):
@@ -62,7 +73,7 @@ def billed(subscription: Subscription, *, type: str = "renewal") -> Bill:
             bill_to=first.bill_to,
             payer=first.payer,
             collection="card",
-            lines=[Line("Power BI Pro", 10, 940, 9400, start, end)],
+            lines=[Line("Power BI Pro", 10, price_minor, 10 * price_minor, start, end)],
             period_start=start,
             period_end=end,
             at=LATER,
@@ -93,6 +104,12 @@ def events(bill: Bill) -> list[str]:
 def attempts_of(bill: Bill) -> list[str]:
     with tenant_atomic(bill.tenant_id):
         return list(PaymentAttempt.objects.filter(bill=bill).order_by("id").values_list("state", flat=True))
+
+
+def left_alone() -> list[str]:
+    """The bills that I-13 says nobody would charge or ask for."""
+    found = violations(at=LATER, only=["I-13"])
+    return [each.row["number"] for each in found if "nobody would charge" in each.rule]
 
 
 def spoil_card(pat: User, card: str) -> None:
@@ -302,7 +319,7 @@ def test_a_lost_answer_is_settled_by_the_next_sweep_with_one_charge(pat: User, k
     assert attempts_of(bill) == ["succeeded"]
 
 
-def test_a_key_that_the_processor_knows_with_other_facts_parks_the_bill_and_no_other_key_is_tried(
+def test_a_key_that_the_processor_knows_with_other_facts_is_a_failed_payment_and_no_other_key_is_tried(
     pat: User, caplog: pytest.LogCaptureFixture
 ) -> None:
     """F-13."""
@@ -315,14 +332,99 @@ def test_a_key_that_the_processor_knows_with_other_facts_parks_the_bill_and_no_o
 
     results = [charge(bill), charge(bill)]
 
-    assert results == ["withheld", "busy"]
+    assert results == ["declined", "busy"]
     assert "The processor refuses a key" in caplog.text
-    assert attempts_of(bill) == ["canceled"]
+    assert attempts_of(bill) == ["failed"]
     assert (now(bill).status, now(bill).charge_due_at) == ("open", None)
-    with tenant_atomic(bill.tenant_id):
-        entry = AuditEntry.objects.get(code="commerce.bill.charge_withheld")
-        assert entry.after == {"reason": "processor_refuses"}
     assert charges() == 1
+
+
+REFUSED_AT = {
+    "the customer": "/v1/customers",
+    "the intent": "/v1/payment_intents",
+    "the charge": "/v1/payment_intents/*/confirm",
+}
+
+
+@pytest.mark.parametrize("point", REFUSED_AT)
+def test_what_the_processor_refuses_is_told_and_goes_through_the_calendar_without_tries(
+    pat: User, point: str
+) -> None:
+    bill = billed(bought(pat))
+    if point == "the customer":
+        with use_login("owner"):
+            ProcessorCustomer.objects.all().delete()
+    fault("error", REFUSED_AT[point], status=400)
+
+    assert charge(bill) == "declined"
+
+    left = now(bill)
+    assert (left.status, left.charge_due_at, left.decline_kind) == ("open", None, "hard")
+    assert (left.last_decline, left.next_dunning_at) == ("processor_refuses", LATER + timedelta(days=1))
+    assert (left.subscription.state, left.subscription.payment_failed_at) == ("active", LATER)
+    assert left.subscription.pay_by_at == left.period_end
+    assert attempts_of(bill) == ([] if point == "the customer" else ["failed"])
+    assert left_alone() == []
+    assert violations(at=LATER, only=["I-09", "I-10", "I-16"]) == []
+    with tenant_atomic(pat.tenant_id):
+        mail = OutgoingMail.objects.get(kind="payment_failed")
+    body = str(message_of(mail).body)
+    assert "The card processor did not take this charge. We look into it." in body
+    assert "Pay with another one" not in body
+
+
+def test_a_refusal_after_a_soft_decline_ends_access_in_time(pat: User) -> None:
+    bill = billed(bought(pat))
+    spoil_card(pat, "pm_card_visa_chargeDeclinedInsufficientFunds")
+    assert charge(bill) == "declined"
+    fault("error", "/v1/payment_intents", status=400)
+
+    for day in range(1, 31):
+        with use_login("worker"):
+            charge_bill(bill_id=bill.pk, at=LATER + timedelta(days=day))
+        dun_due(at=LATER + timedelta(days=day))
+
+    left = now(bill)
+    assert (left.tries, left.last_decline) == (2, "processor_refuses")
+    assert (left.subscription.state, left.subscription.disabled_reason) == ("disabled", "unpaid")
+
+
+def test_a_sum_too_small_for_a_card_is_not_asked_for_and_told(pat: User) -> None:
+    bill = billed(bought(pat), price_minor=4)
+
+    assert charge(bill) == "declined"
+
+    left = now(bill)
+    assert (left.total_minor, left.last_decline, left.decline_kind) == (48, "amount_too_small", "hard")
+    assert attempts_of(bill) == []
+    assert len(intents()) == 1
+
+
+def test_a_charge_that_the_processor_does_not_know_any_more_waits_for_staff_and_is_not_told_as_failed(
+    pat: User,
+) -> None:
+    bill = billed(bought(pat))
+    fault("lose_answer", "/v1/payment_intents/*/confirm")
+    assert charge(bill) == "pending"
+    fault("error", "/v1/payment_intents/*", method="GET", status=400)
+
+    assert charge(bill) == "withheld"
+
+    left = now(bill)
+    assert (attempts_of(bill), left.failed_at) == (["unknown"], None)
+    assert left.charge_due_at == LATER + timedelta(hours=1)
+    with use_login("worker"):
+        assert charge_bill(bill_id=bill.pk, at=LATER + timedelta(hours=1)) == "paid"
+    assert charges() == 2
+
+
+def test_a_bill_that_nobody_would_charge_or_ask_for_breaks_an_invariant(pat: User) -> None:
+    bill = billed(bought(pat))
+    assert left_alone() == []
+    with tenant_atomic(pat.tenant_id):
+        Bill.objects.filter(pk=bill.pk).update(charge_due_at=None)
+
+    assert left_alone() == [bill.number]
 
 
 def ask(path: str, *, key: str, **params: object) -> None:

@@ -22,6 +22,7 @@ LISTS = (
     "staff_stopped_jobs(''",
     "staff_parked_subscriptions(''",
     "staff_stuck_charges('', now() + interval '100 years'",
+    "staff_refused_bills(''",
     "staff_stuck_refunds('', now() + interval '100 years'",
     "staff_cases('', ''",
     "staff_solutions('', ''",

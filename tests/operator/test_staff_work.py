@@ -10,6 +10,7 @@ from commerce.operations.payments import NothingOwed
 from commerce.operations.staff_work import (
     ask_about_charge,
     book_refund,
+    charge_again,
     handle_again,
     refund_again,
     try_again,
@@ -217,6 +218,26 @@ def test_a_charge_stays_while_the_processor_is_away(sven: Actor, empty_processor
         assert [row.id for row in page(STUCK_CHARGES, "", AT).rows] == [attempt.pk]
 
 
+def test_a_bill_that_the_processor_refused_is_charged_again_once(
+    sven: Actor, work: Work, empty_processor: str
+) -> None:
+    charge_again(staff=sven, bill_id=work.bill.pk, at=LATE)
+    with pytest.raises(NotWaiting):
+        charge_again(staff=sven, bill_id=work.bill.pk, at=LATE)
+
+    assert of(work.tenant, Bill, work.bill.pk).charge_due_at == LATE
+    assert trail(work.tenant.pk, "commerce.bill.try_asked") == [("Support: Sven Larsen", str(work.bill.pk))]
+    assert trail(sven.tenant_id, "commerce.bill.try_asked") == [("Sven Larsen", str(work.bill.pk))]
+
+
+def test_a_bill_whose_access_has_ended_is_not_in_the_list(sven: Actor, work: Work) -> None:
+    with tenant_atomic(work.tenant.pk):
+        Subscription.objects.filter(pk=work.bill.subscription_id).update(state="disabled")
+
+    with pytest.raises(NotWaiting):
+        charge_again(staff=sven, bill_id=work.bill.pk, at=LATE)
+
+
 def test_a_young_charge_is_the_reconcilers(sven: Actor, work: Work) -> None:
     with pytest.raises(NotWaiting):
         ask_about_charge(staff=sven, attempt_id=work.charge.pk, at=AT)
@@ -234,6 +255,7 @@ def test_nobody_else_sets_anything_going(olga: Actor, work: Work, who: str) -> N
         lambda: send_again(staff=actor, mail_id=work.mail.pk, at=LATE),
         lambda: go_on_with_job(staff=actor, job_id=work.job.pk, at=LATE),
         lambda: ask_about_charge(staff=actor, attempt_id=work.charge.pk, at=LATE),
+        lambda: charge_again(staff=actor, bill_id=work.bill.pk, at=LATE),
         lambda: refund_again(staff=actor, refund_id=work.refund.pk, at=LATE),
         lambda: book_refund(staff=actor, refund_id=work.refund.pk, reference="x", at=LATE),
         lambda: handle_again(staff=actor, event_id=work.event.pk, at=LATE),

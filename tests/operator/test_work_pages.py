@@ -17,7 +17,7 @@ from tests.processor import charges, fault
 pytestmark = pytest.mark.django_db(databases=["default", "owner", "worker"], transaction=True)
 
 WORK = "/operator/work/"
-PAGES = ("purchases", "charges", "refunds", "events", "mails", "jobs")
+PAGES = ("purchases", "charges", "bills", "refunds", "events", "mails", "jobs")
 # The list, the button, and the row of `Work` that it is pressed for.
 DEEDS = (
     (
@@ -26,6 +26,7 @@ DEEDS = (
         "parked",
         "Power BI Pro of Contoso goes on with the next sweep, within two minutes.",
     ),
+    ("bills", "again", "bill", "of Contoso is charged by the next sweep, within a minute."),
     ("refunds", "again", "refund", "of Contoso is given back by the next sweep, within a minute."),
     ("events", "again", "event", "The processor is asked anew about"),
     ("mails", "again", "mail", "The mail to Contoso is in the queue again."),
@@ -95,6 +96,7 @@ def test_the_menu_and_the_first_page_name_the_work_to_who_may_do_it(vendor: Tena
 
     order = [
         "Charges without an answer",
+        "Bills that the card processor refuses",
         "Refunds that did not go back",
         "Purchases that could not be renewed, ended or billed",
         "Mails wait to be sent for over an hour",
@@ -104,7 +106,7 @@ def test_the_menu_and_the_first_page_name_the_work_to_who_may_do_it(vendor: Tena
     ]
     places = [support.index(f"<strong>{title}</strong>") for title in order]
     assert places == sorted(places)
-    assert support.count(">Urgent<") == 3
+    assert support.count(">Urgent<") == 4
     assert "1 waits, the oldest for " in support
     for page in PAGES:
         assert f'href="{WORK}{page}/"' in support

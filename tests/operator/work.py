@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from commerce.gateways.declines import REFUSED
 from commerce.models import (
     Bill,
     PaymentAttempt,
@@ -12,6 +13,8 @@ from commerce.models import (
     SupportCase,
     WebhookEvent,
 )
+from commerce.operations.bills import lock_bill
+from commerce.operations.dunning import note_failure
 from commerce.operations.payments import pay_checkout
 from commerce.operations.payments.refunding import fail
 from config.kit.actors import Actor
@@ -24,6 +27,7 @@ from tests.factories import (
     make_checkout,
     make_credit_note,
     make_job,
+    make_open_bill,
     make_self_service_subscription,
     make_tenant,
     make_user,
@@ -43,6 +47,7 @@ class Work:
     queued: OutgoingMail
     job: Job
     charge: PaymentAttempt
+    bill: Bill
     refund: RefundAttempt
     event: WebhookEvent
     case: SupportCase
@@ -106,6 +111,16 @@ def make_failed_refund(tenant: Tenant) -> RefundAttempt:
     return row
 
 
+def make_refused_bill(tenant: Tenant) -> Bill:
+    """A bill whose charge the processor did not take."""
+    subscription = make_self_service_subscription(make_user(tenant))
+    bill = make_open_bill(subscription, type="add_seats")
+    system = Actor.system(tenant.pk)
+    with tenant_atomic(system):
+        note_failure(actor=system, bill=lock_bill(bill.pk), kind="hard", code=REFUSED, at=AT)
+    return bill
+
+
 def make_work(tenant: Tenant) -> Work:
     pat = make_user(tenant)
     parked = make_self_service_subscription(pat)
@@ -144,6 +159,7 @@ def make_work(tenant: Tenant) -> Work:
         queued=make_mail(tenant, state="queued"),
         job=make_job(pat, state="failed", reason="It stopped.", finished_at=AT),
         charge=charge,
+        bill=make_refused_bill(tenant),
         refund=make_failed_refund(tenant),
         event=event,
         case=case,

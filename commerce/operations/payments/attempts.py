@@ -17,6 +17,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from commerce.gateways import Declined, Intent, NeedsAuthentication, Rejected, Retryable, stripe
+from commerce.gateways.declines import REFUSED
 from commerce.models import Bill, Checkout, PaymentAttempt
 from commerce.operations.billing_control import require_running
 from commerce.operations.payments import guards, outcomes
@@ -156,7 +157,8 @@ def drive(*, actor: Actor, attempt_id: int, at: datetime, confirms: bool = True)
     `confirms` False: only find out and record, never charge. None when there was nothing to ask about.
 
     :raises Retryable: no usable answer; the attempt stays and can be driven again.
-    :raises Rejected: the processor refuses; the attempt has ended, nothing was charged.
+    :raises Rejected: the processor refuses; the attempt has failed and nothing was charged, or it does not know the
+        intent, and the attempt stays.
     :raises BillingPaused: it might have to be charged, and nothing may be now.
     :raises DomainError: a reason not to confirm (not eligible, price changed, bill no longer open ...); the
         attempt has ended, nothing was charged.
@@ -206,8 +208,8 @@ def _create(actor: Actor, attempt: PaymentAttempt, at: datetime) -> Intent:
     reached("R3:before")
     try:
         intent = stripe.create_intent(key=attempt.key, **params)
-    except Rejected as refused:
-        outcomes.end_without_charge(actor=actor, attempt_id=attempt.pk, reason=refused.code, at=at)
+    except Rejected:
+        outcomes.end_without_charge(actor=actor, attempt_id=attempt.pk, reason=REFUSED, at=at)
         raise
     reached("R3:after")
     reached("R4:before")
@@ -251,8 +253,8 @@ def _confirm(actor: Actor, attempt: PaymentAttempt, intent: Intent, at: datetime
                 state=State.UNKNOWN, updated_at=at
             )
         raise
-    except Rejected as refused:
-        outcomes.cancel(actor=actor, attempt_id=attempt.pk, intent_id=intent.id, reason=refused.code, at=at)
+    except Rejected:
+        outcomes.cancel(actor=actor, attempt_id=attempt.pk, intent_id=intent.id, reason=REFUSED, at=at)
         raise
     reached("R5:after")
     return confirmed

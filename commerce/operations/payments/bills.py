@@ -9,7 +9,7 @@ from datetime import datetime
 from django.utils.translation import gettext_lazy as _
 
 from commerce.gateways import Declined, Intent, NeedsAuthentication, Retryable
-from commerce.gateways.declines import sentence_of
+from commerce.gateways.declines import TOO_SMALL, sentence_of
 from commerce.models import Bill, Card, PaymentAttempt
 from commerce.operations.bills import BillNotOpen, lock_bill
 from commerce.operations.payments import attempts, guards, outcomes
@@ -159,6 +159,8 @@ def _new_attempt(
         return None
     if guards.why_not_paid(bill):
         raise BillNotOpen
+    if guards.is_too_small(bill):
+        raise Declined("hard", TOO_SMALL, sentence_of(TOO_SMALL))
     attempt = attempts.begin(
         actor=actor,
         cause=bill,

@@ -1,7 +1,7 @@
 """Charging open bills while the payer is away: the second sweep's work for one bill (architecture §7, §8)."""
 
 import logging
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from django.conf import settings
@@ -9,6 +9,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from commerce.gateways import Rejected, Retryable
+from commerce.gateways.declines import REFUSED, TOO_SMALL
 from commerce.models import Bill, PaymentAttempt
 from commerce.operations.bills import lock_bill
 from commerce.operations.dunning import note_failure, stop_trying
@@ -23,8 +24,12 @@ from directory.operations.audit import record
 
 log = logging.getLogger(__name__)
 
-# paid; declined: the subscription is marked; withheld: it is not to be charged (I-14); pending: ask again
-# later, nothing counts against the customer; busy: somebody else is at it, or it is not due.
+# How long a bill waits whose charge the processor does not know any more.
+UNKNOWN_WAITS = timedelta(hours=1)
+
+# paid; declined: the subscription is marked; withheld: it is not to be charged (I-14), or what became of its charge
+# is not known; pending: ask again later, nothing counts against the customer; busy: somebody else is at it, or it is
+# not due.
 type ChargeResult = Literal["paid", "declined", "withheld", "pending", "busy"]
 
 
@@ -70,9 +75,8 @@ def charge_bill(*, bill_id: int, at: datetime, is_leased: bool = False) -> Charg
         attempts.drive(actor=actor, attempt_id=attempt_id, at=at)
     except Retryable:
         return "pending"
-    except Rejected as refused:
-        _withhold(actor, bill_id, refused.code, at)
-        return "withheld"
+    except Rejected:
+        return _refused(actor, bill_id, at)
     except guards.NotCharged as refused:
         _withhold(actor, bill_id, refused.reason, at)
         return "withheld"
@@ -121,12 +125,26 @@ def _attempt_for(actor: Actor, bill: Bill, at: datetime) -> int | None:
         if attempts.live_attempt(locked) is not None:
             return None
         card = paying_card(locked.subscription.card, tenant_id=locked.tenant_id, payer_id=locked.payer_id)
-        if card is None:
-            note_failure(actor=actor, bill=locked, kind="hard", code="no_card", at=at)
+        if card is None or guards.is_too_small(locked):
+            code = "no_card" if card is None else TOO_SMALL
+            note_failure(actor=actor, bill=locked, kind="hard", code=code, at=at)
             return None
         return attempts.begin(
             actor=actor, cause=locked, customer_id=customer_id, card_id=card.processor_id, at=at
         ).pk
+
+
+def _refused(actor: Actor, bill_id: int, at: datetime) -> ChargeResult:
+    """The processor refuses the question: a payment that failed, unless it is about a charge without an outcome."""
+    with tenant_atomic(actor):
+        bill = lock_bill(bill_id)
+        if attempts.live_attempt(bill) is not None:
+            # Perhaps it was charged: the attempt waits for the vendor's staff, and for another question.
+            Bill.objects.filter(pk=bill_id).update(charge_due_at=at + UNKNOWN_WAITS)
+            return "withheld"
+        if not guards.why_not_charged(bill) and bill.charge_due_at is not None:
+            note_failure(actor=actor, bill=bill, kind="hard", code=REFUSED, at=at)
+    return _result(bill_id, at)
 
 
 def _withhold(actor: Actor, bill_id: int, reason: str, at: datetime) -> None:

@@ -168,7 +168,7 @@ def _chargeable(bill_ids: Iterable[int]) -> list[Bill]:
         .only(*_CHARGED_BY, "subscription__card")
         .select_for_update(of=("self", "subscription"), skip_locked=True, no_key=True)
     )
-    return [bill for bill in bills if not guards.why_not_charged(bill)]
+    return [bill for bill in bills if not guards.why_not_charged(bill) and not guards.is_too_small(bill)]
 
 
 def _still_chargeable(created: list[_Charge]) -> list[_Charge]:

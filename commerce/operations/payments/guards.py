@@ -4,6 +4,7 @@ from datetime import datetime
 
 from django.utils.translation import gettext_lazy as _
 
+from commerce.gateways.minimums import least_charge
 from commerce.models import Bill, Checkout, PaymentAttempt, Subscription
 from commerce.operations.bills import lock_bill
 from commerce.operations.checkouts import CheckoutClosed
@@ -94,6 +95,11 @@ def why_not_paid(bill: Bill) -> str:
     """Why nobody can pay the bill, also by hand; empty when it is open, whatever the sweep withholds. No query."""
     is_open = bill.status in (Bill.Status.OPEN, Bill.Status.PAST_DUE) and bill.total_minor > 0
     return "" if is_open else "bill_not_open"
+
+
+def is_too_small(bill: Bill) -> bool:
+    """Whether no card can be charged with so little. No query."""
+    return bool(bill.total_minor < least_charge(bill.currency))
 
 
 def why_not_charged(bill: Bill) -> str:

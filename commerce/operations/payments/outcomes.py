@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from commerce.gateways import Declined, Intent, NeedsAuthentication, stripe
-from commerce.gateways.declines import AUTHENTICATION
+from commerce.gateways.declines import AUTHENTICATION, REFUSED
 from commerce.models import Bill, Card, Checkout, Order, Payment, PaymentAttempt, Refund, Subscription
 from commerce.operations import notices
 from commerce.operations.bills import BillNotOpen, book_payment
@@ -69,23 +69,25 @@ def settle(*, actor: Actor, attempt_id: int, intent: Intent, at: datetime) -> In
 
 
 def cancel(*, actor: Actor, attempt_id: int, intent_id: str, reason: str, at: datetime) -> None:
-    """End an attempt over there, and here by what it then is.
+    """End an attempt over there, and here by what it then is; `REFUSED` as a `reason` is a charge that failed.
 
-    :raises Retryable: it could not be ended; nothing was recorded.
+    :raises Retryable: it could not be ended; nothing was recorded. :raises Rejected: unknown to the processor.
     """
     intent = stripe.cancel_intent(intent_id)
+    decline = Declined("hard", REFUSED) if reason == REFUSED else None
     with tenant_atomic(actor):
-        must_refund = _record(actor, attempt_id, intent, None, at, reason=reason)
+        must_refund = _record(actor, attempt_id, intent, decline, at, reason=reason)
     if must_refund:
         _give_back(actor, attempt_id, intent, at)
 
 
 def end_without_charge(*, actor: Actor, attempt_id: int, reason: str, at: datetime) -> None:
-    """End an attempt that never had an id: nothing was confirmed, so nothing was charged."""
+    """End an attempt that never had an id: nothing was confirmed, so nothing was charged; `reason` as `cancel`."""
+    state, kind = (State.FAILED, "hard") if reason == REFUSED else (State.CANCELED, "")
     with tenant_atomic(actor):
         attempt = lock_attempt(attempt_id)
         if attempt.state == State.CREATED:
-            _end(actor, attempt, State.CANCELED, kind="", code=reason, at=at)
+            _end(actor, attempt, state, kind=kind, code=reason, at=at)
 
 
 def _record(
