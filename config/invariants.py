@@ -458,6 +458,14 @@ INVARIANTS: tuple[Invariant, ...] = (
         """,
     ),
     Invariant(
+        "I-15",
+        "nobody is asked for a bill over nothing",
+        """
+        SELECT id, number, status, collection FROM commerce_bill
+         WHERE total_minor = 0 AND credits_id IS NULL AND status IN ('open', 'past_due')
+        """,
+    ),
+    Invariant(
         "I-16",
         "no charge stays unresolved for more than an hour",
         """

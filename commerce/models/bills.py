@@ -92,6 +92,8 @@ LIVE_PERIOD_BILL = Q(type__in=PERIOD_TYPES) & ~Q(status__in=["credited", "void"]
 class Bill(TenantModel):
     """One bill. Its number, amounts and lines never change; a correction is a credit note.
 
+    One whose total is 0 is paid as it is issued, without a payment (docs/adr/0049).
+
     `payer` is the person charged, null when the organization pays. Card bills are taken by the charge sweep
     when `charge_due_at` has come; `leased_until` keeps two workers from the same bill.
 

@@ -224,7 +224,7 @@ class Price(models.Model):
             VendorWall(name="commerce_price_vendor", changes="valid_from > now()"),
             models.UniqueConstraint(fields=["plan", "market", "valid_from"], name="commerce_price_once"),
             models.CheckConstraint(
-                condition=models.Q(unit_price_minor__gte=0), name="commerce_price_positive"
+                condition=models.Q(unit_price_minor__gte=0), name="commerce_price_not_negative"
             ),
         ]
 

@@ -121,7 +121,7 @@ def issue_bill(
     charge_due_at: datetime | None = None,
     replaces: Bill | None = None,
 ) -> Bill:
-    """Issue one open bill with the next number of its vendor entity and year.
+    """Issue one bill with the next number of its vendor entity and year: open, or paid where its total is 0.
 
     `replaces` is the bill, credited before, that is issued anew by this one, with its seller, currency and tax.
     Call it late in the caller's transaction: the series' row is locked from here to the commit.
@@ -129,6 +129,7 @@ def issue_bill(
     terms: Bill | Subscription = replaces or subscription
     subtotal_minor = sum(line.amount_minor for line in lines)
     tax_minor = tax_on(subtotal_minor, terms.tax_rate)
+    is_free = subtotal_minor + tax_minor == 0
     with atomic():
         bill = Bill.objects.create(
             tenant_id=subscription.tenant_id,
@@ -138,7 +139,8 @@ def issue_bill(
             bill_to=bill_to,
             payer=payer,
             type=type,
-            status=Bill.Status.OPEN,
+            status=Bill.Status.PAID if is_free else Bill.Status.OPEN,
+            paid_at=at if is_free else None,
             collection=collection,
             issued_at=at,
             due_at=due_at,
@@ -150,7 +152,7 @@ def issue_bill(
             tax_rate=terms.tax_rate,
             tax_minor=tax_minor,
             total_minor=subtotal_minor + tax_minor,
-            charge_due_at=charge_due_at,
+            charge_due_at=None if is_free else charge_due_at,
             replaces=replaces,
         )
         write_lines(bill, lines)
@@ -164,6 +166,39 @@ def issue_bill(
             after={"total_minor": bill.total_minor, "currency": bill.currency, "type": bill.type},
         )
     return bill
+
+
+def bill_seats(
+    *,
+    actor: Actor,
+    subscription: Subscription,
+    order: Order,
+    type: str,
+    quantity: int,
+    unit_price_minor: int,
+    amount_minor: int,
+    period: tuple[datetime, datetime],
+    collection: str,
+    due_at: datetime,
+    at: datetime,
+) -> Bill:
+    """`issue_bill` with one line: seats of the subscription for a period, to who owns it and whom it is billed to."""
+    starts, ends = period
+    line = Line(subscription.product.name, quantity, unit_price_minor, amount_minor, starts, ends)
+    return issue_bill(
+        actor=actor,
+        subscription=subscription,
+        order=order,
+        type=type,
+        bill_to=subscription.bill_to,
+        payer=subscription.owner_user,
+        collection=collection,
+        lines=[line],
+        period_start=starts,
+        period_end=ends,
+        at=at,
+        due_at=due_at,
+    )
 
 
 def lock_bill(bill_id: int) -> Bill:

@@ -21,7 +21,7 @@ from commerce.catalogue_files import (
 )
 from commerce.models import Market, Plan, Price, Product, ProductAlias
 from commerce.operations.catalogue_rows import catalogue_of, price_entry, price_facts, product_entry
-from commerce.operations.prices import FARTHEST
+from commerce.operations.prices import FARTHEST, too_small
 from config.kit.actors import Actor
 from config.kit.errors import Conflict, Malformed
 from config.kit.money import format_money
@@ -294,7 +294,7 @@ def _why_no_price(line: PriceLine, product: Product | None, market: Market | Non
         return _("The market's currency is %s.") % market.currency
     if plan is None:
         return _("The product has no such plan.")
-    return ""
+    return str(too_small(product, line.unit_price_minor, line.currency) or "")
 
 
 def _write_prices(

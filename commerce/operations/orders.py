@@ -19,7 +19,7 @@ from commerce.models import (
     Product,
     Subscription,
 )
-from commerce.operations.bills import Line, issue_bill
+from commerce.operations.bills import bill_seats
 from commerce.operations.subscriptions import Terms, activate, remember
 from commerce.periods import local_date
 from commerce.queries.catalogue import NotSoldHere
@@ -90,7 +90,6 @@ def place_order(*, actor: Actor, checkout: Checkout, card: Card | None, at: date
             actor=actor,
             order=order,
             subscription=subscription,
-            payer=user,
             collection=Bill.Collection.CARD,
             due_at=at,
             first_license=checkout.takes_first_license,
@@ -165,7 +164,6 @@ def purchase_centrally(
             actor=actor,
             order=order,
             subscription=subscription,
-            payer=None,
             collection=Bill.Collection.ON_ACCOUNT,
             due_at=at + timedelta(days=agreed.agreement.payment_days),
             first_license=False,
@@ -206,7 +204,6 @@ def _complete(
     actor: Actor,
     order: Order,
     subscription: Subscription,
-    payer: User | None,
     collection: str,
     due_at: datetime,
     first_license: bool,
@@ -215,28 +212,18 @@ def _complete(
     """The order's line, history, callbacks and, last since its series is locked from then on, the bill."""
     amount_minor = _write_line(actor, order, subscription, at=at)
     _tell_higher_apps(actor, subscription, first_license=first_license, at=at)
-    bill = issue_bill(
+    bill = bill_seats(
         actor=actor,
         subscription=subscription,
         order=order,
         type=Bill.Type.PURCHASE,
-        bill_to=subscription.bill_to,
-        payer=payer,
+        quantity=subscription.quantity,
+        unit_price_minor=subscription.unit_price_minor,
+        amount_minor=amount_minor,
+        period=(subscription.period_start, subscription.period_end),
         collection=collection,
-        lines=[
-            Line(
-                description=subscription.product.name,
-                quantity=subscription.quantity,
-                unit_price_minor=subscription.unit_price_minor,
-                amount_minor=amount_minor,
-                service_start=subscription.period_start,
-                service_end=subscription.period_end,
-            )
-        ],
-        period_start=subscription.period_start,
-        period_end=subscription.period_end,
-        at=at,
         due_at=due_at,
+        at=at,
     )
     return Placed(order, subscription, bill)
 

@@ -9,10 +9,12 @@ from typing import NamedTuple
 from django.utils.translation import gettext_lazy as _
 
 from commerce.catalogue_files import MOST_MINOR
-from commerce.models import Market, Plan, Price
+from commerce.gateways.minimums import least_charge
+from commerce.models import Market, Plan, Price, Product
 from commerce.operations.catalogue_rows import catalogue_of, price_entry, price_facts
 from config.kit.actors import Actor
-from config.kit.errors import Conflict, Malformed, NotVisible
+from config.kit.errors import Conflict, Malformed, NotVisible, Text
+from config.kit.money import format_money
 from directory.operations.audit import record_all
 
 # So far ahead a price may be announced.
@@ -59,7 +61,7 @@ def add_price(
         sold_in = Market.objects.filter(pk=market).first()
         if sold_in is None:
             raise Malformed(_("Choose a market."), field="market")
-        _check(plan.pk, sold_in.code, unit_price_minor, begins_at, at)
+        _check(plan, sold_in, unit_price_minor, begins_at, at)
         price = Price.objects.create(
             plan=plan,
             market=sold_in,
@@ -82,7 +84,7 @@ def change_price(
     """
     with catalogue_of(staff):
         price = _unbegun(price_id, seen, at)
-        _check(price.plan_id, price.market_id, unit_price_minor, begins_at, at, besides=price.pk)
+        _check(price.plan, price.market, unit_price_minor, begins_at, at, besides=price.pk)
         before = price_facts(price)
         price.unit_price_minor, price.valid_from, price.published_at = unit_price_minor, begins_at, at
         price.save(update_fields=["unit_price_minor", "valid_from", "published_at"])
@@ -103,7 +105,7 @@ def remove_price(*, staff: Actor, price_id: int, seen: Seen, at: datetime) -> Pr
 
 
 def _unbegun(price_id: int, seen: Seen, at: datetime) -> Price:
-    price = Price.objects.select_related("plan__product").filter(pk=price_id).first()
+    price = Price.objects.select_related("plan__product", "market").filter(pk=price_id).first()
     if price is None or Seen(price.unit_price_minor, price.valid_from) != seen:
         raise PriceMoved
     if price.valid_from <= at:
@@ -111,15 +113,25 @@ def _unbegun(price_id: int, seen: Seen, at: datetime) -> Price:
     return price
 
 
+def too_small(product: Product, minor: int, currency: str) -> Text | None:
+    """Why a list price is too small, None where it is not: by self-service a card pays one license by it (ADR 49)."""
+    least = least_charge(currency)
+    if minor >= least or not product.self_service:
+        return None
+    return _("A card cannot be charged with less than %s.") % format_money(least, currency)
+
+
 def _check(
-    plan_id: int, market: str, minor: int, begins_at: datetime, at: datetime, besides: int = 0
+    plan: Plan, market: Market, minor: int, begins_at: datetime, at: datetime, besides: int = 0
 ) -> None:
     if not 0 <= minor <= MOST_MINOR:
         raise Malformed(_("Enter an amount such as 50 or 49.90."), field="amount")
+    if why := too_small(plan.product, minor, market.currency):
+        raise Malformed(why, field="amount")
     if begins_at <= at:
         raise Malformed(_("A price begins on a later day than today."), field="begins_on")
     if begins_at > at + FARTHEST:
         raise Malformed(_("A price begins within the next three years."), field="begins_on")
-    others = Price.objects.filter(plan_id=plan_id, market_id=market, valid_from=begins_at)
+    others = Price.objects.filter(plan=plan, market=market, valid_from=begins_at)
     if others.exclude(pk=besides).exists():
         raise Malformed(_("Another price of this plan begins then. Change that one."), field="begins_on")

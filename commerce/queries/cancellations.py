@@ -61,7 +61,7 @@ def cancellation_of(subscription: Subscription, at: datetime) -> Cancellation:
         if returned or unpaid:
             until = min(until for until in windows if until is not None)
             return Cancellation(Ending.AT_ONCE, returned, unpaid, refund_until=until)
-    removable = refundable(lots, at) if may_end_now else []
+    removable = [lot for lot in refundable(lots, at) if lot.unit_price_minor] if may_end_now else []
     return Cancellation(
         Ending.AT_TERM,
         refund_until=max((until for until in windows if until is not None and until <= at), default=None),

@@ -1,5 +1,6 @@
 """Bills on account: booked by staff, past due when their last day is over (product §6)."""
 
+import uuid
 from datetime import datetime, time, timedelta
 from io import StringIO
 from zoneinfo import ZoneInfo
@@ -7,18 +8,28 @@ from zoneinfo import ZoneInfo
 import pytest
 from django.core.management import CommandError, call_command
 
+from commerce.documents import sheet_of
 from commerce.models import Bill, Payment, PaymentAttempt, Subscription, SubscriptionEvent
+from commerce.operations.cancellations import quote_cancellation
+from commerce.operations.central import Choice, buy_centrally, quote_purchase
+from commerce.operations.changes import NothingToRefund, add_seats_on_account, quote_removal
 from commerce.operations.on_account import mark_past_due, tell_of_bills
+from commerce.operations.renewals import renew_due
+from commerce.queries.bills import document
+from commerce.queries.cancellations import Ending
 from config.invariants import violations
 from config.kit.tenancy import tenant_atomic
-from directory.models import AuditEntry, OutgoingMail
+from directory.models import AuditEntry, OutgoingMail, User
 from directory.operations.outbox import message_of
 from tests.factories import (
     AT,
+    actor_of,
+    make_agreement,
     make_central_subscription,
     make_self_service_subscription,
     make_tenant,
     make_user,
+    plan,
 )
 
 pytestmark = pytest.mark.django_db(databases=["default", "owner", "worker"], transaction=True)
@@ -184,3 +195,82 @@ def test_a_bill_by_card_is_never_told_of_as_one_on_account(central: Subscription
     tell_of_bills(at=AT)
 
     assert len(told(central)) == 1
+
+
+# --- Free licenses under an agreement -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def bill() -> User:
+    return make_user(make_tenant(), roles=("billing_admin",))
+
+
+@pytest.fixture
+def free(bill: User) -> Subscription:
+    make_agreement(bill.tenant, unit_price_minor=0)
+    return make_central_subscription(bill)
+
+
+def test_a_bill_over_nothing_is_paid_as_it_is_issued_and_nobody_is_asked_for_it(
+    bill: User, free: Subscription
+) -> None:
+    renewed = free.period_end
+    renew_due(at=renewed)
+    with tenant_atomic(bill.tenant_id):
+        row = Subscription.objects.get(pk=free.pk)
+    add_seats_on_account(
+        actor=actor_of(bill, at=renewed),
+        key=free.key,
+        quantity=30,
+        version=row.version,
+        seen_total_minor=0,
+        at=renewed,
+    )
+    for days in (1, 31, 40, 60, 80):
+        mark_past_due(at=renewed + timedelta(days=days))
+        tell_of_bills(at=renewed + timedelta(days=days))
+
+    with tenant_atomic(bill.tenant_id):
+        bills = Bill.objects.order_by("id").values_list("type", "status", "total_minor", "paid_at")
+        assert list(bills) == [
+            ("purchase", "paid", 0, AT),
+            ("renewal", "paid", 0, renewed),
+            ("add_seats", "paid", 0, renewed),
+        ]
+        assert not Payment.objects.exists()
+        assert not OutgoingMail.objects.filter(kind__startswith="bill_").exists()
+    assert violations(at=renewed) == []
+
+
+def test_free_licenses_stop_at_the_end_of_their_term_since_nothing_comes_back(free: Subscription) -> None:
+    with tenant_atomic(free.tenant_id):
+        cancellation = quote_cancellation(subscription=free, at=AT).plan
+        with pytest.raises(NothingToRefund, match="Nothing would be refunded"):
+            quote_removal(subscription=free, quantity=20, at=AT)
+
+    assert (cancellation.ending, cancellation.removable) == (Ending.AT_TERM, 0)
+
+
+def test_the_paper_of_a_bill_over_nothing_says_that_nothing_is_to_be_paid(
+    bill: User, free: Subscription
+) -> None:
+    number = the_bill(free).number
+    with tenant_atomic(bill.tenant_id):
+        paper = sheet_of(document(actor_of(bill), number))
+
+    assert paper["payment"]["lines"] == ["Nothing was paid, and nothing is to be paid."]
+
+
+def test_the_mail_of_a_free_purchase_announces_no_bill_that_is_due(bill: User) -> None:
+    make_user(bill.tenant, roles=("global_admin",))
+    make_agreement(bill.tenant, unit_price_minor=0)
+    actor, choice = actor_of(bill), Choice(plan=plan(), quantity=5)
+    with tenant_atomic(bill.tenant_id):
+        seen = quote_purchase(actor=actor, choice=choice, at=AT).seen
+
+    buy_centrally(actor=actor, choice=choice, seen=seen, key=uuid.uuid4(), at=AT)
+
+    with tenant_atomic(bill.tenant_id):
+        body = str(message_of(OutgoingMail.objects.get(kind="central_purchase")).body)
+    assert "at your agreement's price. There is nothing to pay." in body
+    assert "is due" not in body

@@ -377,6 +377,8 @@ def test_a_price_that_begins_later_is_added_and_the_one_before_holds_until_then(
         ("amount", {"amount": "free"}),
         ("amount", {"amount": "1.999"}),
         ("amount", {"amount": "-1"}),
+        ("amount", {"amount": "0"}),
+        ("amount", {"amount": "0.49"}),
         ("begins_on", {"begins_on": ""}),
         ("begins_on", {"begins_on": "2020-01-01"}),
         ("begins_on", {"begins_on": "2999-01-01"}),

@@ -98,6 +98,7 @@ def test_a_dry_run_says_of_each_line_what_it_would_do(actor: Actor) -> None:
         f"{key()},XX,EUR,P1M/P1M,9999",
         "NOBODY,NL,EUR,P1M/P1M,9999",
         f"{key()},NL,EUR,P1Y/P1Y,many",
+        f"{key()},DE,EUR,P1Y/P1Y,49",
     )
 
     assert [(line, what) for line, what, _detail in outcomes] == [
@@ -106,7 +107,9 @@ def test_a_dry_run_says_of_each_line_what_it_would_do(actor: Actor) -> None:
         (4, "refused"),
         (5, "refused"),
         (6, "refused"),
+        (7, "refused"),
     ]
+    assert outcomes[5][2] == "A card cannot be charged with less than €0.50."
     assert outcomes[0][2].endswith("€99.99")
     assert outcomes[1][2] == "The market's currency is EUR."
     assert Price.objects.filter(unit_price_minor=9_999).count() == 0

@@ -8,7 +8,7 @@ from django.utils.translation import gettext_lazy as _
 
 from commerce.models import Agreement, Bill, Card, Checkout, Order, OrderLine, Subscription
 from commerce.operations import notices
-from commerce.operations.bills import Line, issue_bill
+from commerce.operations.bills import bill_seats
 from commerce.operations.changes import paid
 from commerce.operations.changes.rules import lock_subscription, require_addable, require_may_manage
 from commerce.operations.checkouts import PriceChanged
@@ -223,27 +223,17 @@ def _add(
         before=before,
         after={"quantity": subscription.quantity, "amount_minor": amount_minor, "order": str(order.key)},
     )
-    bill = issue_bill(
+    bill = bill_seats(
         actor=actor,
         subscription=subscription,
         order=order,
         type=Bill.Type.ADD_SEATS,
-        bill_to=subscription.bill_to,
-        payer=subscription.owner_user,
+        quantity=added,
+        unit_price_minor=unit_price_minor,
+        amount_minor=amount_minor,
+        period=(service_start, service_end),
         collection=collection,
-        lines=[
-            Line(
-                description=subscription.product.name,
-                quantity=added,
-                unit_price_minor=unit_price_minor,
-                amount_minor=amount_minor,
-                service_start=service_start,
-                service_end=service_end,
-            )
-        ],
-        period_start=service_start,
-        period_end=service_end,
-        at=at,
         due_at=due_at,
+        at=at,
     )
     return Placed(order, subscription, bill)

@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy as _
 from commerce import periods
 from commerce.models import Agreement, Bill, Card, Checkout, Order, OrderLine, Subscription
 from commerce.operations import notices
-from commerce.operations.bills import Line, issue_bill
+from commerce.operations.bills import bill_seats
 from commerce.operations.changes import paid
 from commerce.operations.changes.rules import (
     Disputed,
@@ -276,28 +276,18 @@ def _bring_back(
         before=before,
         after={"state": subscription.state, "unit_price_minor": unit_price_minor, **facts},
     )
-    bill = issue_bill(
+    bill = bill_seats(
         actor=actor,
         subscription=subscription,
         order=order,
         type=Bill.Type.REACTIVATION,
-        bill_to=subscription.bill_to,
-        payer=subscription.owner_user,
+        quantity=subscription.quantity,
+        unit_price_minor=unit_price_minor,
+        amount_minor=amount_minor,
+        period=(term.period_start, term.period_end),
         collection=collection,
-        lines=[
-            Line(
-                description=subscription.product.name,
-                quantity=subscription.quantity,
-                unit_price_minor=unit_price_minor,
-                amount_minor=amount_minor,
-                service_start=term.period_start,
-                service_end=term.period_end,
-            )
-        ],
-        period_start=term.period_start,
-        period_end=term.period_end,
-        at=at,
         due_at=due_at,
+        at=at,
     )
     return Placed(order, subscription, bill)
 

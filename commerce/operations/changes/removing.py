@@ -54,10 +54,10 @@ class WindowOver(Conflict):
 
 
 class NothingToRefund(Conflict):
-    """No unused day is left in the running period, so going at once gives nothing back."""
+    """No unused day is left in the running period, or the licenses are free: going at once gives nothing back."""
 
     code = "nothing_to_refund"
-    message = _("Nothing would be refunded, since this is the last day of the period.")
+    message = _("Nothing would be refunded now. They can go at the renewal. Nothing was changed.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,7 @@ def quote_removal(*, subscription: Subscription, quantity: int, at: datetime) ->
     :raises NotChangeable, Disputed, RenewalUnderWay: its state. :raises Malformed: not fewer, or none.
     :raises BelowAssigned: some have to be taken back first.
     :raises WindowOver: some were charged longer than 7 x 24 hours ago, or are not paid.
-    :raises NothingToRefund: it is the last day of the period.
+    :raises NothingToRefund: it is the last day of the period, or they are free.
     """
     require_changeable(subscription)
     require_number(subscription, quantity)

@@ -4,6 +4,8 @@ from datetime import datetime
 
 from django.utils.translation import gettext_lazy as _
 
+from commerce.gateways import Declined
+from commerce.gateways.declines import TOO_SMALL, sentence_of
 from commerce.gateways.minimums import least_charge
 from commerce.models import Bill, Checkout, PaymentAttempt, Subscription
 from commerce.operations.bills import lock_bill
@@ -97,9 +99,15 @@ def why_not_paid(bill: Bill) -> str:
     return "" if is_open else "bill_not_open"
 
 
-def is_too_small(bill: Bill) -> bool:
+def is_too_small(cause: Bill | Checkout) -> bool:
     """Whether no card can be charged with so little. No query."""
-    return bool(bill.total_minor < least_charge(bill.currency))
+    return bool(cause.total_minor < least_charge(cause.currency))
+
+
+def require_enough(cause: Bill | Checkout) -> None:
+    """:raises Declined: whatever the card, it is too little."""
+    if is_too_small(cause):
+        raise Declined("hard", TOO_SMALL, sentence_of(TOO_SMALL))
 
 
 def why_not_charged(bill: Bill) -> str:

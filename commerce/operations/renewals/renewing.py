@@ -166,12 +166,14 @@ WITH due AS MATERIALIZED (
            (id, tenant_id, number, vendor_entity_id, series_year, series_number, order_id, subscription_id,
             bill_to_id, payer_id, type, status, collection, issued_at, due_at, period_start, period_end, currency,
             subtotal_minor, tax_name, tax_rate, tax_minor, total_minor, paid_minor, charge_due_at, tries,
-            last_decline)
+            last_decline, paid_at)
     SELECT bill_id, tenant_id, number, vendor_entity_id, year, series_number, coalesce(changed_by, order_id), id,
-           bill_to_id, owner_user_id, bill_type, 'open', CASE WHEN on_account THEN 'on_account' ELSE 'card' END,
+           bill_to_id, owner_user_id, bill_type, CASE WHEN subtotal + tax = 0 THEN 'paid' ELSE 'open' END,
+           CASE WHEN on_account THEN 'on_account' ELSE 'card' END,
            %(at)s, CASE WHEN on_account THEN %(at)s + make_interval(days => payment_days) ELSE %(at)s END,
            starts, ends, currency, subtotal, tax_name, tax_rate, tax, subtotal + tax, 0,
-           CASE WHEN NOT on_account THEN %(at)s END, 0, ''
+           CASE WHEN NOT on_account AND subtotal + tax > 0 THEN %(at)s END, 0, '',
+           CASE WHEN subtotal + tax = 0 THEN %(at)s END
       FROM numbered
 ), lines AS (
     INSERT INTO commerce_billline

@@ -81,10 +81,11 @@ WITH due AS MATERIALIZED (
            (id, tenant_id, number, vendor_entity_id, series_year, series_number, order_id, subscription_id,
             bill_to_id, payer_id, type, status, collection, issued_at, due_at, period_start, period_end, currency,
             subtotal_minor, tax_name, tax_rate, tax_minor, total_minor, paid_minor, charge_due_at, tries,
-            last_decline)
+            last_decline, paid_at)
     SELECT bill_id, tenant_id, number, vendor_entity_id, year, series_number, order_id, id, bill_to_id,
-           owner_user_id, 'trial_conversion', 'open', 'card', %(at)s, %(at)s, starts, ends, currency, subtotal,
-           tax_name, tax_rate, tax, subtotal + tax, 0, %(at)s, 0, ''
+           owner_user_id, 'trial_conversion', CASE WHEN subtotal + tax = 0 THEN 'paid' ELSE 'open' END, 'card', %(at)s,
+           %(at)s, starts, ends, currency, subtotal, tax_name, tax_rate, tax, subtotal + tax, 0,
+           CASE WHEN subtotal + tax > 0 THEN %(at)s END, 0, '', CASE WHEN subtotal + tax = 0 THEN %(at)s END
       FROM numbered
 ), lines AS (
     INSERT INTO commerce_billline
