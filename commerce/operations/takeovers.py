@@ -27,10 +27,12 @@ from commerce.operations.handovers import withdraw_open_offer
 from commerce.operations.orders import organizations_bill_to, write_order
 from commerce.operations.payments import outcomes
 from commerce.operations.subscriptions import remember
+from commerce.queries.cards import is_over
 from commerce.queries.takeovers import TakeOverPlan, TakeOverSeen, open_bills_of_people, plan_take_over
 from config.kit.actors import Actor
 from config.kit.errors import Conflict
 from config.kit.tenancy import tenant_atomic
+from directory.actors import tenant_row
 from directory.operations.audit import record
 from directory.permissions import Capability
 
@@ -174,7 +176,7 @@ def _plan_as_seen(subscription: Subscription, version: int, seen: TakeOverSeen, 
         raise Conflict
     if plan.seen != seen:
         raise TakeOverChanged(plan)
-    if plan.card is not None and (plan.card.expires_year, plan.card.expires_month) < (at.year, at.month):
+    if plan.card is not None and is_over(plan.card, at, tenant_row(subscription.tenant_id).time_zone):
         raise CardExpired
     return plan
 

@@ -209,6 +209,22 @@ def test_an_expired_card_of_the_organization_is_refused(
     assert not fresh(bought).is_organizations
 
 
+@pytest.mark.parametrize(("hour", "is_over"), [(21, False), (22, True)])
+def test_a_card_ends_with_its_last_month_where_the_organization_is(
+    contoso: Tenant, bill: User, bought: Subscription, hour: int, is_over: bool
+) -> None:
+    make_card(contoso, expires_year=2026, expires_month=3)
+    at = datetime(2026, 3, 31, hour, 30, tzinfo=UTC)
+
+    if is_over:
+        with pytest.raises(CardExpired):
+            take(bill, bought, at=at)
+    else:
+        take(bill, bought, at=at)
+
+    assert fresh(bought).is_organizations != is_over
+
+
 def test_the_former_purchaser_reads_own_bills_and_history_up_to_that_day_and_nothing_else(
     contoso: Tenant, pat: User, bill: User, bought: Subscription
 ) -> None:
