@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from commerce.models import Bill, CancelRequest, OrderLine, RefundAttempt, Subscription
+from commerce.models import Agreement, Bill, CancelRequest, OrderLine, RefundAttempt, Subscription
 from commerce.operations import billing_control
 from commerce.operations.cancellations import cancel_subscription, quote_cancellation
 from commerce.operations.recurring import set_recurring_billing
@@ -26,7 +26,7 @@ from licensing.operations.centralizing import (
     settle_due,
     start_centralizing,
 )
-from licensing.operations.centralizing.starting import CannotRun, RunsAlready
+from licensing.operations.centralizing.starting import CannotRun, RunsAlready, TakesOverOtherwise
 from licensing.queries.centralizing import people_of
 from tests.factories import (
     AT,
@@ -315,6 +315,33 @@ def test_seats_that_went_meanwhile_leave_the_purchase_as_it_is_and_it_can_be_tri
     with pytest.raises(RunOver):
         go_on(actor=actor_of(bill), key=run.key, at=later)
     assert violations(at=later) == []
+
+
+def test_terms_that_changed_meanwhile_are_shown_and_agreed_to_by_trying_again(
+    contoso: Tenant, bill: User, pat: User
+) -> None:
+    target = central_of(bill, quantity=3)
+    bought = buy_for(pat, make_people(contoso, 2))
+    run = start(bill, [bought], target)
+    with tenant_atomic(contoso.pk):
+        Agreement.objects.update(payment_days=14)
+    work()
+    assert endings(run) == ["blocked"]
+    later = AT + DAY + timedelta(hours=1)
+
+    with pytest.raises(TakesOverOtherwise):
+        go_on(actor=actor_of(bill), key=run.key, at=later)
+
+    with tenant_atomic(contoso.pk):
+        purchase = CentralizedPurchase.objects.get()
+    assert (purchase.state, fresh(run).tried_at) == ("blocked", AT + DAY)
+    assert purchase.problem == (
+        "Taken over, it is paid on account, due in 14 days; open bills that move: none. Try again to do that."
+    )
+    go_on(actor=actor_of(bill), key=run.key, at=later)
+    work(later)
+    assert endings(run) == ["taken_over"]
+    assert fresh(bought).is_organizations
 
 
 def test_a_guest_who_may_not_hold_one_stops_it(

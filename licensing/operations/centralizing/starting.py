@@ -7,14 +7,16 @@ from datetime import datetime
 from typing import Any
 
 from django.db import IntegrityError
+from django.db.models import QuerySet
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from commerce.models import Subscription
-from commerce.queries.takeovers import TakeOverSeen
+from commerce.queries.takeovers import TakeOverPlan, TakeOverSeen, plan_take_over
 from config.kit.actors import Actor
 from config.kit.errors import Conflict, Malformed, NotVisible
+from config.kit.money import format_money
 from config.kit.tenancy import atomic, tenant_atomic
 from directory.models import Job
 from directory.operations.audit import record
@@ -64,6 +66,15 @@ class RunOver(Conflict):
 
     code = "centralization_over"
     message = gettext_lazy("This has moved on since you opened the page. Nothing was changed.")
+
+
+class TakesOverOtherwise(Conflict):
+    """Taking a purchase over would do something else now than was shown; its `problem` says what, for another try."""
+
+    code = "takes_over_otherwise"
+    message = gettext_lazy(
+        "What taking over does has changed since it was shown. Look at the purchases, then try again."
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +251,8 @@ def go_on(*, actor: Actor, key: uuid.UUID, at: datetime) -> Centralization:
     """Try again what could not be done, or was left when the job ended; in the name of whoever asks now.
 
     :raises NotVisible, NotAllowed: not there, or a reader's. :raises RunOver: nothing is left to do, or a job does it.
+    :raises TakesOverOtherwise: bills, card or agreement changed; the purchases say what would happen now, and asked
+        again it does. Nothing else was changed.
     """
     with tenant_atomic(actor):
         run = lock_run(actor, key)
@@ -249,25 +262,60 @@ def go_on(*, actor: Actor, key: uuid.UUID, at: datetime) -> Centralization:
             raise RunOver
         if run.state == State.WAITING and not blocked.exists():
             raise RunOver
-        try:
-            with atomic():
-                for each in blocked.select_related("subscription"):
-                    each.state, each.problem = CentralizedPurchase.State.WAITING, ""
-                    each.version = each.subscription.version
-                    each.save(update_fields=["state", "problem", "version"])
-        except IntegrityError as error:
-            raise RunsAlready from error
-        run.state, run.tried_at = State.RUNNING, at
-        run.job_key = _queue(actor, run, total=None, at=at).key
-        run.save(update_fields=["state", "tried_at", "job_key"])
-        count = rows.count()
-        record(
-            actor,
-            "licensing.centralization.resumed",
-            at=at,
-            target_type="centralization",
-            target_id=run.key,
-            target_label=run.target.product.name,
-            after={"purchases": count},
+        is_other = _show_anew(blocked)
+        if not is_other:
+            _resume(actor, run, blocked, rows.count(), at)
+    if is_other:
+        raise TakesOverOtherwise
+    return run
+
+
+def _show_anew(blocked: QuerySet[CentralizedPurchase]) -> bool:
+    """Write down what taking each over would do now, for the page; whether that is something else than was shown."""
+    is_other = False
+    for each in blocked.select_related("subscription"):
+        plan = plan_take_over(each.subscription)
+        facts = _facts(plan.seen)
+        if each.seen and each.seen != facts and plan.is_payable:
+            each.seen, each.problem = facts, _offer(plan)
+            each.save(update_fields=["seen", "problem"])
+            is_other = True
+    return is_other
+
+
+def _offer(plan: TakeOverPlan) -> str:
+    moved = format_money(plan.moved_minor, plan.bills[0].currency) if plan.bills else _("none")
+    if plan.agreement is not None:
+        told = _(
+            "Taken over, it is paid on account, due in %(days)d days; open bills that move: %(moved)s. Try again to do that."
         )
-        return run
+        return told % {"days": plan.agreement.payment_days, "moved": moved}
+    told = _(
+        "Taken over, it is paid by the card %(card)s; open bills that move: %(moved)s. Try again to do that."
+    )
+    return told % {"card": plan.card, "moved": moved}
+
+
+def _resume(
+    actor: Actor, run: Centralization, blocked: QuerySet[CentralizedPurchase], count: int, at: datetime
+) -> None:
+    try:
+        with atomic():
+            for each in blocked.select_related("subscription"):
+                each.state, each.problem = CentralizedPurchase.State.WAITING, ""
+                each.version = each.subscription.version
+                each.save(update_fields=["state", "problem", "version"])
+    except IntegrityError as error:
+        raise RunsAlready from error
+    run.state, run.tried_at = State.RUNNING, at
+    run.job_key = _queue(actor, run, total=None, at=at).key
+    run.save(update_fields=["state", "tried_at", "job_key"])
+    record(
+        actor,
+        "licensing.centralization.resumed",
+        at=at,
+        target_type="centralization",
+        target_id=run.key,
+        target_label=run.target.product.name,
+        after={"purchases": count},
+    )
