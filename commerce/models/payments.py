@@ -196,6 +196,9 @@ class PaymentAttempt(TenantModel):
                 condition=~Q(state__in=["succeeded", "failed", "canceled"]),
                 name="commerce_attempt_unsettled",
             ),
+            models.Index(
+                fields=["id"], condition=Q(decline_code="to_refund"), name="commerce_attempt_to_refund"
+            ),
         ]
 
 

@@ -4,7 +4,6 @@ import uuid
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from commerce.gateways.declines import TOO_SMALL
 from config.kit.listings import Listing
 
 # How long the reconciler has before somebody is asked to look (I-16).
@@ -26,7 +25,7 @@ class Parked(NamedTuple):
 
 
 class StuckCharge(NamedTuple):
-    """A charge without an outcome. `bill` is empty for a checkout's, `reason` unless the sums differ."""
+    """A charge without an outcome, or one to be given back. `bill` is empty for a checkout's, `reason` for the usual one."""
 
     id: int
     tenant_id: int
@@ -44,9 +43,13 @@ class StuckCharge(NamedTuple):
     def is_mismatch(self) -> bool:
         return self.reason == "mismatch"
 
+    @property
+    def is_to_refund(self) -> bool:
+        return self.reason == "to_refund"
+
 
 class RefusedBill(NamedTuple):
-    """An open bill whose charge the processor does not take. `reason`: `REFUSED` or `TOO_SMALL` of the decline codes."""
+    """An open bill whose charge the processor does not take. `reason`: a decline code of ours."""
 
     id: int
     tenant_id: int
@@ -61,7 +64,7 @@ class RefusedBill(NamedTuple):
 
     @property
     def is_too_small(self) -> bool:
-        return self.reason == TOO_SMALL
+        return self.reason == "amount_too_small"
 
 
 class StuckRefund(NamedTuple):

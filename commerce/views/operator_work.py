@@ -114,6 +114,10 @@ _ADVICE: dict[str, Text] = {
 _MISMATCH = gettext_lazy(
     "The processor has another amount than we asked for. Compare the two there; asking charges nothing."
 )
+_TOO_LATE = gettext_lazy(
+    "There is nothing to give for it, and the processor refused to give it back. Asking tries again; refund it at the "
+    "processor's dashboard otherwise, to the cent, and ask."
+)
 _SETTLED: dict[str, Text] = {
     State.SUCCEEDED: gettext_lazy("It is charged and booked."),
     State.FAILED: gettext_lazy("It was not charged, and that is booked."),
@@ -128,6 +132,8 @@ def _charge(row: StuckCharge, zone: str) -> Shown:
 def _charge_state(row: StuckCharge, zone: str) -> Shown:
     if row.is_mismatch:
         return Shown(_("Another amount"), _MISMATCH, "sk-bad")
+    if row.is_to_refund:
+        return Shown(_("Came too late"), _TOO_LATE, "sk-bad")
     return Shown(State(row.state).label, _ADVICE.get(row.state, ""))
 
 
@@ -139,6 +145,8 @@ def _ask(asked: Asked) -> Said:
     row, state = staff_work.ask_about_charge(staff=asked.actor, attempt_id=asked.row_id, at=asked.at)
     about = {"bill": row.bill or _("The checkout"), "organization": row.organization}
     told = _("%(bill)s of %(organization)s:") % about
+    if row.is_to_refund:
+        return Said(f"{told} {_('What went back leaves this list; it stays while the processor refuses.')}")
     if state in _SETTLED:
         return Said(f"{told} {_SETTLED[state]}")
     still = _("There is no outcome yet. It stays here; ask again later.")
@@ -148,7 +156,7 @@ def _ask(asked: Asked) -> Said:
 CHARGES = WorkList(
     title=gettext_lazy("Charges"),
     about=gettext_lazy(
-        "Charges of cards whose outcome is not known after an hour. Asking does now what the reconciler does each minute: "
+        "Charges of cards whose outcome is not known after an hour, or that have to go back. Asking does now what the reconciler does each minute: "
         "nobody is charged twice."
     ),
     nothing=gettext_lazy("Every charge has an outcome."),

@@ -7,12 +7,25 @@ from datetime import timedelta
 import pytest
 from django.db import IntegrityError, connections
 
-from commerce.models import Bill, Checkout, Order, PaymentAttempt
-from commerce.operations.payments import abandon_checkouts, pay_checkout, reconcile
+from commerce.models import Bill, Checkout, Order, PaymentAttempt, Refund
+from commerce.operations.payments import abandon_checkouts, charge_bill, pay_checkout, reconcile
+from commerce.operations.staff_work import ask_about_charge
+from commerce.queries.staff_work import STUCK_CHARGES
+from config.invariants import violations
+from config.kit.listings import page
 from config.kit.tenancy import connection, tenant_atomic, use_login
 from directory.models import AuditEntry, User
-from tests.factories import AT, actor_of, make_checkout, make_tenant, make_user
-from tests.processor import authenticate, card_token, charges, control, fault, intents
+from tests.commerce.test_charge_bill import LATER, ask, billed, bought
+from tests.factories import (
+    AT,
+    actor_of,
+    make_checkout,
+    make_staff,
+    make_tenant,
+    make_user,
+    staff_actor_of,
+)
+from tests.processor import authenticate, card_token, charges, control, fault, intents, refunds
 
 pytestmark = [
     pytest.mark.django_db(databases=["default", "owner", "worker"], transaction=True),
@@ -273,3 +286,58 @@ def test_the_way_from_an_intent_to_its_tenant_tells_nothing_more(pat: User) -> N
 
     assert found == (pat.tenant_id, None)
     assert visible == 0
+
+
+# --- A charge that came too late ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def late(pat: User) -> Bill:
+    """A bill whose charge went through, which nobody heard, and which was credited meanwhile."""
+    bill = billed(bought(pat))
+    fault("lose_answer", "/v1/payment_intents/*/confirm")
+    with use_login("worker"):
+        assert charge_bill(bill_id=bill.pk, at=LATER) == "pending"
+    with tenant_atomic(pat.tenant_id):
+        Bill.objects.filter(pk=bill.pk).update(status="credited", charge_due_at=None)
+    return bill
+
+
+def given_back() -> list[int]:
+    with use_login("worker"):
+        return list(Refund.objects.values_list("amount_minor", flat=True))
+
+
+@pytest.mark.parametrize("kind", ["error", "lose_answer"])
+def test_a_charge_that_came_too_late_is_given_back_although_the_first_refund_has_no_answer(
+    late: Bill, kind: str
+) -> None:
+    facts = {"status": 503} if kind == "error" else {}
+    fault(kind, "/v1/refunds", count=3, **facts)
+    reconcile(LATER + timedelta(minutes=10))
+    assert given_back() == []
+
+    reconcile(LATER + timedelta(minutes=70))
+    reconcile(LATER + timedelta(minutes=80))
+
+    assert given_back() == [late.total_minor]
+    assert [made["amount"] for made in refunds()] == [late.total_minor]
+    assert violations(at=LATER, only=["I-09", "I-10"]) == []
+
+
+def test_a_refund_that_the_processor_refuses_waits_for_staff_and_one_made_by_hand_is_found(
+    late: Bill,
+) -> None:
+    sven = staff_actor_of(make_staff(make_tenant(kind="vendor"), "staff_support"))
+    fault("error", "/v1/refunds", status=400)
+    reconcile(LATER + timedelta(minutes=10))
+    with tenant_atomic(sven):
+        (stuck,) = page(STUCK_CHARGES, "", LATER).rows
+    assert (stuck.bill, stuck.is_to_refund) == (late.number, True)
+    ask("/v1/refunds", key="by hand", payment_intent=stuck.intent_id, amount=late.total_minor)
+
+    _found, state = ask_about_charge(staff=sven, attempt_id=stuck.id, at=LATER + timedelta(hours=1))
+
+    assert (state, given_back(), len(refunds())) == ("succeeded", [late.total_minor], 1)
+    with tenant_atomic(sven):
+        assert page(STUCK_CHARGES, "", LATER).rows == []

@@ -8,8 +8,7 @@ from datetime import datetime
 
 from django.utils.translation import gettext_lazy as _
 
-from commerce.gateways import Declined, Intent, NeedsAuthentication, Retryable
-from commerce.gateways.declines import TOO_SMALL, sentence_of
+from commerce.gateways import Intent, Retryable
 from commerce.models import Bill, Card, PaymentAttempt
 from commerce.operations.bills import BillNotOpen, lock_bill
 from commerce.operations.payments import attempts, guards, outcomes
@@ -79,7 +78,7 @@ def pay_bill(
         return outcome
     with tenant_atomic(actor):
         refused = last_refusal(bill)
-    raise _refusal(refused) if refused is not None else BillNotOpen
+    raise outcomes.refusal_of(refused) if refused is not None else BillNotOpen
 
 
 def finish_bill(*, actor: Actor, number: str, at: datetime) -> BillOutcome | None:
@@ -159,8 +158,7 @@ def _new_attempt(
         return None
     if guards.why_not_paid(bill):
         raise BillNotOpen
-    if guards.is_too_small(bill):
-        raise Declined("hard", TOO_SMALL, sentence_of(TOO_SMALL))
+    guards.require_enough(bill)
     attempt = attempts.begin(
         actor=actor,
         cause=bill,
@@ -203,13 +201,5 @@ def _drive(actor: Actor, bill_id: int, attempt: PaymentAttempt, at: datetime) ->
     if attempt.state == State.ACTION and intent is not None:
         return ActionNeeded(intent.client_secret)
     if attempt.state in (State.FAILED, State.CANCELED):
-        raise _refusal(attempt)
+        raise outcomes.refusal_of(attempt)
     return Pending()
-
-
-def _refusal(attempt: PaymentAttempt) -> Declined | NeedsAuthentication:
-    """The error with which an attempt ended, said again."""
-    if attempt.decline_kind == "auth":
-        return NeedsAuthentication()
-    code = attempt.decline_code or "interrupted"
-    return Declined("hard" if attempt.decline_kind == "hard" else "soft", code, sentence_of(code))

@@ -2,10 +2,10 @@
 
 import logging
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from commerce.gateways import Declined, Intent, NeedsAuthentication, stripe
-from commerce.gateways.declines import AUTHENTICATION, REFUSED
+from commerce.gateways.declines import AUTHENTICATION, REFUSED, sentence_of
 from commerce.models import Bill, Card, Checkout, Order, Payment, PaymentAttempt, Refund, Subscription
 from commerce.operations import notices
 from commerce.operations.bills import BillNotOpen, book_payment
@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 
 State = PaymentAttempt.State
 MISMATCH = "mismatch"
+# The charge came too late: until it is refunded, `decline_code` says so, and afterwards that it was.
+TO_REFUND, GIVEN_BACK = "to_refund", "given_back"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,15 +105,18 @@ def _record(
     attempt = lock_attempt(attempt_id)
     is_paid = intent.status == "succeeded"
     if attempt.state in PaymentAttempt.FINAL:
-        return is_paid and not is_accounted_for(attempt)
+        return is_paid and not is_accounted_for(attempt) and _owe(attempt, at)
     if not is_as_agreed(attempt, intent):
         _park(actor, attempt, intent, at)
         return False
     if is_paid:
         _move(attempt, State.SUCCEEDED, at)
         if attempt.checkout is not None:
-            return not _complete_checkout(actor, attempt, attempt.checkout, intent, at)
-        return attempt.bill is not None and not _complete_bill(actor, attempt, attempt.bill, intent, at)
+            is_booked = _complete_checkout(actor, attempt, attempt.checkout, intent, at)
+        else:
+            assert attempt.bill is not None
+            is_booked = _complete_bill(actor, attempt, attempt.bill, intent, at)
+        return not is_booked and _owe(attempt, at)
     if intent.status == "canceled":
         if decline is None:
             _end(actor, attempt, State.CANCELED, kind="", code=reason, at=at)
@@ -126,6 +131,13 @@ def _record(
     return False
 
 
+def _owe(attempt: PaymentAttempt, at: datetime) -> bool:
+    """Mark a charge for which there is nothing to give, so that the reconciler gives it back whatever happens now."""
+    attempt.decline_code = TO_REFUND
+    _move(attempt, attempt.state, at)
+    return True
+
+
 def is_accounted_for(attempt: PaymentAttempt) -> bool:
     """Whether the money of a charged attempt was booked or given back. Two queries."""
     return Payment.objects.filter(attempt=attempt).exists() or Refund.objects.filter(attempt=attempt).exists()
@@ -136,6 +148,14 @@ def facts_of(decline: Declined | NeedsAuthentication) -> tuple[str, str]:
     if isinstance(decline, Declined):
         return decline.kind, decline.decline_code[:60]
     return "auth", AUTHENTICATION
+
+
+def refusal_of(attempt: PaymentAttempt) -> Declined | NeedsAuthentication:
+    """The error with which an attempt ended, said again."""
+    if attempt.decline_kind == "auth":
+        return NeedsAuthentication()
+    code = attempt.decline_code or "interrupted"
+    return Declined("hard" if attempt.decline_kind == "hard" else "soft", code, sentence_of(code))
 
 
 def is_as_agreed(attempt: PaymentAttempt, intent: Intent) -> bool:
@@ -286,17 +306,24 @@ def _keep_card(actor: Actor, payer: User | None, intent: Intent, at: datetime) -
 def _give_back(actor: Actor, attempt_id: int, intent: Intent, at: datetime) -> None:
     """Refund a charge for which there is nothing to give: it came after its attempt or its bill had ended.
 
-    :raises Retryable: not refunded yet; whoever settles the attempt next tries again, with the same key.
+    A refund that is there already, such as one made at the processor's dashboard, is the one.
+
+    :raises Retryable: not refunded yet; the reconciler tries again. :raises Rejected: the vendor's staff must look.
     """
     with tenant_atomic(actor):
         attempt = PaymentAttempt.objects.get(pk=attempt_id)
     log.error("Refunding a charge that came too late: attempt %s, intent %s", attempt.key, intent.id)
-    made = stripe.refund(
-        key=f"refund_{attempt.key}",
-        intent_id=intent.id,
-        amount_minor=intent.amount_minor,
-        metadata={"tenant": str(attempt.tenant_id), "attempt": attempt.key},
-    )
+    known = (found for found in stripe.refunds_of(intent.id) if not found.failure)
+    made = next((found for found in known if found.amount_minor == intent.amount_minor), None)
+    if made is None:
+        made = stripe.refund(
+            # Another one each hour, since a failure of the processor's own is kept with its key for a day: the whole
+            # charge can be refunded once only, whatever the key.
+            key=f"refund_{attempt.key}_{at.astimezone(UTC):%Y%m%d%H}",
+            intent_id=intent.id,
+            amount_minor=intent.amount_minor,
+            metadata={"tenant": str(attempt.tenant_id), "attempt": attempt.key},
+        )
     with tenant_atomic(actor):
         _refund, is_new = Refund.objects.get_or_create(
             processor_refund_id=made.id,
@@ -308,6 +335,7 @@ def _give_back(actor: Actor, attempt_id: int, intent: Intent, at: datetime) -> N
                 "refunded_at": at,
             },
         )
+        PaymentAttempt.objects.filter(pk=attempt.pk).update(decline_code=GIVEN_BACK, updated_at=at)
         if is_new:
             record(
                 actor,

@@ -7,13 +7,13 @@ from datetime import datetime
 from django.conf import settings
 from django.utils.translation import gettext_lazy as _
 
-from commerce.gateways import Declined, Intent, NeedsAuthentication, Retryable
+from commerce.gateways import Intent, Retryable
 from commerce.gateways.declines import sentence_of
 from commerce.models import Card, Checkout, PaymentAttempt
 from commerce.operations.checkouts import CheckoutClosed, TermsNotAccepted
 from commerce.operations.payments import attempts, outcomes
 from commerce.operations.payments.customers import customer_of
-from commerce.operations.payments.guards import lock_checkout
+from commerce.operations.payments.guards import lock_checkout, require_enough
 from commerce.operations.payments.kinds import kind_of
 from commerce.operations.payments.outcomes import ActionNeeded, Outcome, Paid, Pending
 from config.kit.actors import Actor
@@ -213,6 +213,7 @@ def _new_attempt(
         raise TermsNotAccepted
     if checkout.bill_to_id is None:
         raise Malformed(_("The billing address is missing."), field="street")
+    require_enough(checkout)
     attempt = attempts.begin(
         actor=actor,
         cause=checkout,
@@ -282,21 +283,13 @@ def _outcome(actor: Actor, checkout_id: int, intent: Intent | None) -> Outcome:
     if checkout.state in UNDER_WAY:
         return Pending()
     if checkout.state == State.OPEN and latest is not None and _was_refused(latest):
-        raise _refusal(latest)
+        raise outcomes.refusal_of(latest)
     raise CheckoutClosed(checkout.state)
 
 
 def _was_refused(attempt: PaymentAttempt) -> bool:
     """By the bank, or for want of its confirmation; not by us for a reason of our own."""
     return attempt.state == "failed" or sentence_of(attempt.decline_code) is not None
-
-
-def _refusal(attempt: PaymentAttempt) -> Declined | NeedsAuthentication:
-    """The error with which an attempt ended, said again."""
-    if attempt.decline_kind == "auth":
-        return NeedsAuthentication()
-    code = attempt.decline_code or "interrupted"
-    return Declined("hard" if attempt.decline_kind == "hard" else "soft", code, sentence_of(code))
 
 
 __all__ = ["ActionNeeded", "Outcome", "Paid", "Pending", "finish_checkout", "pay_change", "pay_checkout"]

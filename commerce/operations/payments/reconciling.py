@@ -138,11 +138,12 @@ def settle_attempt(attempt_id: int, *, tenant_id: int, at: datetime) -> str:
     """
     with tenant_atomic(tenant_id):
         attempt = PaymentAttempt.objects.select_related("checkout__user").get(pk=attempt_id)
-        if attempt.state in PaymentAttempt.FINAL or not attempts.take_lease(attempt.pk):
+        is_owed = attempt.decline_code == outcomes.TO_REFUND
+        if not is_owed and (attempt.state in PaymentAttempt.FINAL or not attempts.take_lease(attempt.pk)):
             return str(attempt.state)
         actor = _actor_of(attempt, at)
     try:
-        if attempt.decline_code == outcomes.MISMATCH:
+        if is_owed or attempt.decline_code == outcomes.MISMATCH:
             attempts.drive(actor=actor, attempt_id=attempt.pk, at=at, confirms=False)
         else:
             _settle_one(actor, attempt, at)
@@ -182,6 +183,31 @@ def settle_attempts(at: datetime, *, limit: int = BATCH) -> int:
                 log.info("Attempt %s ended: %s", claimed.key, refused.code)
             in_a_row = 0
     return looked_at
+
+
+def give_back_late(at: datetime) -> int:
+    """Refund charges that came too late and are not refunded yet; how many were looked at. Worker's login.
+
+    One that is refused is asked for again with each later round, and is in the list of the vendor's staff after an
+    hour. None while billing is paused.
+    """
+    if not sweeps_may_run(at=at):
+        return 0
+    with atomic():
+        owed = PaymentAttempt.objects.filter(decline_code=outcomes.TO_REFUND, updated_at__lte=at - PATIENCE)
+        rows = list(owed.order_by("pk").values_list("pk", "tenant_id")[:BATCH])
+    in_a_row = 0
+    for attempt_id, tenant_id in rows:
+        if in_a_row == attempts.GIVES_UP_AFTER:
+            break
+        with alone("The late charge of attempt %s", attempt_id):
+            try:
+                settle_attempt(attempt_id, tenant_id=tenant_id, at=at)
+            except Retryable:
+                in_a_row += 1
+                continue
+            in_a_row = 0
+    return len(rows)
 
 
 def abandon_checkouts(at: datetime) -> int:
@@ -255,6 +281,7 @@ def _actor_of(attempt: PaymentAttempt, at: datetime) -> Actor:
 _KINDS: dict[str, Callable[[datetime], int]] = {
     "events": handle_events,
     "attempts": settle_attempts,
+    "late": give_back_late,
     "checkouts": abandon_checkouts,
     "setups": settle_setups,
     "cards": detach_removed,
