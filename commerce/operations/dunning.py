@@ -95,7 +95,8 @@ def note_payment(*, actor: Actor, bill: Bill, at: datetime) -> bool:
     """A bill was paid: when it was the last failed one, the mark goes, and what it had ended goes on.
 
     Inside a transaction that has locked both. Disabled for want of payment becomes Active at once, in the same
-    period; recurring billing stays off until the owner switches it on. Whether it had been marked.
+    period, where bills that had not been tried yet are charged after all; recurring billing stays off until the owner
+    switches it on. Whether it had been marked.
     """
     subscription: Subscription = bill.subscription
     if subscription.payment_failed_at is None:
@@ -122,6 +123,8 @@ def note_payment(*, actor: Actor, bill: Bill, at: datetime) -> bool:
     subscription.save(update_fields=fields)
     remember(subscription, "payment_recovered", actor=actor, at=at, bill=bill.number)
     if was_disabled:
+        untried = Bill.objects.open().filter(subscription=subscription, collection=Bill.Collection.CARD)
+        untried.filter(charge_due_at=None).update(charge_due_at=at)
         remember(subscription, "reactivated", actor=actor, at=at, bill=bill.number)
         record(
             actor,

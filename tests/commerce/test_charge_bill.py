@@ -17,7 +17,7 @@ from commerce.models import (
 )
 from commerce.operations.bills import Line, issue_bill
 from commerce.operations.dunning import dun_due
-from commerce.operations.payments import charge_bill, pay_checkout, take_due_bills
+from commerce.operations.payments import charge_bill, pay_bill, pay_checkout, take_due_bills
 from config.invariants import violations
 from config.kit.actors import Actor
 from config.kit.tenancy import tenant_atomic, use_login
@@ -64,7 +64,8 @@ def billed(subscription: Subscription, *, type: str = "renewal", price_minor: in
     """The next period's open bill, as the renewal sweep makes it."""
     start, end = subscription.period_end, subscription.period_end + timedelta(days=30)
     with tenant_atomic(subscription.tenant_id):
-        first = Bill.objects.select_related("order", "bill_to", "payer").get(subscription=subscription)
+        rows = Bill.objects.filter(subscription=subscription).select_related("order", "bill_to", "payer")
+        first = rows.earliest("id")
         return issue_bill(
             actor=Actor.system(subscription.tenant_id),
             subscription=subscription,
@@ -387,6 +388,27 @@ def test_a_refusal_after_a_soft_decline_ends_access_in_time(pat: User) -> None:
     left = now(bill)
     assert (left.tries, left.last_decline) == (2, "processor_refuses")
     assert (left.subscription.state, left.subscription.disabled_reason) == ("disabled", "unpaid")
+
+
+def test_a_bill_that_was_not_tried_before_access_ended_is_tried_once_the_failed_one_is_paid(
+    pat: User,
+) -> None:
+    subscription = bought(pat)
+    failed, other = billed(subscription), billed(subscription, type="add_seats")
+    spoil_card(pat, "pm_card_visa_chargeDeclinedStolenCard")
+    assert charge(failed) == "declined"
+    for day in (28, 31):
+        dun_due(at=LATER + timedelta(days=day))
+    assert (now(failed).subscription.state, now(other).charge_due_at) == ("disabled", None)
+    paid_at = LATER + timedelta(days=40)
+    with tenant_atomic(pat.tenant_id):
+        pat.refresh_from_db()
+
+    pay_bill(actor=actor_of(pat), number=failed.number, confirmation_token=card_token(), at=paid_at)
+
+    left = now(other)
+    assert (left.subscription.state, left.charge_due_at) == ("active", paid_at)
+    assert left_alone() == []
 
 
 def test_a_sum_too_small_for_a_card_is_not_asked_for_and_told(pat: User) -> None:
