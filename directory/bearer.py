@@ -6,7 +6,7 @@ scope > capability > the tenant's transaction around the call.
 
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from http import HTTPStatus
 
@@ -84,11 +84,22 @@ def _run(
     get_response: Callable[[HttpRequest], HttpResponseBase],
     keep: Callable[[HttpResponseBase], None] = lambda response: None,
 ) -> HttpResponseBase:
-    """The call's answer. What it did and `keep` are one transaction, where the call leaves that to the gate."""
-    if rule.owns_transaction:
-        return get_response(request)
-    with tenant_atomic(actor):
+    """The call's answer. What it did and `keep` are one transaction, from the start or from where the call begins it."""
+    has_begun = False
+
+    with ExitStack() as around:
+
+        def begin() -> None:
+            nonlocal has_begun
+            around.enter_context(tenant_atomic(actor))
+            has_begun = True
+
+        request.begin_transaction = begin  # type: ignore[attr-defined]
+        if not rule.owns_transaction:
+            begin()
         response = get_response(request)
+        if not has_begun:
+            return response
         if response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR or getattr(request, "failed", False):
             transaction.set_rollback(True, using=login_alias())
         else:

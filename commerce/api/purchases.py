@@ -16,7 +16,7 @@ from commerce.operations.cancellations import (
     CancellationQuote,
     Reason,
     Seen,
-    cancel_subscription,
+    cancel_now,
     quote_cancellation,
 )
 from commerce.operations.changes.rules import require_may_manage
@@ -26,18 +26,14 @@ from commerce.queries.subscriptions import CHANNELS, SORTS, STATUSES, Filter, pa
 from config.kit import access
 from config.kit.api import In, actor_of, answers, one_of
 from config.kit.clock import now
+from config.kit.doorbell import ring_after_commit
 from config.kit.errors import Malformed
-from config.kit.tenancy import tenant_atomic
+from config.kit.tenancy import login_alias
 from directory.permissions import Capability
 
 READ = access.token("purchases.read", sees=Capability.SEE_PURCHASES)
 MANAGE = access.token("purchases.write", sees=Capability.SEE_PURCHASES, may=Capability.MANAGE_PURCHASES)
-CHANGE = access.token(
-    "purchases.write",
-    sees=Capability.SEE_PURCHASES,
-    may=Capability.MANAGE_PURCHASES,
-    owns_transaction=True,
-)
+REFUNDING = "commerce.refund"
 MOST_ORDERS = 200
 
 type Channel = Literal["central", "self-service", "trial"]
@@ -182,13 +178,13 @@ def preview_cancellation(request: HttpRequest, purchase_id: UUID) -> Cancellatio
 @router.post(
     "/{uuid:purchase_id}/cancel", response=answers(PurchaseOut, 400, 404, 409), url_name="purchase-cancel"
 )
-@CHANGE
+@MANAGE
 def cancel_purchase(request: HttpRequest, purchase_id: UUID, payload: Cancel) -> PurchaseOut:
     """Cancel as the preview said, or not at all."""
     if payload.reason is not None and payload.reason not in list(Reason):
         raise Malformed(_("There is no such reason."), field="reason")
     actor = actor_of(request)
-    cancel_subscription(
+    canceled = cancel_now(
         actor=actor,
         key=purchase_id,
         version=payload.version,
@@ -196,8 +192,9 @@ def cancel_purchase(request: HttpRequest, purchase_id: UUID, payload: Cancel) ->
         at=now(),
         reason=Reason(payload.reason) if payload.reason else None,
     )
-    with tenant_atomic(actor):
-        return purchase_out(details.purchase(actor, purchase_id))
+    if canceled.credit_notes:
+        ring_after_commit(REFUNDING, using=login_alias())
+    return purchase_out(details.purchase(actor, purchase_id))
 
 
 def filter_of(wanted: Narrowed) -> Filter:

@@ -11,14 +11,15 @@ from commerce.api.purchases import PurchaseOut, purchase_out
 from commerce.operations.takeovers import (
     NeedsCard,
     NotTakenOver,
+    call_off_charges,
     can_be_taken_over,
     require_may_take_over,
-    take_over,
+    take_over_now,
 )
 from commerce.queries import details
 from commerce.queries.takeovers import TakeOverPlan, plan_take_over, quote_take_over, read_quote
 from config.kit import access
-from config.kit.api import In, actor_of, answers
+from config.kit.api import In, actor_of, answers, begin_transaction
 from config.kit.clock import now
 from config.kit.tenancy import tenant_atomic
 from directory.permissions import Capability
@@ -92,9 +93,11 @@ def take_purchase_over(request: HttpRequest, purchase_id: UUID, payload: TakeOve
     with tenant_atomic(actor):
         require_may_take_over(actor, details.purchase(actor, purchase_id))
     version, seen = read_quote(payload.quote, purchase_id)
-    take_over(actor=actor, key=purchase_id, version=version, seen=seen, at=now())
-    with tenant_atomic(actor):
-        return purchase_out(details.purchase(actor, purchase_id))
+    at = now()
+    call_off_charges(actor=actor, key=purchase_id, version=version, seen=seen, at=at)
+    begin_transaction(request)
+    take_over_now(actor=actor, key=purchase_id, version=version, seen=seen, at=at)
+    return purchase_out(details.purchase(actor, purchase_id))
 
 
 def _bills(plan: TakeOverPlan) -> list[OpenBill]:

@@ -148,10 +148,26 @@ def cancel_subscription(
     at: datetime,
     reason: Reason | None = None,
 ) -> Canceled:
+    """As `cancel_now`, and then ask for the refunds at once; never call it inside a transaction."""
+    canceled = cancel_now(actor=actor, key=key, version=version, seen=seen, at=at, reason=reason)
+    for note in canceled.credit_notes:
+        refund_now(note.pk, actor=actor, at=at)
+    return canceled
+
+
+def cancel_now(
+    *,
+    actor: Actor,
+    key: uuid.UUID,
+    version: int,
+    seen: Seen,
+    at: datetime,
+    reason: Reason | None = None,
+) -> Canceled:
     """Cancel a subscription as the page said: at once with what is given back, at its term, or before its start.
 
-    Opens its own transaction and then asks for the refunds; never call it inside one. Of two people at once the
-    second finds another `version`.
+    In a transaction of its own, or the caller's. The refunds are the sweep's. Of two people at once the second finds
+    another `version`.
 
     :raises NotVisible, NotAllowed: no such purchase, or not theirs to cancel.
     :raises NothingToCancel, AlreadyStopped: there is nothing to cancel any more.
@@ -182,8 +198,6 @@ def cancel_subscription(
         canceled = Canceled(subscription, quote, notes)
         _tell(actor, canceled, before, reason, at)
         _queue_canceled(actor, canceled, at)
-    for note in notes:
-        refund_now(note.pk, actor=actor, at=at)
     return canceled
 
 

@@ -117,15 +117,20 @@ def take_over(
     :raises Conflict: changed since the page was shown. :raises TakeOverChanged: another bill, card or agreement.
     :raises CardExpired: the organization's card is over. :raises Retryable: the processor did not answer.
     """
+    call_off_charges(actor=actor, key=key, version=version, seen=seen, at=at)
+    return take_over_now(actor=actor, key=key, version=version, seen=seen, at=at)
+
+
+def call_off_charges(*, actor: Actor, key: uuid.UUID, version: int, seen: TakeOverSeen, at: datetime) -> None:
+    """The part of `take_over` that may ask the processor, before the one that changes the purchase; raises as it does."""
     with tenant_atomic(actor):
         subscription = _lock(actor, key)
         if _is_done(subscription, version):
-            return subscription
+            return
         _plan_as_seen(subscription, version, seen, at)
         waiting = _waiting_for_bank(subscription)
     for attempt_id, intent_id in waiting:
         outcomes.cancel(actor=actor, attempt_id=attempt_id, intent_id=intent_id, reason="taken_over", at=at)
-    return take_over_now(actor=actor, key=key, version=version, seen=seen, at=at)
 
 
 def take_over_now(

@@ -17,7 +17,8 @@ class Rule:
 
     `sees`: the capability without which the address answers 404. `may`: the capability without which a
     person who sees it gets 403. `owns_transaction`: the view calls a peer over the network and opens short
-    `tenant_atomic` blocks itself, since no network call happens inside a transaction. `scope`: what a token must
+    `tenant_atomic` blocks itself, since no network call happens inside a transaction; a call of the API does its last
+    part after `api.begin_transaction`. `scope`: what a token must
     be for, where a token is asked; `checks_itself`: the view judges the token together with its answer.
     `needs_key`: a POST charges a card, so it is refused without an Idempotency-Key.
     """

@@ -92,6 +92,14 @@ def files(*media: str) -> dict[str, Any]:
     return {"responses": {200: {"content": shapes}}}
 
 
+def begin_transaction(request: HttpRequest) -> None:
+    """Make what the call does from here on one transaction, with its answer under an Idempotency-Key in it.
+
+    For a call that owns its transactions, once it has asked the processor what it has to ask.
+    """
+    request.begin_transaction()  # type: ignore[attr-defined]
+
+
 def actor_of(request: HttpRequest) -> Actor:
     """Who calls, as the gate found it."""
     actor: Actor = request.actor  # type: ignore[attr-defined]

@@ -8,7 +8,10 @@ from typing import Any
 
 import pytest
 
-from commerce.models import Subscription
+from commerce.models import RefundAttempt, Subscription
+from commerce.tasks import refund
+from config.kit import doorbell
+from config.kit.clock import now
 from config.kit.tenancy import tenant_atomic, use_login
 from directory.models import AuditEntry, IdempotentCall, Tenant, User
 from directory.operations.idempotency import RUNS_AT_MOST, forget_calls
@@ -18,6 +21,7 @@ from tests.factories import (
     caller_with,
     client_of,
     make_bill,
+    make_self_service_subscription,
     make_subscription,
     make_tenant,
     make_user,
@@ -219,6 +223,25 @@ def test_a_cancellation_does_what_its_preview_said_or_nothing(contoso: Tenant, g
     assert again.json()["code"] == "already_stopped"
     with tenant_atomic(contoso.pk):
         assert AuditEntry.objects.filter(code="commerce.subscription.canceled", door="api").count() == 1
+
+
+def test_a_worker_is_asked_for_the_refund_once_the_cancellation_is_committed(
+    contoso: Tenant, pat: User, django_capture_on_commit_callbacks: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rung: list[str] = []
+    monkeypatch.setattr(doorbell.current_app, "send_task", lambda name, **_: rung.append(name))
+    bought = make_self_service_subscription(pat, at=now())
+    secret, path = token_of(pat), f"purchases/{bought.key}"
+    preview = caller_with(secret).get(f"{BASE}/{path}/cancellation").json()
+    names = ("ending", "refundMinor", "creditedMinor", "stillMinor", "version")
+
+    with django_capture_on_commit_callbacks(execute=True):
+        done = post(secret, f"{path}/cancel", {name: preview[name] for name in names})
+
+    assert (preview["ending"], done.json()["state"]) == ("at_once", "disabled")
+    assert rung.count(refund.name) == 1
+    with tenant_atomic(contoso.pk):
+        assert RefundAttempt.objects.get().amount_minor == preview["refundMinor"]
 
 
 @pytest.mark.parametrize(
