@@ -8,6 +8,7 @@ class CommerceConfig(AppConfig):
         """Every process knows every sweep, every kind of checkout, and what goes out with which mail."""
         from commerce import documents, hooks, tasks  # noqa: F401
         from commerce.models import Checkout
+        from commerce.names import PLACES
         from commerce.operations import fleet, leaving
         from commerce.operations.changes import adding, reactivating
         from commerce.operations.dunning import credit_uncollected
@@ -20,7 +21,8 @@ class CommerceConfig(AppConfig):
         from commerce.views.operator_billing import looks
         from commerce.views.purchase_notices import choices_of
         from config.kit.operator import add_looks
-        from directory.hooks import person_leaving, person_left
+        from directory.hooks import person_leaving
+        from directory.names import add_places
         from directory.operations import jobs
         from directory.operations.links import leads_to
         from directory.operations.mail import attach_to
@@ -29,9 +31,9 @@ class CommerceConfig(AppConfig):
         from directory.staff import StaffCapability
         from directory.trail import add_words
 
+        add_places(PLACES)
         hooks.subscriptions_deleted.register(credit_uncollected)
         person_leaving.register(leaving.tell_of_purchaser_left)
-        person_left.register(leaving.forget_name)
         kinds.register(Checkout.Kind.ADD_SEATS, adding.KIND)
         kinds.register(Checkout.Kind.REACTIVATION, reactivating.KIND)
         kinds.register_start(Checkout.Kind.TRIAL, start_prepared)

@@ -129,7 +129,13 @@ def _seller(bill: Bill) -> list[str]:
 def _payer(bill: Bill) -> list[str]:
     to: BillTo = bill.bill_to
     town = f"{to.postal_code} {to.city}".strip()
-    lines = [to.name, to.street, town, country_name(to.country) if to.country else "", to.email]
+    lines = [
+        to.name or _("Name and address are kept no longer"),
+        to.street,
+        town,
+        country_name(to.country) if to.country else "",
+        to.email,
+    ]
     if to.vat_number:
         lines.append(vat_text(to))
     return [line for line in lines if line]

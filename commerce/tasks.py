@@ -67,7 +67,6 @@ def _charges(swept: renewals.Swept) -> str:
 
 
 register(
-    Sweep("commerce.forget_names", lambda at: leaving.forget_names(), every=3600.0, turn=Turn.FREE),
     Sweep("commerce.read_mailbox", read_mailbox, every=60.0, turn=Turn.FREE),
     Sweep("commerce.pull_events", pull_events, every=3600.0, turn=Turn.SETTLE, queue=Queue.BILLING),
     Sweep("commerce.reconcile", payments.reconcile, every=60.0, turn=Turn.SETTLE, queue=Queue.BILLING),
@@ -118,4 +117,5 @@ register(
     ),
     Sweep("commerce.close_quiet_cases", close_quiet_cases, every=3600.0, turn=Turn.CLOSE),
     Sweep("commerce.forget_events", payments.forget_events, every=3600.0, turn=Turn.FORGET),
+    Sweep("commerce.forget_payers", leaving.forget_payers, every=3600.0, turn=Turn.FORGET),
 )

@@ -305,6 +305,10 @@ JOB_FILES_KEPT = timedelta(days=7)
 JOBS_KEPT = timedelta(days=90)
 # How long what a person was told can be read in the portal; then its content is forgotten.
 NOTICES_KEPT = timedelta(days=180)
+# How long it is known who did what, and to whom a person's bill was made out (product §11). Entries younger than 180
+# days cannot be deleted at all.
+AUDIT_KEPT = timedelta(days=max(env.int("AUDIT_KEPT_DAYS", default=2 * 365), 180))
+BILLS_KEPT = timedelta(days=env.int("BILLS_KEPT_DAYS", default=3653))
 RENEWAL_BATCH = env.int("RENEWAL_BATCH", default=2000)
 CHARGE_LEASE = timedelta(minutes=5)
 # How many bills one worker charges side by side, and how many calls all sweeps together make to the processor.

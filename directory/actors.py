@@ -97,7 +97,7 @@ def service_actor(token: ApiToken, *, correlation_id: str = "", door: Door = "ap
         user_id=None,
         tenant_id=token.tenant_id,
         home_tenant_id=token.tenant_id,
-        label=f"{token.name} ({token.issued_by})"[:200],
+        label=f"{token.name} (…{token.ending})",
         roles=frozenset({token.ceiling}),
         grants={capability: scopes for capability, scopes in reach.items() if scopes},
         door=door,

@@ -7,6 +7,9 @@ class DirectoryConfig(AppConfig):
     def ready(self) -> None:
         from config.kit.operator import add_looks
         from directory import tasks  # noqa: F401
+        from directory.hooks import person_left
+        from directory.names import OWN, add_places
+        from directory.operations import names
         from directory.operations.jobs import jobs_seen
         from directory.operations.links import leads_to
         from directory.queries import groups_seen, people_seen
@@ -14,6 +17,8 @@ class DirectoryConfig(AppConfig):
         from directory.staff import StaffCapability
         from directory.views import operator_providers, operator_work
 
+        add_places(OWN)
+        person_left.register(names.forget_name)
         leads_to("portal:job", visible=jobs_seen)
         leads_to("portal:person", visible=people_seen)
         leads_to("portal:group", visible=groups_seen)

@@ -9,6 +9,7 @@ from directory.operations import (
     idempotency,
     inbox,
     jobs,
+    names,
     outbox,
     partner_sweeps,
     provider_changes,
@@ -27,6 +28,7 @@ register(
         # One job of each organization at a time, of several side by side.
         at_once=4,
     ),
+    Sweep("directory.forget_names", names.forget_names, every=3600.0, turn=Turn.FREE),
     Sweep("directory.change_providers", provider_changes.make_due_changes, every=60.0, turn=Turn.FREE),
     Sweep("directory.recheck_domains", domains.recheck_domains, every=3600.0, turn=Turn.FREE),
     Sweep("directory.send_digests", digests.queue_digests, every=300.0, turn=Turn.CLOSE),
@@ -41,6 +43,7 @@ register(
         rings=lambda has_more: SENDING if has_more else "",
     ),
     Sweep("directory.forget_jobs", jobs.forget_jobs, every=3600.0, turn=Turn.FORGET),
+    Sweep("directory.forget_trail", names.forget_trail, every=3600.0, turn=Turn.FORGET),
     Sweep("directory.forget_notices", inbox.forget_notices, every=3600.0, turn=Turn.FORGET),
     Sweep(
         "directory.forget_calls",

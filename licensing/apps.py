@@ -7,10 +7,12 @@ class LicensingConfig(AppConfig):
     def ready(self) -> None:
         from commerce import hooks
         from directory.hooks import membership_changed, person_left
+        from directory.names import add_places
         from directory.operations import jobs
         from directory.operations.links import leads_to
         from directory.trail import add_words
         from licensing import tasks  # noqa: F401
+        from licensing.names import PLACES
         from licensing.operations import (
             assignments,
             bulk,
@@ -23,6 +25,7 @@ class LicensingConfig(AppConfig):
         from licensing.queries.requests import requests_seen
         from licensing.views.audit_wording import AUDIT_WORDS
 
+        add_places(PLACES)
         hooks.subscription_activated.register(assignments.give_first_license)
         hooks.subscriptions_deleted.register(assignments.end_assignments)
         person_left.register(leaving.free_licenses)

@@ -96,6 +96,7 @@ class _Value(TenantModel):
 
     value = models.CharField(max_length=32, choices=PolicyValue.choices)
     changed_at = models.DateTimeField()
+    changed_by_id = models.BigIntegerField(null=True)
     changed_by = models.CharField(max_length=200)
 
     class Meta(TenantModel.Meta):
@@ -212,7 +213,7 @@ class PolicyChange(TenantModel):
     )
 
     app_grants = grants.APPEND_ONLY
-    worker_grants = grants.APPEND_ONLY
+    worker_grants = f"{grants.APPEND_ONLY}, UPDATE (actor_label)"
 
     class Meta(TenantModel.Meta):
         constraints = [
@@ -252,6 +253,7 @@ class DataPolicy(TenantModel):
     retention_days = models.PositiveIntegerField(null=True)
     creators = models.CharField(max_length=8, choices=Creators.choices, blank=True, default="")
     changed_at = models.DateTimeField()
+    changed_by_id = models.BigIntegerField(null=True)
     changed_by = models.CharField(max_length=200)
 
     class Meta(TenantModel.Meta):
@@ -290,6 +292,7 @@ class PolicyTemplate(TenantModel):
     version = models.PositiveIntegerField(default=1)
     said = models.JSONField(default=dict)
     changed_at = models.DateTimeField()
+    changed_by_id = models.BigIntegerField(null=True)
     changed_by = models.CharField(max_length=200)
 
     class Meta(TenantModel.Meta):
@@ -343,6 +346,7 @@ class Permit(TenantModel):
     sum_minor = models.BigIntegerField(help_text=_("Without tax."))
     currency = models.CharField(max_length=3)
     granted_at = models.DateTimeField()
+    granted_by_id = models.BigIntegerField(null=True)
     granted_by = models.CharField(max_length=200)
     valid_until = models.DateTimeField()
     used_at = models.DateTimeField(null=True)

@@ -13,7 +13,7 @@ from directory.permissions import Capability
 
 
 class BillTo(TenantModel):
-    """Whom a bill is made out to. Immutable: a correction is a new row."""
+    """Whom a bill is made out to. Immutable: a correction is a new row. Emptied but for the country after BILLS_KEPT."""
 
     name = models.CharField(max_length=200)
     street = models.CharField(max_length=200)
@@ -26,7 +26,9 @@ class BillTo(TenantModel):
     email = models.EmailField(max_length=254, blank=True)
 
     app_grants = grants.APPEND_ONLY
-    worker_grants = grants.APPEND_ONLY
+    worker_grants = (
+        f"{grants.APPEND_ONLY}, UPDATE (name, street, postal_code, city, vat_number, own_reference, email)"
+    )
 
     class Meta(TenantModel.Meta):
         constraints = [*TenantModel.Meta.constraints]

@@ -48,6 +48,7 @@ class CancelRequest(TenantModel):
     reminders = models.PositiveSmallIntegerField(default=0)
     next_reminder_at = models.DateTimeField(null=True)
     closed_at = models.DateTimeField(null=True)
+    closed_by_id = models.BigIntegerField(null=True)
     closed_by = models.CharField(max_length=200, blank=True)
 
     objects = CancelRequestQuerySet.as_manager()

@@ -79,6 +79,7 @@ class SupportCase(TenantModel):
     asked_by = models.CharField(max_length=200)
     answer = models.CharField(max_length=1000, blank=True)
     answered_at = models.DateTimeField(null=True)
+    answered_by_id = models.BigIntegerField(null=True)
     answered_by = models.CharField(max_length=200, blank=True)
     moved_at = models.DateTimeField(null=True)
     assigned_to_id = models.BigIntegerField(null=True)

@@ -365,7 +365,7 @@ class SubscriptionEvent(TenantModel):
     facts = models.JSONField(default=dict)
 
     app_grants = grants.APPEND_ONLY
-    worker_grants = grants.APPEND_ONLY
+    worker_grants = f"{grants.APPEND_ONLY}, UPDATE (actor_label, facts)"
 
     class Meta(TenantModel.Meta):
         constraints = [

@@ -30,9 +30,10 @@ def close_cancel_request(subscription: Subscription, state: str, *, actor: Actor
     )
     if request is None:
         return False
-    request.state, request.closed_at, request.closed_by = state, at, actor.label[:200]
+    request.state, request.closed_at = state, at
+    request.closed_by_id, request.closed_by = actor.user_id, actor.label[:200]
     request.next_reminder_at = None
-    request.save(update_fields=["state", "closed_at", "closed_by", "next_reminder_at"])
+    request.save(update_fields=["state", "closed_at", "closed_by_id", "closed_by", "next_reminder_at"])
     record(
         actor,
         f"commerce.cancel_request.{state}",

@@ -228,8 +228,8 @@ def answer_case(
         before = row.state
         message = _keep(row, actor, written, files, [], is_staff=True, at=at)
         row.state, row.moved_at = state, at
-        row.answered_at, row.answered_by = at, actor.label
-        row.save(update_fields=["state", "moved_at", "answered_at", "answered_by"])
+        row.answered_at, row.answered_by_id, row.answered_by = at, actor.user_id, actor.label
+        row.save(update_fields=["state", "moved_at", "answered_at", "answered_by_id", "answered_by"])
         _note(
             actor,
             staff,

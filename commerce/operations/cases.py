@@ -284,8 +284,8 @@ def _close(
         if row.state != State.OPEN:
             raise CaseClosed
         row.state, row.answer = state, answer
-        row.answered_at, row.answered_by = at, actor.label
-        row.save(update_fields=["state", "answer", "answered_at", "answered_by"])
+        row.answered_at, row.answered_by_id, row.answered_by = at, actor.user_id, actor.label
+        row.save(update_fields=["state", "answer", "answered_at", "answered_by_id", "answered_by"])
         told = {"state": state, "answer": answer}
         _record(actor, "commerce.case.answered", row, at, after=told)
         if isinstance(staff, Actor):

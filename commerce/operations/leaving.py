@@ -1,17 +1,20 @@
-"""What somebody who leaves bought (product §11): who is told, and whose name it no longer carries."""
+"""What somebody who leaves bought (product §11): who is told, and for how long bills name them (docs/adr/0052)."""
+
+from datetime import datetime
 
 from django.conf import settings
 
 from commerce.models import Subscription
 from commerce.operations.mail_facts import billing_admins
 from commerce.queries import details
-from config.kit.tenancy import atomic, connection, tenant_atomic, use_login
+from config.kit.tenancy import atomic, connection, use_login
 from directory.hooks import Departure
 from directory.models import Tenant
 from directory.operations.mail import queue_mail
 
 # So many purchases are named in the mail; the page behind its link lists all of them.
 MOST_NAMED = 20
+AT_ONCE = 5000
 
 
 def tell_of_purchaser_left(departure: Departure) -> None:
@@ -61,43 +64,32 @@ def _facts(subscription: Subscription) -> dict[str, object]:
     }
 
 
-# The copies that lists sort and search by say what the person's row says.
-_FORGET = """
-UPDATE commerce_subscription s
-   SET purchaser_name = u.name, purchaser_sort = u.sort_name, search_text = s.product_sort || ' ' || u.sort_name
-  FROM directory_user u
- WHERE u.id = s.purchaser_id AND u.status = 'deleted' AND s.purchaser_name <> u.name
-   AND (%(only)s::bigint IS NULL OR u.id = %(only)s AND u.tenant_id = %(tenant)s)
+# What stands on a person's bills goes when the last of them is as old, and nothing is to be billed to it any more.
+_EMPTY = """
+UPDATE commerce_billto t
+   SET name = '', street = '', postal_code = '', city = '', vat_number = '', own_reference = '', email = ''
+ WHERE t.id IN (
+    SELECT b.id FROM commerce_billto b
+     WHERE b.id > %(last)s AND (b.name, b.street, b.city, b.email) <> ('', '', '', '')
+       AND NOT EXISTS (SELECT FROM commerce_bill x WHERE x.bill_to_id = b.id
+                       AND (x.issued_at >= %(bills)s OR x.payer_id IS NULL OR x.status IN ('open', 'past_due')))
+       AND NOT EXISTS (SELECT FROM commerce_subscription s WHERE s.bill_to_id = b.id AND s.state <> 'deleted')
+       AND NOT EXISTS (SELECT FROM commerce_checkout c WHERE c.bill_to_id = b.id AND c.created_at >= %(checkouts)s)
+     ORDER BY b.id LIMIT %(most)s)
+RETURNING t.id
 """
 
-# Who asked support, and who wrote what in a case.
-_FORGET_IN_CASES = """
-UPDATE {table} c SET {name} = u.name
-  FROM directory_user u
- WHERE u.id = c.{name}_id AND u.tenant_id = c.tenant_id AND u.status = 'deleted' AND c.{name} <> u.name
-   AND (%(only)s::bigint IS NULL OR u.id = %(only)s AND u.tenant_id = %(tenant)s)
-"""
-_FORGETTING = (
-    _FORGET,
-    _FORGET_IN_CASES.format(table="commerce_supportcase", name="asked_by"),
-    _FORGET_IN_CASES.format(table="commerce_casemessage", name="author"),
-)
 
-
-def forget_name(departure: Departure) -> None:
-    """Call a deleted purchaser *Former user* on what they bought, too; registered on `person_left`."""
-    if not departure.is_deletion:
-        return
-    with tenant_atomic(departure.actor), connection().cursor() as cursor:
-        for statement in _FORGETTING:
-            cursor.execute(statement, {"only": departure.user.pk, "tenant": departure.actor.tenant_id})
-
-
-def forget_names() -> int:
-    """The sweep: what a process that died left to do; how many rows. Under the worker's login."""
-    forgotten = 0
-    with use_login("worker"), atomic(), connection().cursor() as cursor:
-        for statement in _FORGETTING:
-            cursor.execute(statement, {"only": None, "tenant": None})
-            forgotten += int(cursor.rowcount)
-    return forgotten
+def forget_payers(*, at: datetime) -> int:
+    """Empty name and address of people on bills older than BILLS_KEPT, and of orders that were never billed, as old as
+    AUDIT_KEPT; how many. Number, dates, country and amounts stay for the books. Worker's login, in batches.
+    """
+    ages = {"bills": at - settings.BILLS_KEPT, "checkouts": at - settings.AUDIT_KEPT, "most": AT_ONCE}
+    emptied, ids = 0, [0] * AT_ONCE
+    with use_login("worker"):
+        while len(ids) == AT_ONCE:
+            with atomic(), connection().cursor() as cursor:
+                cursor.execute(_EMPTY, ages | {"last": max(ids)})
+                ids = [row[0] for row in cursor.fetchall()]
+            emptied += len(ids)
+    return emptied

@@ -132,7 +132,7 @@ def event_title(event: SubscriptionEvent) -> Text:
         return _("%(number)s licenses scheduled for the renewal") % {"number": event.facts["next_quantity"]}
     if event.code == "canceled":
         return _canceled(event)
-    if event.code.startswith("hand"):
+    if event.code.startswith("hand") and "from" in event.facts:
         return f"{EVENTS[event.code]}: {event.facts['from']} → {event.facts['to']}"
     return EVENTS.get(event.code, event.code.replace("_", " ").capitalize())
 

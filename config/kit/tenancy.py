@@ -39,6 +39,7 @@ CROSSINGS = frozenset(
         "search_subscriptions",
         "tenant_of_bill_number",  # a bill's number, typed by a leaver -> its tenant and row
         "solutions_of_product",  # a product -> what partners show beside it, approved by the vendor, to everybody
+        "forget_trail",  # an age -> entries of every trail that are older go; for the worker alone
         "tenant_of_token",  # a token's hash -> its tenant and row, while it is neither revoked nor expired
         # Lists of the vendor's staff over all organizations: empty unless the tenant that is set is the vendor's
         "staff_waiting_mails",

@@ -1,4 +1,4 @@
-"""The audit trail: append-only, one row at least for each change (I-26)."""
+"""The audit trail: append-only, one row at least for each change (I-26); gone after AUDIT_KEPT (`forget_trail`)."""
 
 from django.db import models
 
@@ -37,4 +37,5 @@ class AuditEntry(TenantModel):
                 fields=["tenant", "-id"], condition=models.Q(door="scim"), name="directory_audit_scim"
             ),
             models.Index(fields=["tenant", "target_type", "target_id", "-id"], name="directory_audit_target"),
+            models.Index(fields=["at"], name="directory_audit_age"),
         ]

@@ -98,6 +98,7 @@ class User(AbstractBaseUser, TenantModel):
     signed_in_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField()
     disabled_at = models.DateTimeField(null=True, blank=True)
+    name_forgotten_at = models.DateTimeField(null=True, editable=False)
     deleted_at = models.DateTimeField(null=True, blank=True)
     sessions_valid_from = models.DateTimeField(null=True, blank=True)
     changed_at = models.DateTimeField(
@@ -236,6 +237,7 @@ class RoleAssignment(TenantModel):
     )
     role = models.CharField(max_length=16, choices=Name.choices)
     granted_at = models.DateTimeField()
+    granted_by_id = models.BigIntegerField(null=True)
     granted_by = models.CharField(max_length=200)
 
     class Meta(TenantModel.Meta):

@@ -26,6 +26,7 @@ class StaffAssignment(TenantModel):
     )
     role = models.CharField(max_length=16, choices=Role.choices)
     granted_at = models.DateTimeField()
+    granted_by_id = models.BigIntegerField(null=True)
     granted_by = models.CharField(max_length=200)
 
     class Meta(TenantModel.Meta):

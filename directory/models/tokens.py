@@ -57,6 +57,7 @@ class ApiToken(TenantModel):
     expires_at = models.DateTimeField()
     last_used_at = models.DateTimeField(null=True)
     revoked_at = models.DateTimeField(null=True)
+    revoked_by_id = models.BigIntegerField(null=True)
     revoked_by = models.CharField(max_length=200, blank=True)
 
     objects = ApiTokenQuerySet.as_manager()

@@ -49,6 +49,7 @@ class WebhookEndpoint(TenantModel):
     paused_at = models.DateTimeField(null=True)
     failing_since = models.DateTimeField(null=True)
     created_at = models.DateTimeField()
+    created_by_id = models.BigIntegerField(null=True)
     created_by = models.CharField(max_length=200)
 
     objects = WebhookQuerySet.as_manager()

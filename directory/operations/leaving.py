@@ -16,7 +16,6 @@ from directory.models import (
     ApiToken,
     BrowserSession,
     GroupMembership,
-    Invitation,
     MailPreference,
     RelationshipAssignment,
     RoleAssignment,
@@ -43,7 +42,8 @@ def delete_user(*, actor: Actor, user_id: int, at: datetime, real_at: datetime) 
 
     The row stays, for bills and audit, and for the identity provider, which cannot make a second one of it; its name
     becomes *Former user* in the organization's language, its mail is forgotten. What the person bought stays.
-    A second transaction frees the licenses, or the sweep if this process dies in between. Not inside a transaction.
+    Later transactions free the licenses and forget the name elsewhere (`directory.names`), or the sweeps if this process
+    dies in between. Not inside a transaction.
 
     :raises NotVisible: nobody of the acting tenant, or deleted already.
     :raises NotAllowed: the actor may not manage this person. :raises OwnAccount: it is the actor's own.
@@ -77,19 +77,16 @@ def delete_user(*, actor: Actor, user_id: int, at: datetime, real_at: datetime) 
         BrowserSession.objects.filter(**own).delete()
         AccountLink.objects.filter(**own).delete()
         RelationshipAssignment.objects.filter(partner_tenant_id=actor.tenant_id, user_id=user.pk).delete()
-        Invitation.objects.filter(tenant_id=actor.tenant_id, requested_by_id=user.pk).update(
-            requested_by=former
-        )
         forget_notices_of(user=user, at=at)
         tokens = ApiToken.objects.filter(**own, revoked_at__isnull=True).update(
-            revoked_at=real_at, revoked_by=actor.label
+            revoked_at=real_at, revoked_by_id=actor.user_id, revoked_by=actor.label
         )
         record(
             actor,
             "directory.user.deleted",
             at=at,
             **target_of(user),
-            before={"status": user.status, "email": user.email, "roles": roles, "groups": groups},
+            before={"status": user.status, "roles": roles, "groups": groups},
             after={"status": User.Status.DELETED.value, "tokens_revoked": tokens},
         )
         person_leaving(departure)

@@ -50,7 +50,12 @@ def set_roles(*, actor: Actor, user_id: int, roles: Collection[str], reason: str
         reason = _checked_reason(actor, reason)
         RoleAssignment.objects.bulk_create(
             RoleAssignment(
-                tenant_id=actor.tenant_id, user=user, role=role, granted_at=at, granted_by=actor.label
+                tenant_id=actor.tenant_id,
+                user=user,
+                role=role,
+                granted_at=at,
+                granted_by_id=actor.user_id,
+                granted_by=actor.label,
             )
             for role in given
         )

@@ -45,7 +45,12 @@ def set_staff_roles(*, actor: Actor, user_id: int, roles: Collection[str], at: d
             raise NotAllowed(_("Only an active member of the vendor works here. Nothing was changed."))
         StaffAssignment.objects.bulk_create(
             StaffAssignment(
-                tenant_id=actor.tenant_id, user=user, role=role, granted_at=at, granted_by=actor.label
+                tenant_id=actor.tenant_id,
+                user=user,
+                role=role,
+                granted_at=at,
+                granted_by_id=actor.user_id,
+                granted_by=actor.label,
             )
             for role in given
         )

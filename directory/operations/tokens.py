@@ -153,8 +153,8 @@ def revoke_token(*, actor: Actor, key: uuid.UUID, at: datetime, real_at: datetim
             raise NotAllowed
         if token.is_revoked:
             return
-        token.revoked_at, token.revoked_by = real_at, actor.label
-        token.save(update_fields=["revoked_at", "revoked_by"])
+        token.revoked_at, token.revoked_by_id, token.revoked_by = real_at, actor.user_id, actor.label
+        token.save(update_fields=["revoked_at", "revoked_by_id", "revoked_by"])
         _record(actor, "directory.token.revoked", token, at)
 
 

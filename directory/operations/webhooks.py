@@ -88,6 +88,7 @@ def register_endpoint(
             types=chosen,
             secret_encrypted=encrypt(secret),
             created_at=at,
+            created_by_id=actor.user_id,
             created_by=actor.label,
         )
         _record(actor, "registered", endpoint, at, after={"url": url, "types": chosen})

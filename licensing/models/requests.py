@@ -80,6 +80,7 @@ class LicenseRequest(TenantModel):
     asked_at = models.DateTimeField()
     expires_at = models.DateTimeField()
     forwarded_at = models.DateTimeField(null=True)
+    forwarded_by_id = models.BigIntegerField(null=True)
     forwarded_by = models.CharField(max_length=200, blank=True)
     decided_at = models.DateTimeField(null=True)
     decided_by_id = models.BigIntegerField(null=True)
@@ -161,6 +162,7 @@ class RequestedPerson(TenantModel):
         db_index=False,
     )
     decided_at = models.DateTimeField(null=True)
+    decided_by_id = models.BigIntegerField(null=True)
     decided_by = models.CharField(max_length=200, blank=True)
 
     class Meta(TenantModel.Meta):

@@ -4,18 +4,13 @@ from datetime import datetime
 
 from config.kit.tenancy import tenant_atomic, use_login
 from directory.hooks import Departure
-from directory.models import User
 from licensing.operations import assignments
 
 
 def free_licenses(departure: Departure) -> None:
     """Free the own licenses of somebody who just left, where they are not kept; registered on `person_left`."""
-    user_id = departure.user.pk
     with tenant_atomic(departure.actor):
-        assignments.free_licenses_of(actor=departure.actor, user_ids=[user_id], at=departure.at)
-        if departure.is_deletion:
-            former = User.objects.values_list("name", flat=True).get(pk=user_id)
-            assignments.forget_giver(user_id=user_id, name=former)
+        assignments.free_licenses_of(actor=departure.actor, user_ids=[departure.user.pk], at=departure.at)
 
 
 def free_licenses_of_leavers(*, at: datetime) -> int:

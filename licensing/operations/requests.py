@@ -362,8 +362,8 @@ def forward_request(*, actor: Actor, key: uuid.UUID, at: datetime) -> LicenseReq
         if request.state == State.FORWARDED:
             raise AlreadyForwarded
         request.state = State.FORWARDED
-        request.forwarded_at, request.forwarded_by = at, actor.label
-        request.save(update_fields=["state", "forwarded_at", "forwarded_by"])
+        request.forwarded_at, request.forwarded_by_id, request.forwarded_by = at, actor.user_id, actor.label
+        request.save(update_fields=["state", "forwarded_at", "forwarded_by_id", "forwarded_by"])
         _record(actor, request, "licensing.request.forwarded", at, {})
         queue_forwarded(actor=actor, request=request, at=at)
     return request
@@ -485,11 +485,14 @@ def _give(
 
 
 def _set(person: RequestedPerson, state: PersonState, actor: Actor, at: datetime) -> None:
-    person.state, person.decided_at, person.decided_by = state, at, actor.label
+    person.state, person.decided_at = state, at
+    person.decided_by_id, person.decided_by = actor.user_id, actor.label
 
 
 def _save(people: Sequence[RequestedPerson]) -> None:
-    RequestedPerson.objects.bulk_update(people, ["state", "assignment", "decided_at", "decided_by"])
+    RequestedPerson.objects.bulk_update(
+        people, ["state", "assignment", "decided_at", "decided_by_id", "decided_by"]
+    )
 
 
 def _answer(people: Sequence[RequestedPerson], state: PersonState, actor: Actor, at: datetime) -> None:

@@ -95,7 +95,12 @@ def set_data_policy(
                 product_id=place.product_id,
                 group=group,
                 defaults=asdict(values)
-                | {"creators": values.creators or "", "changed_at": at, "changed_by": actor.label},
+                | {
+                    "creators": values.creators or "",
+                    "changed_at": at,
+                    "changed_by_id": actor.user_id,
+                    "changed_by": actor.label,
+                },
             )
         audit.record(
             actor, CODE, at=at, **_facts(actor, place, group, before, values, {"why": why} if why else {})

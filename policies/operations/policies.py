@@ -423,7 +423,12 @@ def _store_value(actor: Actor, change: Change, value: str | None, at: datetime) 
     rows.update_or_create(
         tenant_id=actor.tenant_id,
         **facts,
-        defaults={"value": value, "changed_at": at, "changed_by": actor.label},
+        defaults={
+            "value": value,
+            "changed_at": at,
+            "changed_by_id": actor.user_id,
+            "changed_by": actor.label,
+        },
     )
 
 

@@ -143,6 +143,7 @@ def grant_permit(
             sum_minor=sum_minor,
             currency=currency,
             granted_at=at,
+            granted_by_id=actor.user_id,
             granted_by=actor.label,
             valid_until=at + PERMIT_LIVES,
         )

@@ -59,7 +59,12 @@ def create_template(*, actor: Actor, name: str, said: Mapping[str, Any], at: dat
         if PolicyTemplate.objects.visible_to(actor).count() >= MOST_TEMPLATES:
             raise TooManyTemplates
         template = PolicyTemplate(
-            tenant_id=actor.tenant_id, name=name, said=kept, changed_at=at, changed_by=actor.label
+            tenant_id=actor.tenant_id,
+            name=name,
+            said=kept,
+            changed_at=at,
+            changed_by_id=actor.user_id,
+            changed_by=actor.label,
         )
         _save(template)
         _record(actor, template, "policies.template.created", at, after={"name": name, "says": kept})
@@ -81,7 +86,7 @@ def change_template(
             return template
         before = {"name": template.name, "says": template.said}
         template.name, template.said, template.version = name, kept, template.version + 1
-        template.changed_at, template.changed_by = at, actor.label
+        template.changed_at, template.changed_by_id, template.changed_by = at, actor.user_id, actor.label
         _save(template)
         after = {"name": name, "says": kept}
         _record(actor, template, "policies.template.changed", at, before=before, after=after)

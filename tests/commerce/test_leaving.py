@@ -1,26 +1,32 @@
 """What somebody who leaves bought or was buying (product §11; F-22)."""
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from unittest import mock
 
 import pytest
+from django.conf import settings
 
-from commerce.models import Bill, Checkout, PaymentAttempt, Subscription, SubscriptionEvent
-from commerce.operations.leaving import forget_names
+from commerce.documents import _payer
+from commerce.models import Bill, BillTo, Checkout, Order, PaymentAttempt, Subscription, SubscriptionEvent
+from commerce.operations.leaving import forget_payers
 from commerce.operations.payments import Paid, attempts, pay_bill, pay_checkout
 from commerce.operations.renewals import charge_due, renew_due
+from commerce.operations.subscriptions import remember
+from commerce.views.wording import EVENTS, event_title
 from config.invariants import violations
 from config.kit.clock import real_now
 from config.kit.tenancy import tenant_atomic
 from directory.models import OutgoingMail, Tenant, User
 from directory.operations.leaving import delete_user
+from directory.operations.names import forget_names, forget_trail
 from directory.operations.people import AccountDisabled, disable_user
 from licensing.operations.leaving import free_licenses_of_leavers
 from tests.factories import (
     AT,
     actor_of,
+    make_bill,
     make_checkout,
     make_open_bill,
     make_self_service_subscription,
@@ -118,11 +124,86 @@ def test_the_sweep_forgets_a_name_that_a_deletion_left(contoso: Tenant, pat: Use
     with tenant_atomic(contoso.pk):
         User.objects.filter(pk=pat.pk).update(status="deleted", name="Former user", sort_name="former user")
 
-    assert [forget_names() for _ in range(2)] == [1, 0]
+    assert [forget_names(at=AT) for _ in range(2)] == [3, 0]
 
     with tenant_atomic(contoso.pk):
         bought.refresh_from_db()
+        assert Order.objects.get().actor_label == "Former user"
     assert bought.purchaser_name == "Former user"
+
+
+SECOND = timedelta(seconds=1)
+
+
+def payer_of(tenant: Tenant) -> tuple[str, ...]:
+    with tenant_atomic(tenant.pk):
+        (row,) = BillTo.objects.values_list(
+            *("name", "street", "postal_code", "city", "vat_number", "own_reference", "email", "country")
+        )
+        return tuple(row)
+
+
+def test_name_and_address_on_a_persons_bills_go_after_ten_years_and_the_books_stay(
+    contoso: Tenant, pat: User
+) -> None:
+    bought = make_self_service_subscription(pat)
+    with tenant_atomic(contoso.pk):
+        Subscription.objects.update(state="deleted", due_at=None)
+    before = payer_of(contoso)
+    last = AT + settings.BILLS_KEPT
+
+    counts = [forget_payers(at=at) for at in (last, last + SECOND, last + SECOND)]
+
+    assert counts == [0, 1, 0]
+    assert before[0] == "Pat Peeters"
+    assert before[1]
+    assert payer_of(contoso) == ("",) * 7 + before[7:]
+    with tenant_atomic(contoso.pk):
+        kept = Bill.objects.select_related("bill_to").get()
+    assert kept.subtotal_minor == bought.quantity * bought.unit_price_minor
+    assert _payer(kept)[0] == "Name and address are kept no longer"
+
+
+@pytest.mark.parametrize("why", ["in use", "open", "the organization's", "billed lately"])
+def test_what_is_still_billed_or_is_no_persons_stays(contoso: Tenant, pat: User, why: str) -> None:
+    make_self_service_subscription(pat)
+    with tenant_atomic(contoso.pk):
+        if why != "in use":
+            Subscription.objects.update(state="deleted", due_at=None)
+        if why == "the organization's":
+            Bill.objects.update(payer=None)
+        row = Subscription.objects.select_related("owner_user", "bill_to", "vendor_entity", "product").get()
+    if why == "open":
+        make_bill(row)
+    if why == "billed lately":
+        make_bill(row, at=AT + SECOND, status="void")
+    before = payer_of(contoso)
+
+    assert forget_payers(at=AT + settings.BILLS_KEPT + SECOND) == 0
+
+    assert payer_of(contoso) == before
+
+
+def test_an_old_history_says_what_happened_and_not_by_whom(contoso: Tenant, pat: User) -> None:
+    bought = make_self_service_subscription(pat)
+    actor = actor_of(pat)
+    with tenant_atomic(contoso.pk):
+        facts = {"from": "Pat Peeters", "to": "Mike", "count": 1}
+        told = remember(bought, "handed_over", actor=actor, at=AT, **facts)
+    before = AT + settings.AUDIT_KEPT
+
+    forget_trail(at=before)
+    with tenant_atomic(contoso.pk):
+        told.refresh_from_db()
+        young = (told.actor_label, told.facts)
+    forget_trail(at=before + SECOND)
+
+    with tenant_atomic(contoso.pk):
+        told.refresh_from_db()
+    assert young == ("Pat Peeters", facts)
+    assert (told.actor_label, told.facts) == ("–", {"count": 1})
+    assert event_title(told) == EVENTS["handed_over"]
+    assert violations(at=before + SECOND, only=["I-26"]) == []
 
 
 def test_the_subscription_of_a_leaver_renews_and_its_receipt_goes_to_the_billing_admins(

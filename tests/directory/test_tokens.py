@@ -283,7 +283,7 @@ def test_a_service_token_goes_on_when_its_issuer_has_left(gina: User, bill: User
 
     actor = use_token(secret=secret, at=AT).actor
 
-    assert (actor.user_id, actor.is_system, actor.label) == (None, False, "Job (Bill)")
+    assert (actor.user_id, actor.is_system, actor.label) == (None, False, f"Job (…{secret[-4:]})")
     assert dict(actor.grants) == {
         Capability.READ_POLICY: {"all"},
         Capability.CHANGE_POLICY: {"all"},

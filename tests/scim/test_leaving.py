@@ -109,7 +109,7 @@ def test_deleted_by_the_directory_the_licenses_are_free_and_the_name_is_forgotte
     assert contoso.members(contoso.find("/Groups", 'displayName eq "Sales"')[0]) == set()
     assert "purchaser_left" in mails(contoso)
     with tenant_atomic(contoso.tenant.pk):
-        assert ApiToken.objects.get(user=pat).revoked_by == "Job (Gina)"
+        assert ApiToken.objects.get(user=pat).revoked_by.startswith("Job (…")
     assert contoso.delete(f"/Users/{pat.key}").status_code == 404
 
 

@@ -136,7 +136,11 @@ def test_whoever_runs_the_installation_prints_one_in_the_name_of_a_global_admin(
 
     caller = use_token(secret=secret, at=AT, door="scim")
     assert secret.startswith("seatkeeper_svc_")
-    assert (caller.scopes, caller.actor.user_id, caller.actor.label) == ({"scim"}, None, "Entra (Gina)")
+    assert (caller.scopes, caller.actor.user_id, caller.actor.label) == (
+        {"scim"},
+        None,
+        f"Entra (…{secret[-4:]})",
+    )
     assert caller_with(secret).get(f"{ROOT}/Users").status_code == 200
 
 

@@ -1,7 +1,6 @@
 """Accounts that end, purchasers who are asked to cancel, and purchases that are centralized, and undone."""
 
 from commerce.operations.cancel_requests import ask_to_cancel, withdraw_cancel_request
-from commerce.operations.leaving import forget_names
 from commerce.operations.renewals import remind_asked
 from config.kit.tenancy import tenant_atomic, use_login
 from directory.models import User
@@ -9,6 +8,7 @@ from directory.operations import people
 from directory.operations.digests import queue_digests
 from directory.operations.jobs import run_jobs
 from directory.operations.leaving import delete_user
+from directory.operations.names import forget_names
 from licensing.models import Centralization
 from licensing.operations import centralizing
 from licensing.operations.leaving import free_licenses_of_leavers
@@ -57,7 +57,7 @@ def leave_for_good(world: World) -> str:
 
 @deed(2, is_sweep=True)
 def free_licenses(world: World) -> str:
-    return f"{free_licenses_of_leavers(at=world.at)} came back, {forget_names()} names forgotten"
+    return f"{free_licenses_of_leavers(at=world.at)} came back, {forget_names(at=world.at)} names forgotten"
 
 
 # --- Asked to cancel --------------------------------------------------------------------------------------

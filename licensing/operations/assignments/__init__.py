@@ -19,7 +19,6 @@ from licensing.operations.assignments.changing import (
 )
 from licensing.operations.assignments.ending import (
     end_assignments,
-    forget_giver,
     free_licenses_of,
     free_licenses_of_leavers,
 )
@@ -61,7 +60,6 @@ __all__ = [
     "assign_licenses",
     "end_assignments",
     "end_by_group",
-    "forget_giver",
     "free_licenses_of",
     "free_licenses_of_leavers",
     "give_back_license",

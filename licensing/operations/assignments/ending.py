@@ -53,18 +53,6 @@ WITH gone AS MATERIALIZED (
 )
 SELECT count(*), coalesce(array_agg(DISTINCT subscription_id), '{}') FROM rows_ended
 """
-_RENAMED = """
-UPDATE {table}
-   SET {first} = CASE WHEN {first}_id = %(id)s THEN %(name)s ELSE {first} END,
-       ended_by = CASE WHEN ended_by_id = %(id)s THEN %(name)s ELSE ended_by END
- WHERE {first}_id = %(id)s OR ended_by_id = %(id)s
-"""
-_FORGET = (
-    _RENAMED.format(table="licensing_assignment", first="assigned_by"),
-    _RENAMED.format(table="licensing_grouplicense", first="assigned_by"),
-    _RENAMED.format(table="licensing_waitingplace", first="added_by"),
-    "UPDATE licensing_groupexclusion SET excluded_by = %(name)s WHERE excluded_by_id = %(id)s",
-)
 _WITH_LINE = """
 SELECT DISTINCT subscription_id FROM licensing_waitingplace
  WHERE subscription_id = ANY (%s) AND ended_at IS NULL ORDER BY 1
@@ -149,11 +137,3 @@ def _free(by: str, at: datetime, *, actor: Actor | None = None, user_ids: Sequen
     for subscription_id in waited_for:
         serve_waiting(subscription_id=subscription_id, at=at)
     return int(freed)
-
-
-def forget_giver(*, user_id: int, name: str) -> None:
-    """Call somebody who was deleted by another name where it says who gave or took a license, of a person or a group,
-    or put somebody into the line; four statements."""
-    with connection().cursor() as cursor:
-        for statement in _FORGET:
-            cursor.execute(statement, {"id": user_id, "name": name})
