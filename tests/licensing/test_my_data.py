@@ -1,20 +1,25 @@
 """A person downloads what is stored about them: their own rows, nobody else's, no secret (product §11)."""
 
 import json
+import re
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from allauth.mfa.models import Authenticator
+from django.apps import apps
 from django.core.cache import cache
+from django.db.models import BigIntegerField
 
 from config.kit.clock import real_now
 from config.kit.tenancy import tenant_atomic
 from directory import factors
 from directory.models import AuditEntry, Tenant, User
+from directory.names import Fate, places
 from directory.operations import second_factor
 from directory.operations.people import add_member, create_group
 from licensing.operations.requests import ask_for_licenses
+from licensing.queries.my_data import SECTIONS
 from tests.factories import (
     actor_of,
     client_of,
@@ -76,6 +81,25 @@ def test_it_holds_the_own_rows_of_every_kind(contoso: Tenant, pat: User, at: dat
     assert [row["ended_at"] for row in data["sessions"]] == [None]
     assert "directory.token.issued" in {row["code"] for row in data["audit"]}
     assert secret not in json.dumps(data)
+
+
+def test_every_column_with_a_persons_id_is_in_the_file_or_says_who_did_something() -> None:
+    ids = re.compile(r"(user|_by|author|assigned_to)_id$")
+    columns = {
+        (model._meta.db_table, str(column.column))
+        for model in apps.get_models()
+        if model._meta.app_label in ("directory", "policies", "commerce", "licensing")
+        for column in model._meta.concrete_fields
+        if (column.related_model and column.related_model is User)
+        or (isinstance(column, BigIntegerField) and ids.search(str(column.column)))
+    }
+    shown = {(each.model._meta.db_table, column) for each in SECTIONS for column in each.people}
+    did = {(place.table, place.person) for place in places(Fate.FORMER)}
+    # The trail has the same change, for as long as it is kept.
+    in_the_trail = {("policies_policychange", "actor_user_id")}
+
+    assert len(columns) > 50
+    assert columns - shown - did - in_the_trail == set()
 
 
 def test_second_factors_are_listed_without_their_secrets(at: datetime) -> None:
