@@ -38,7 +38,7 @@ class Place:
     fate: Fate
     person: str = ""
     also: str = ""
-    emptied: str = "'–'"
+    emptied: str = "'-'"
 
 
 _places: list[Place] = []

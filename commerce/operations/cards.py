@@ -21,7 +21,7 @@ from commerce.operations.dunning import try_again
 from commerce.operations.subscriptions import event_of
 from commerce.queries import cards as queries
 from config.kit.actors import Actor
-from config.kit.errors import Conflict, Malformed, NotVisible
+from config.kit.errors import Conflict, Malformed, NotVisible, constraint_of
 from config.kit.faults import reached
 from config.kit.sweeps import alone
 from config.kit.tenancy import atomic, tenant_atomic
@@ -231,7 +231,7 @@ def keep_card(*, actor: Actor, tenant_id: int, payer: User | None, facts: CardFa
         with atomic():
             return _keep(actor, tenant_id, payer, facts, at)
     except IntegrityError as clash:
-        if _constraint(clash) not in _CLASHES:
+        if constraint_of(clash) not in _CLASHES:
             raise
     with atomic():
         return _keep(actor, tenant_id, payer, facts, at)
@@ -432,8 +432,3 @@ def _refuse_expired(card: Card, at: datetime) -> None:
 def _record(actor: Actor, code: str, card: Card, at: datetime, **after: Any) -> None:
     """The audit trail names a card by its row alone: admins read it, and nobody sees another's card."""
     record(actor, code, at=at, target_type="card", target_id=card.pk, after=after or None)
-
-
-def _constraint(clash: IntegrityError) -> str:
-    diagnosis = getattr(clash.__cause__, "diag", None)
-    return str(diagnosis.constraint_name) if diagnosis is not None else ""

@@ -22,7 +22,7 @@ from commerce.operations.case_addresses import reply_address
 from commerce.operations.mail_facts import billing_admins
 from commerce.queries.details import purchase
 from config.kit.actors import Actor
-from config.kit.errors import Conflict, Malformed, NotVisible
+from config.kit.errors import Conflict, Malformed, NotVisible, constraint_of
 from config.kit.tenancy import atomic, connection, tenant_atomic, use_login
 from directory.models import User
 from directory.operations import audit
@@ -417,7 +417,7 @@ def _keep(
         with atomic():
             message.save(force_insert=True)
     except IntegrityError as error:
-        if "commerce_casemessage_mail_once" in str(error):
+        if constraint_of(error) == "commerce_casemessage_mail_once":
             raise MailTaken from error
         raise
     CaseFile.objects.bulk_create(

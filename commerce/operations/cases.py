@@ -23,7 +23,7 @@ from commerce.operations.mail_facts import billing_admins, purchase_link
 from commerce.operations.subscriptions import remember
 from commerce.queries.staff_lists import CASES
 from config.kit.actors import Actor
-from config.kit.errors import Conflict, Malformed, NotVisible
+from config.kit.errors import Conflict, Malformed, NotVisible, constraint_of
 from config.kit.listings import find
 from config.kit.tenancy import atomic, tenant_atomic, use_login
 from directory.models import User
@@ -114,7 +114,7 @@ def ask_to_cancel(*, actor: Actor, key: uuid.UUID, message: str, at: datetime) -
             with atomic():
                 case.save(force_insert=True)
         except IntegrityError as error:
-            if "commerce_supportcase_one_open" in str(error):
+            if constraint_of(error) == "commerce_supportcase_one_open":
                 raise AlreadyAsked from error
             raise
         remember(subscription, "support_asked_to_cancel", actor=actor, at=at, case=str(case.key))

@@ -84,12 +84,14 @@ def forget_payers(*, at: datetime) -> int:
     """Empty name and address of people on bills older than BILLS_KEPT, and of orders that were never billed, as old as
     AUDIT_KEPT; how many. Number, dates, country and amounts stay for the books. Worker's login, in batches.
     """
-    ages = {"bills": at - settings.BILLS_KEPT, "checkouts": at - settings.AUDIT_KEPT, "most": AT_ONCE}
+    bills, checkouts = at - settings.BILLS_KEPT, at - settings.AUDIT_KEPT
     emptied, ids = 0, [0] * AT_ONCE
     with use_login("worker"):
         while len(ids) == AT_ONCE:
             with atomic(), connection().cursor() as cursor:
-                cursor.execute(_EMPTY, ages | {"last": max(ids)})
+                cursor.execute(
+                    _EMPTY, {"bills": bills, "checkouts": checkouts, "most": AT_ONCE, "last": max(ids)}
+                )
                 ids = [row[0] for row in cursor.fetchall()]
             emptied += len(ids)
     return emptied

@@ -74,3 +74,9 @@ class PeerUnavailable(DomainError):
     code = "unavailable"
     status = 503
     message = _("The payment service does not answer. Nothing was charged. Try again in a few minutes.")
+
+
+def constraint_of(error: Exception) -> str:
+    """The name of the constraint or trigger that refused a statement, for an `IntegrityError`; empty where none is named."""
+    diagnosis = getattr(error.__cause__, "diag", None)
+    return getattr(diagnosis, "constraint_name", None) or ""

@@ -11,7 +11,7 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from config.kit.actors import Actor
-from config.kit.errors import Conflict, DomainError, NotVisible
+from config.kit.errors import Conflict, DomainError, NotVisible, constraint_of
 from config.kit.sweeps import alone
 from config.kit.tenancy import atomic, tenant_atomic, use_login
 from directory.domains import fold_domain
@@ -239,9 +239,8 @@ def _record(actor: Actor, what: str, domain: Domain, at: datetime, **facts: obje
 
 
 def _translated(error: IntegrityError, name: str) -> DomainError:
-    diagnosis = getattr(error.__cause__, "diag", None)
     names = {"directory_domain_verified_once": DomainTaken, "directory_domain_once": DomainAdded}
-    kind = names.get(getattr(diagnosis, "constraint_name", ""))
+    kind = names.get(constraint_of(error))
     if kind is None:
         raise error
     return kind(domain=name)

@@ -78,12 +78,13 @@ def forget_trail(*, at: datetime) -> int:
     Batch by batch, one statement each, by the worker's login, the only one that may, and that by one function alone.
     No entry younger than 180 days goes.
     """
-    before, forgotten = at - settings.AUDIT_KEPT, 0
+    before: datetime = at - settings.AUDIT_KEPT
+    forgotten = 0
     with use_login("worker"):
         while True:
             with atomic(), connection().cursor() as cursor:
                 cursor.execute("SELECT forget_trail(%s, %s)", [before, ROWS_AT_ONCE])
-                (deleted,) = cursor.fetchone()
+                deleted = int(cursor.fetchone()[0])
             forgotten += deleted
             if deleted < ROWS_AT_ONCE:
                 break

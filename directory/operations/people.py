@@ -12,7 +12,7 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
 from config.kit.actors import Actor
-from config.kit.errors import Conflict, DomainError, NotVisible
+from config.kit.errors import Conflict, DomainError, NotVisible, constraint_of
 from config.kit.tenancy import atomic, connection, tenant_atomic
 from directory.hooks import (
     Departure,
@@ -440,7 +440,7 @@ def _insert_once(**fields: Any) -> tuple[User, bool]:
         with atomic():
             return User.objects.create(**fields), True
     except IntegrityError as error:
-        if _constraint_of(error) != "directory_user_account_key":
+        if constraint_of(error) != "directory_user_account_key":
             raise
     account = {name: fields[name] for name in ("tenant_id", "issuer", "subject")}
     return User.objects.select_for_update().get(**account), False
@@ -482,7 +482,7 @@ def last_admin_refused() -> Iterator[None]:
         with atomic():
             yield
     except IntegrityError as error:
-        if _constraint_of(error) == "directory_keep_global_admin":
+        if constraint_of(error) == "directory_keep_global_admin":
             raise LastGlobalAdmin from error
         raise
 
@@ -494,7 +494,7 @@ def group_taken_refused() -> Iterator[None]:
         with atomic():
             yield
     except IntegrityError as error:
-        match _constraint_of(error):
+        match constraint_of(error):
             case "directory_group_name":
                 raise GroupNameTaken from error
             case "directory_group_external_id":
@@ -508,9 +508,3 @@ def target_of(user: User) -> dict[str, Any]:
 
 def _facts(user: User) -> dict[str, Any]:
     return {"name": user.name, "email": user.email, "kind": user.kind, "source": user.source}
-
-
-def _constraint_of(error: Exception) -> str | None:
-    cause: Any = error.__cause__
-    name: str | None = cause.diag.constraint_name
-    return name

@@ -14,7 +14,7 @@ from django.db import IntegrityError
 from django.utils.translation import gettext_lazy as _
 
 from config.kit.actors import Actor
-from config.kit.errors import Conflict, NotAllowed, NotVisible
+from config.kit.errors import Conflict, NotAllowed, NotVisible, constraint_of
 from config.kit.tenancy import atomic, tenant_atomic
 from directory.hooks import person_left
 from directory.models import RoleAssignment, User
@@ -193,9 +193,9 @@ def _taken_refused() -> Iterator[None]:
         with atomic():
             yield
     except IntegrityError as error:
-        name = getattr(getattr(error.__cause__, "diag", None), "constraint_name", "")
-        if name == "directory_user_user_name":
-            raise UserNameTaken from error
-        if name == "directory_user_external_id":
-            raise ExternalIdTaken from error
+        match constraint_of(error):
+            case "directory_user_user_name":
+                raise UserNameTaken from error
+            case "directory_user_external_id":
+                raise ExternalIdTaken from error
         raise

@@ -18,7 +18,7 @@ from django.utils.translation import gettext_lazy
 from commerce.models import Subscription
 from config.kit.actors import Actor
 from config.kit.doorbell import ring_after_commit
-from config.kit.errors import Conflict, NotVisible
+from config.kit.errors import Conflict, NotVisible, constraint_of
 from config.kit.sweeps import alone
 from config.kit.tenancy import atomic, login_alias, tenant_atomic, use_login
 from directory.hooks import MembershipChange
@@ -85,7 +85,7 @@ def assign_group(
                     assigned_by=actor.label[:200],
                 )
         except IntegrityError as error:
-            if getattr(getattr(error.__cause__, "diag", None), "constraint_name", "") != _ONE_LIVE:
+            if constraint_of(error) != _ONE_LIVE:
                 raise
             raise GroupHasIt from error
         _record(actor, subscription, "licensing.group.assigned", at, after=_facts(license))

@@ -19,7 +19,7 @@ from commerce.queries.catalogue import product_keys
 from commerce.queries.checkouts import checkout_of
 from commerce.queries.spending import over_limit_reason
 from config.kit.actors import Actor
-from config.kit.errors import Conflict, Malformed, NotVisible
+from config.kit.errors import Conflict, Malformed, NotVisible, constraint_of
 from config.kit.tenancy import atomic, tenant_atomic
 from directory.models import User
 from directory.operations import audit
@@ -238,7 +238,7 @@ def _open(
             with atomic():
                 request = _write(actor, product, kind, fresh, reason, cost, at)
         except IntegrityError as error:
-            if getattr(getattr(error.__cause__, "diag", None), "constraint_name", "") != _ONE_OPEN:
+            if constraint_of(error) != _ONE_OPEN:
                 raise
         else:
             return Asked(request, is_new=True, left_out=wanted - len(fresh))

@@ -9,7 +9,7 @@ from django.db import IntegrityError
 from django.utils.translation import gettext_lazy as _
 
 from config.kit.actors import Actor
-from config.kit.errors import Conflict, Malformed, NotAllowed, NotVisible
+from config.kit.errors import Conflict, Malformed, NotAllowed, NotVisible, constraint_of
 from config.kit.tenancy import tenant_atomic
 from directory.actors import actors_for_customers, tenant_row
 from directory.models import Tenant
@@ -210,7 +210,7 @@ def _save(template: PolicyTemplate) -> None:
         with tenant_atomic(template.tenant_id):
             template.save()
     except IntegrityError as error:
-        if "policies_policytemplate_name" not in str(error):
+        if constraint_of(error) != "policies_policytemplate_name":
             raise
         raise NameTaken from error
 

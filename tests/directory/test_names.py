@@ -285,4 +285,4 @@ def test_old_changes_of_the_policy_stay_without_who_made_them(
 
     with tenant_atomic(contoso.pk):
         labels = PolicyChange.objects.order_by("-at").values_list("actor_label", flat=True)
-        assert list(labels) == ["Gina", "–", "–", "–"]
+        assert list(labels) == ["Gina", "-", "-", "-"]

@@ -35,7 +35,7 @@ from commerce.operations.trials.rules import (
 )
 from commerce.quotes import Quote
 from config.kit.actors import Actor
-from config.kit.errors import DomainError
+from config.kit.errors import DomainError, constraint_of
 from config.kit.tenancy import atomic, tenant_atomic
 from directory.actors import tenant_row
 from directory.models import Tenant, User
@@ -289,8 +289,7 @@ def _once() -> Iterator[None]:
     try:
         yield
     except IntegrityError as clash:
-        diagnosis = getattr(clash.__cause__, "diag", None)
-        if diagnosis is None or diagnosis.constraint_name != "commerce_trial_once":
+        if constraint_of(clash) != "commerce_trial_once":
             raise
         raise TrialUsed from clash
 
