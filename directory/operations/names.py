@@ -1,7 +1,8 @@
 """Names of people that are kept no longer: of the deleted at once, of the trail after its time (docs/adr/0052)."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 
 from django import db
@@ -37,13 +38,10 @@ SELECT count(*), coalesce(max(id), 0) FROM old
 def forget_name(departure: Departure) -> None:
     """Call a deleted person *Former user* in their own organization; registered on `person_left`.
 
-    One short transaction for each place, so that none waits for another's rows. What it leaves, and what stands at
-    other organizations, is the sweep's.
+    What a place that fails leaves, and what stands at other organizations, is the sweep's.
     """
     if departure.is_deletion:
-        for place in places(Fate.FORMER):
-            with tenant_atomic(departure.actor):
-                _rename(place, [departure.user.pk])
+        _rename_all([departure.user.pk], lambda: tenant_atomic(departure.actor))
 
 
 def forget_names(*, at: datetime) -> int:
@@ -56,14 +54,9 @@ def forget_names(*, at: datetime) -> int:
         deleted = User.objects.filter(status=User.Status.DELETED, name_forgotten_at=None).order_by("id")
         people: list[int] = list(deleted.values_list("pk", flat=True))
         for start in range(0, len(people), PEOPLE_AT_ONCE):
-            chunk, is_whole = people[start : start + PEOPLE_AT_ONCE], True
-            for place in places(Fate.FORMER):
-                try:
-                    with atomic():
-                        forgotten += _rename(place, chunk)
-                except db.Error:
-                    log.exception("Names in %s.%s wait for the next sweep", place.table, place.column)
-                    is_whole = False
+            chunk = people[start : start + PEOPLE_AT_ONCE]
+            count, is_whole = _rename_all(chunk, atomic)
+            forgotten += count
             if is_whole:
                 with atomic():
                     User.objects.filter(pk__in=chunk, deleted_at__lte=at - LOOKED_AFTER).update(
@@ -89,6 +82,22 @@ def forget_trail(*, at: datetime) -> int:
             if deleted < ROWS_AT_ONCE:
                 break
         return forgotten + sum(_empty(place, before) for place in places(Fate.HISTORY))
+
+
+def _rename_all(people: Sequence[int], block: Callable[[], AbstractContextManager[None]]) -> tuple[int, bool]:
+    """How many rows say *Former user* now, and whether every place was done.
+
+    A short transaction for each place, so that none waits for another's rows.
+    """
+    count, is_whole = 0, True
+    for place in places(Fate.FORMER):
+        try:
+            with block():
+                count += _rename(place, people)
+        except db.Error:
+            log.exception("Names in %s.%s wait for the next sweep", place.table, place.column)
+            is_whole = False
+    return count, is_whole
 
 
 def _rename(place: Place, people: Sequence[int]) -> int:

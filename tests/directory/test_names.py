@@ -179,21 +179,24 @@ def test_what_is_written_within_a_day_is_found_and_then_nobody_is_looked_for(
     assert (late, later) == (1, 0)
 
 
-def test_a_place_that_fails_stops_no_other(
+def test_a_place_that_fails_stops_no_other_and_is_tried_again(
     contoso: Tenant, gina: User, greg: User, mike: User, at: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     set_roles(actor=actor_of(greg), user_id=mike.pk, roles={"license_admin"}, reason="Needed.", at=at)
-    with tenant_atomic(contoso.pk):
-        User.objects.filter(pk=greg.pk).update(status="deleted", name="Former user", deleted_at=at)
     bad = names.Place("directory_job", "nothing", Fate.FORMER, person="actor_user_id")
     every = places(Fate.FORMER)
     monkeypatch.setattr(names, "places", lambda fate: (bad, *every))
 
-    assert forget_names(at=at + timedelta(days=5)) == 1
+    delete(gina, greg, at)
+    forget_names(at=at + timedelta(days=5))
 
     with tenant_atomic(contoso.pk):
         assert RoleAssignment.objects.get(user=mike).granted_by == "Former user"
         assert User.objects.get(pk=greg.pk).name_forgotten_at is None
+    monkeypatch.undo()
+    forget_names(at=at + timedelta(days=5))
+    with tenant_atomic(contoso.pk):
+        assert User.objects.get(pk=greg.pk).name_forgotten_at is not None
 
 
 # --- The trail --------------------------------------------------------------------------------------------
