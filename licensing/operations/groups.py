@@ -156,7 +156,7 @@ def even_out_groups(*, at: datetime) -> int:
     Worker's login."""
     with use_login("worker"):
         found = licenses_short()
-    return _follow_all(found, at)
+    return len(_follow_all(found, at))
 
 
 def recheck_groups(*, at: datetime) -> int:
