@@ -107,7 +107,7 @@ def test_rings_that_nobody_answers_do_not_pile_up() -> None:
     expires = {name: entry["options"]["expires"] for name, entry in schedule().items()}
 
     assert expires["directory.send_webhooks"] == KEPT_SECONDS
-    assert expires["commerce.forget_names"] == 3600
+    assert expires["directory.forget_names"] == 3600
 
 
 # --- So many at once --------------------------------------------------------------------------------------
