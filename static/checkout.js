@@ -112,23 +112,35 @@ function startPaying(stripe) {
   });
 }
 
-/** The admin center's page of a change: a saved card is posted as it is, a new one as a token. */
+/** Pages that post their form as it is: a saved card as its number, a new one as a token. */
 function startChanging(stripe) {
   const elements = mountCard(stripe, () => Number(form.dataset.total));
-  const button = document.getElementById("pay-button");
-  const label = button.textContent;
   const isNew = () => new FormData(form).get("card") === "new";
   const show = () => (document.getElementById("new-card").hidden = !isNew());
-  let isBusy = false;
 
   show();
   form.addEventListener("change", show);
-  // Back from the bank or from history the page may still be the one that was left.
-  window.addEventListener("pageshow", () => {
+  postOnce(async () => {
+    complain("");
+    const problem = isNew() ? await tokenOf(stripe, elements).catch(() => form.dataset.failed) : "";
+    complain(problem);
+    return !problem;
+  });
+}
+
+/** Post the form once, when what is done before says that it may go. */
+function postOnce(isReady) {
+  const button = document.getElementById("pay-button");
+  const label = button.textContent;
+  let isBusy = false;
+  const rest = () => {
     isBusy = false;
     beReady(button);
     button.textContent = label;
-  });
+  };
+
+  // Back from the bank or from history the page may still be the one that was left.
+  window.addEventListener("pageshow", rest);
   form.addEventListener("submit", async (event) => {
     // Only counting anew.
     if (event.submitter?.formNoValidate) return;
@@ -136,13 +148,8 @@ function startChanging(stripe) {
     if (isBusy) return;
     isBusy = true;
     beBusy(button);
-    complain("");
-    const problem = isNew() ? await tokenOf(stripe, elements).catch(() => form.dataset.failed) : "";
-    if (!problem) return form.submit();
-    isBusy = false;
-    beReady(button);
-    button.textContent = label;
-    return complain(problem);
+    if (await isReady()) form.submit();
+    else rest();
   });
 }
 
@@ -213,7 +220,8 @@ function hideButtons() {
 hideButtons();
 document.addEventListener("htmx:afterSettle", hideButtons);
 
-if (window.Stripe && form) {
+if (form && !document.getElementById("card")) postOnce(() => true);
+else if (window.Stripe && form) {
   const start = document.getElementById("card-choice") ? startChanging : startPaying;
   start(window.Stripe(form.dataset.key));
 } else if (form) complain(form.dataset.failed);

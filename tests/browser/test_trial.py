@@ -25,17 +25,23 @@ def mike() -> User:
 
 
 @pytest.fixture
-def trial(page: Page, live_server: Any, processor: str, mike: User) -> Page:
-    """The open page of a trial with a card, signed in as Mike; a blocked script or frame fails the test."""
+def entered(page: Page, live_server: Any, processor: str, mike: User) -> Page:
+    """A browser signed in as Mike; a failing or blocked script or frame stands in `problems`."""
     reset()
     key = client_of(mike).cookies[settings.SESSION_COOKIE_NAME].value
     page.context.add_cookies([{"name": settings.SESSION_COOKIE_NAME, "value": key, "url": live_server.url}])
     problems: list[str] = []
     page.on("pageerror", lambda error: problems.append(str(error)))
     page.on("console", lambda said: problems.append(said.text) if "Security Policy" in said.text else None)
-    page.goto(f"{live_server.url}/buy/visio-plan-1/trial/?kind=card")
     page.problems = problems  # type: ignore[attr-defined]
     return page
+
+
+@pytest.fixture
+def trial(entered: Page, live_server: Any) -> Page:
+    """The open page of a trial with a card."""
+    entered.goto(f"{live_server.url}/buy/visio-plan-1/trial/?kind=card")
+    return entered
 
 
 def test_a_declined_card_then_one_that_the_bank_asks_about_starts_one_trial(trial: Page, mike: User) -> None:
@@ -66,3 +72,25 @@ def test_a_declined_card_then_one_that_the_bank_asks_about_starts_one_trial(tria
     assert (started.kind, started.subscription.quantity) == ("card", 3)
     assert charges() == 0
     assert trial.problems == []  # type: ignore[attr-defined]
+
+
+def test_one_without_a_card_asks_the_processor_for_nothing_and_starts_once(
+    entered: Page, live_server: Any, mike: User
+) -> None:
+    asked: list[str] = []
+    posted: list[str] = []
+    entered.on("request", lambda sent: asked.append(sent.url))
+    entered.on("request", lambda sent: posted.append(sent.url) if sent.method == "POST" else None)
+    entered.goto(f"{live_server.url}/buy/visio-plan-1/trial/?kind=free")
+    entered.locator("#id_agrees").check()
+    begin = entered.get_by_role("button", name="Start the trial")
+
+    pressed = begin.evaluate("button => { button.click(); button.click(); return button.textContent }")
+
+    expect(entered.get_by_text("30 days left")).to_be_visible(timeout=SLOW)
+    with tenant_atomic(mike.tenant_id):
+        assert Trial.objects.get().kind == "free"
+    assert pressed == "Starting…"
+    assert len(posted) == 1
+    assert not [url for url in asked if url == settings.STRIPE_JS_URL]
+    assert entered.problems == []  # type: ignore[attr-defined]

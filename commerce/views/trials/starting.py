@@ -317,7 +317,9 @@ def _page(
             "free_licenses": checkouts.free_licenses(actor=actor, product=product),
             "billing": _holder(actor.label, tenant.country),
         }
-        return render(request, "commerce/trial.html", context | processor(), status=status)
+        if kind == WITH_CARD:
+            context |= processor()
+        return render(request, "commerce/trial.html", context, status=status)
 
 
 def _holder(name: str, country: str) -> dict[str, Any]:
