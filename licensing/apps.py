@@ -6,6 +6,7 @@ class LicensingConfig(AppConfig):
 
     def ready(self) -> None:
         from commerce import hooks
+        from commerce.queries.standing import licenses_told_by
         from directory.hooks import membership_changed, person_left
         from directory.names import add_places
         from directory.operations import jobs
@@ -22,7 +23,7 @@ class LicensingConfig(AppConfig):
             leaving,
         )
         from licensing.queries.centralizing import runs_seen
-        from licensing.queries.requests import requests_seen
+        from licensing.queries.requests import held_and_asked, requests_seen
         from licensing.views.audit_wording import AUDIT_WORDS
 
         add_places(PLACES)
@@ -36,5 +37,6 @@ class LicensingConfig(AppConfig):
         jobs.register(centralizing.MOVE)
         jobs.register(centralizing.UNDO)
         add_words(AUDIT_WORDS)
+        licenses_told_by(held_and_asked)
         leads_to("portal:request", visible=requests_seen)
         leads_to("portal:centralization", visible=runs_seen)

@@ -40,6 +40,14 @@ def eligibility_for(
         return decide(facts, wanted)
 
 
+def eligibility_by_way(*, actor: Actor, product: Product, at: datetime) -> dict[Wanted, Eligibility]:
+    """The decision for each way to get the product oneself: bought, tried with a card, tried without. Nine queries."""
+    with tenant_atomic(actor):
+        facts = facts_for(actor=actor, product=product, at=at)
+        facts = replace(facts, had_trial=_had_trial(actor, product))
+        return {wanted: decide(facts, wanted) for wanted in ("purchase", "trial", "free_trial")}
+
+
 def facts_for(*, actor: Actor, product: Product, at: datetime) -> Facts:
     """What the decision rests on; inside `tenant_atomic(actor)`."""
     tenant = tenant_row(actor.tenant_id)

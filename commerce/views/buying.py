@@ -37,6 +37,7 @@ from commerce.queries.catalogue import Offer, offer
 from commerce.queries.quotes import quote_for
 from commerce.queries.sites import way_back
 from commerce.queries.spending import over_limit_reason
+from commerce.queries.standing import standing_of
 from commerce.queries.training import beside
 from commerce.quotes import Quote
 from commerce.views.market import shown_market
@@ -140,6 +141,7 @@ def _not_eligible(
         "contact": contact_text(actor=actor),
         "door": request_door(actor=actor, product_id=product.pk),
         "free_licenses": queries.free_licenses(actor=actor, product=product),
+        "standing": standing_of(actor=actor, product=product),
         "back": way_back(product, request.GET.get("return", "")),
     }
     return render(request, "commerce/not_eligible.html", context, status=HTTPStatus.FORBIDDEN)
@@ -403,6 +405,7 @@ def _form_page(
             "problem": problem,
             "zone": tenant.time_zone,
             "free_licenses": free,
+            "standing": standing_of(actor=actor, product=product),
             "over_limit": refused,
             "door": request_door(actor=actor, product_id=product.pk) if free or refused else None,
             "terms_version": settings.TERMS_VERSION,

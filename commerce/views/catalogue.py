@@ -1,6 +1,7 @@
 """The public product pages (product §3.1)."""
 
 from collections import Counter
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -10,6 +11,8 @@ from django.utils.translation import gettext as _
 
 from commerce.models import Market, Product
 from commerce.queries.catalogue import ListPrice, Offer, offer, offers
+from commerce.queries.eligibility import eligibility_by_way
+from commerce.queries.standing import Standing, standing_of
 from commerce.queries.training import beside
 from commerce.views.market import shown_market
 from config.kit import access
@@ -19,6 +22,7 @@ from config.kit.errors import NotVisible
 from config.kit.money import format_money, round_half_up, tax_on
 from config.kit.tenancy import tenant_atomic
 from directory.models.people import fold
+from policies.queries.policies import contact_text
 from policies.queries.requests import request_door
 
 
@@ -80,6 +84,7 @@ def product_page(request: HttpRequest, slug: str) -> HttpResponse:
     product = Product.objects.filter(slug=slug).first()
     if product is None:
         raise NotVisible
+    actor: Actor | None = request.actor  # type: ignore[attr-defined]
     shown = shown_market(request)
     found = offer(product=product, market=shown.market, at=at)
     context = {
@@ -88,18 +93,30 @@ def product_page(request: HttpRequest, slug: str) -> HttpResponse:
         "product": product,
         "offer": found,
         "plans": plan_cards(found, shown.market),
-        "may_ask": _may_ask(request.actor, product),  # type: ignore[attr-defined]
-        "beside": beside(product, request.actor),  # type: ignore[attr-defined]
+        "standing": Standing(),
+        "may_try": True,
+        "beside": beside(product, actor),
     }
+    if actor is not None:
+        context |= _for_person(actor, product, at)
     return render(request, "commerce/product.html", context)
 
 
-def _may_ask(actor: Actor | None, product: Product) -> bool:
-    """Whether who looks at a product may ask their organization for a license of it (product §7.5)."""
-    if actor is None:
-        return False
+def _for_person(actor: Actor, product: Product, at: datetime) -> dict[str, Any]:
+    """What who looks has of the product, and what stands against buying or trying it (product §3.3)."""
     with tenant_atomic(actor):
-        return request_door(actor=actor, product_id=product.pk).is_open
+        ways = eligibility_by_way(actor=actor, product=product, at=at)
+        standing = standing_of(actor=actor, product=product)
+        bought = ways["purchase"]
+        return {
+            "standing": standing,
+            "reasons": bought.reasons,
+            "leads_home": any(reason.leads_home for reason in bought.reasons),
+            "is_off": "service_off" in bought.codes,
+            "may_try": standing.is_new and (ways["trial"].is_eligible or ways["free_trial"].is_eligible),
+            "door": request_door(actor=actor, product_id=product.pk),
+            "contact": contact_text(actor=actor),
+        }
 
 
 def plan_cards(found: Offer, market: Market | None) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ from django.db.models import Case, Count, F, IntegerField, Q, Sum, Value, When
 from commerce.models import Product, Subscription
 from commerce.queries.catalogue import market_of, offer
 from commerce.queries.eligibility import eligibility_for
+from commerce.queries.standing import Licenses
 from config.kit.actors import Actor
 from config.kit.errors import NotVisible
 from config.kit.keyset import COUNT_LIMIT, Page, paginate
@@ -212,6 +213,18 @@ def holders_of(product_id: int, user_ids: Collection[int]) -> set[int]:
         user_id__in=user_ids, product_id=product_id, subscription__state__in=GIVES_ACCESS
     )
     return set(rows.values_list("user_id", flat=True))
+
+
+def held_and_asked(user_id: int, product: Product) -> Licenses:
+    """Whether the person has a license of the product, and since when one was asked for. Two queries."""
+    waiting = RequestedPerson.objects.filter(
+        user_id=user_id,
+        product_id=product.pk,
+        kind=LicenseRequest.Kind.LICENSE,
+        state=RequestedPerson.State.WAITING,
+    )
+    asked_at = waiting.values_list("request__asked_at", flat=True).first()
+    return Licenses(holds=bool(holders_of(product.pk, [user_id])), asked_at=asked_at)
 
 
 @dataclass(frozen=True, slots=True)

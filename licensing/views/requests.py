@@ -17,6 +17,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from commerce.models import Checkout, Product
 from commerce.queries.checkouts import checkout_of
 from commerce.queries.sites import WayBack, way_back
+from commerce.queries.standing import standing_of
 from config.kit import access
 from config.kit.actors import Actor
 from config.kit.clock import now
@@ -185,10 +186,12 @@ def _ask_page(
     actor: Actor = request.actor  # type: ignore[attr-defined]
     field = problem.field if isinstance(problem, Malformed) else ""
     typed = request.POST
+    standing = standing_of(actor=actor, product=product)
     context: dict[str, Any] = {
         "section": "requests",
         "product": product,
         "checkout": checkout,
+        "standing": standing,
         "door": request_door(actor=actor, needs_money=checkout is not None, product_id=product.pk),
         "contact": contact_text(actor=actor),
         "free": queries.free_seats(tenant_id=actor.tenant_id, product_ids=[product.pk]).get(product.pk, 0),

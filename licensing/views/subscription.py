@@ -22,6 +22,7 @@ from commerce.operations.takeovers import can_be_taken_over
 from commerce.queries import details
 from commerce.queries.cancel_requests import obstacle_to_asking
 from commerce.queries.dunning import failed_payments
+from commerce.queries.eligibility import eligibility_for
 from commerce.queries.handovers import open_offer
 from commerce.queries.training import beside
 from commerce.states import last_day, per_period
@@ -41,6 +42,7 @@ from directory.permissions import Capability
 from licensing.queries.centralizing import MOVABLE
 from licensing.queries.giving import may_give_central
 from licensing.views.licenses import holders_context
+from policies.queries.requests import request_door
 
 ASSIGNABLE = frozenset({Subscription.State.ACTIVE, Subscription.State.EXPIRED})
 
@@ -98,7 +100,7 @@ def subscription(request: HttpRequest, key: uuid.UUID) -> HttpResponse:
         "renews_on": day(purchase.term_end, zone),
         "may_switch": may_manage and purchase.state in SWITCHABLE,
         "may_change": may_manage and is_changeable(purchase),
-        "may_buy_another": whose["is_own"] and actor.may(Capability.BUY) and purchase.product.self_service,
+        **_another(actor, purchase, is_own=whose["is_own"]),
         "may_cancel": may_manage and purchase.state in CANCELABLE and not is_trial,
         "may_reactivate": may_manage and is_reactivable(purchase),
         "trial": panel_of(actor, purchase, now(), may_manage=may_manage),
@@ -118,6 +120,15 @@ def subscription(request: HttpRequest, key: uuid.UUID) -> HttpResponse:
         **holders,
     }
     return render_page(request, "licensing/subscription.html", context)
+
+
+def _another(actor: Actor, purchase: Subscription, *, is_own: bool) -> dict[str, Any]:
+    """Whether its owner can buy another one; where not, whether a license can be asked for (product §3.3)."""
+    if not is_own:
+        return {"may_buy_another": False, "may_ask": False}
+    may_buy = eligibility_for(actor=actor, product=purchase.product, at=now()).is_eligible
+    may_ask = not may_buy and request_door(actor=actor, product_id=purchase.product_id).is_open
+    return {"may_buy_another": may_buy, "may_ask": may_ask}
 
 
 def _support(actor: Actor, purchase: Subscription) -> dict[str, Any]:

@@ -27,8 +27,9 @@ from commerce.operations.trials import Choice, TrialUsed
 from commerce.queries import cards as card_queries
 from commerce.queries import checkouts
 from commerce.queries.catalogue import offer
-from commerce.queries.eligibility import eligibility_for
+from commerce.queries.eligibility import eligibility_by_way, eligibility_for
 from commerce.queries.quotes import quote_for
+from commerce.queries.standing import standing_of
 from commerce.states import last_day
 from commerce.views.buying import choice_cards
 from commerce.views.payment import Problem, another_total, count_try, declined, processor
@@ -65,10 +66,8 @@ def start(request: HttpRequest, slug: str) -> HttpResponse:
         )
     with tenant_atomic(actor):
         request.tenant = tenant_row(actor.tenant_id)  # type: ignore[attr-defined]
-        decisions = {
-            kind: eligibility_for(actor=actor, product=product, at=at, wanted=trials.WANTED[kind])
-            for kind in (WITH_CARD, WITHOUT_CARD)
-        }
+        ways = eligibility_by_way(actor=actor, product=product, at=at)
+        decisions = {kind: ways[trials.WANTED[kind]] for kind in (WITH_CARD, WITHOUT_CARD)}
     kinds = [kind for kind, decision in decisions.items() if decision.is_eligible]
     asked = request.POST.get("kind", request.GET.get("kind", ""))
     if not kinds:
@@ -259,6 +258,7 @@ def not_eligible(
             "contact": contact_text(actor=actor),
             "door": request_door(actor=actor, product_id=product.pk),
             "free_licenses": checkouts.free_licenses(actor=actor, product=product),
+            "standing": standing_of(actor=actor, product=product),
         }
         return render(request, "commerce/not_eligible.html", context, status=HTTPStatus.FORBIDDEN)
 
