@@ -41,6 +41,8 @@ State = Checkout.State
 SEE_OTHER = HTTPStatus.SEE_OTHER
 NEW_CARD = "new"
 FROM_NOW_ON = "from_now_on"
+# In the session: what this browser pays and waits for.
+UNTOLD, MOST_UNTOLD = "untold_payments", 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +111,8 @@ def pay_change(request: HttpRequest, key: uuid.UUID, checkout: uuid.UUID) -> Htt
 
 def _show(request: HttpRequest, found: Checkout, at: datetime) -> HttpResponse:
     if found.state == State.PAID:
+        if _take_untold(request, found):
+            _tell_done(request, found, at)
         return _see(purchase_address(found.changed))
     if found.state in (State.PAYING, State.ACTION):
         return _settle(request, found, at)
@@ -143,11 +147,9 @@ def _settle(request: HttpRequest, found: Checkout, at: datetime) -> HttpResponse
 def go_on(request: HttpRequest, found: Checkout, outcome: payments.Outcome, at: datetime) -> HttpResponse:
     """The answer to an outcome: the purchase as it is now, the bank's page, or the one that waits."""
     actor: Actor = request.actor  # type: ignore[attr-defined]
-    page = _pages[found.kind]
     if isinstance(outcome, payments.Paid):
-        with tenant_atomic(actor):
-            found = Checkout.objects.visible_to(actor).select_related("subscription").get(pk=found.pk)
-            messages.success(request, page.words(actor, found, at).done)
+        _take_untold(request, found)
+        _tell_done(request, found, at)
         return _see(purchase_address(found.changed))
     with tenant_atomic(actor):
         market = Market.objects.select_related("vendor_entity").get(pk=found.market_id)
@@ -159,6 +161,22 @@ def go_on(request: HttpRequest, found: Checkout, outcome: payments.Outcome, at: 
             "client_secret": outcome.client_secret if isinstance(outcome, payments.ActionNeeded) else "",
         }
         return render_page(request, "commerce/pay_change_waiting.html", context | processor())
+
+
+def _tell_done(request: HttpRequest, found: Checkout, at: datetime) -> None:
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    with tenant_atomic(actor):
+        found = Checkout.objects.visible_to(actor).select_related("subscription").get(pk=found.pk)
+        messages.success(request, _pages[found.kind].words(actor, found, at).done)
+
+
+def _take_untold(request: HttpRequest, found: Checkout) -> bool:
+    """Whether this browser began paying and was not told the end yet; from now on it was."""
+    untold = request.session.get(UNTOLD, [])
+    if str(found.key) not in untold:
+        return False
+    request.session[UNTOLD] = [key for key in untold if key != str(found.key)]
+    return True
 
 
 def _pay(request: HttpRequest, found: Checkout, at: datetime) -> HttpResponse:
@@ -213,6 +231,7 @@ def pay_now(
         return _form(request, found, at, problem=Problem(str(error), kept, ""), status=HTTPStatus.CONFLICT)
     if isinstance(outcome, payments.Paid):
         return go_on(request, found, outcome, at)
+    request.session[UNTOLD] = [*request.session.get(UNTOLD, []), str(found.key)][-MOST_UNTOLD:]
     return _see(pay_address(found))
 
 

@@ -192,6 +192,22 @@ def test_the_banks_confirmation_is_asked_on_a_page_of_its_own_in_every_tab(pat: 
     assert charges() == 2
 
 
+def test_what_was_settled_elsewhere_while_the_bank_was_asked_is_said_once(pat: User) -> None:
+    subscription = buy(pat, "pm_card_authenticationRequired")
+    client = client_of(pat)
+    page = begin(client, subscription, card=card_of(pat)).headers["Location"]
+    authenticate(intents()[0]["id"])
+    with tenant_atomic(pat.tenant_id):
+        key = Checkout.objects.get(kind="add_seats").key
+    finish_checkout(actor=actor_of(pat, at=now()), key=key, at=now())
+
+    back = words(client.get(page, follow=True).text)
+    again = words(client.get(page, follow=True).text)
+
+    assert "€45.50 is paid. You have 14 licenses now" in back
+    assert "is paid. You have 14 licenses now" not in again
+
+
 def test_a_lost_answer_shows_the_page_that_looks_again(pat: User, subscription: Subscription) -> None:
     client = client_of(pat)
     fault("lose_answer", "/v1/payment_intents/*/confirm")
