@@ -11,9 +11,9 @@ from django.utils.translation import gettext as _
 
 from commerce.models import Bill, BillTo
 from commerce.queries.bills import Document, DocumentLine, Given, Money, document_by_number
-from commerce.queries.eligibility import country_name
 from commerce.states import bill_status_of
 from config.kit.errors import NotVisible
+from config.kit.languages import country_name
 from config.kit.money import format_money, tax_label
 from config.kit.pdf import PdfFailed, render_pdf
 from config.kit.templatetags.kit import day, moment

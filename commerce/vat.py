@@ -12,12 +12,47 @@ from stdnum import get_cc_module
 from stdnum.exceptions import ValidationError
 
 from config.kit.errors import Malformed
+from config.kit.languages import country_name
 
 LENGTH = 20
 
 # Greece and Northern Ireland write another code than their country's.
 _PREFIXES = {"GR": "EL", "XI": "XI"}
 _EU = frozenset(code.upper() for code in stdnum.eu.vat.MEMBER_STATES) | {"GR", "XI"}
+# Numbers that nobody needs to have, well formed by each country's rules.
+EXAMPLES = {
+    "AT": "ATU12345675",
+    "BE": "BE0123456749",
+    "BG": "BG123456786",
+    "CH": "CHE123456788MWST",
+    "CY": "CY21345670B",
+    "CZ": "CZ12345679",
+    "DE": "DE123456788",
+    "DK": "DK12345607",
+    "EE": "EE123456780",
+    "ES": "ESB12345674",
+    "FI": "FI12345671",
+    "FR": "FR11123456782",
+    "GB": "GB123456782",
+    "GR": "EL123456783",
+    "HR": "HR12345678903",
+    "HU": "HU12345676",
+    "IE": "IE1234567T",
+    "IT": "IT01234560017",
+    "LT": "LT123456715",
+    "LU": "LU12345613",
+    "LV": "LV40003456781",
+    "MT": "MT12345634",
+    "NL": "NL123456782B01",
+    "NO": "NO123456785MVA",
+    "PL": "PL2134567890",
+    "PT": "PT123456789",
+    "RO": "RO1234567897",
+    "SE": "SE123456780601",
+    "SI": "SI12345679",
+    "SK": "SK1234567807",
+    "XI": "XI123450017",
+}
 _SEPARATORS = re.compile(r"[\s.\-/]+")
 _PLAIN = re.compile(r"[A-Z0-9]{4,20}")
 
@@ -72,7 +107,11 @@ def _european(compact: str, country: str) -> str:
 
 
 def _wrong(country: str) -> Malformed:
-    return Malformed(
-        _("This is not a VAT number of %(country)s. Check it, or leave it empty.") % {"country": country},
-        field="vat_number",
-    )
+    facts = {"country": country_name(country), "example": EXAMPLES.get(country, "")}
+    if facts["example"]:
+        told = _(
+            "This is not a VAT number (%(country)s). One looks like %(example)s. Check it, or leave it empty."
+        )
+    else:
+        told = _("This is not a VAT number (%(country)s). Check it, or leave it empty.")
+    return Malformed(told % facts, field="vat_number")

@@ -3,13 +3,12 @@
 from dataclasses import replace
 from datetime import datetime
 
-from babel import Locale
 from django.db.models import Exists, OuterRef
-from django.utils.translation import get_language
 
 from commerce.models import Market, MarketExclusion, Price, Product, Trial
 from commerce.queries.catalogue import subject_of
 from config.kit.actors import Actor
+from config.kit.languages import country_name
 from config.kit.tenancy import tenant_atomic
 from directory.actors import tenant_row
 from directory.models import Tenant, User
@@ -94,9 +93,3 @@ def _had_trial(actor: Actor, product: Product) -> bool:
     if actor.user_id is None:
         return False
     return Trial.objects.filter(tenant_id=actor.tenant_id, user_id=actor.user_id, product=product).exists()
-
-
-def country_name(code: str) -> str:
-    """The country's name in the language in use; the code itself when unknown."""
-    locale = Locale.parse((get_language() or "en").replace("-", "_"))
-    return str(locale.territories.get(code, code))

@@ -74,7 +74,8 @@ def _line(holding: queries.Holding, at: datetime, zone: str) -> dict[str, Any]:
         "is_over": queries.is_over(card, at, zone),
         "is_expiring": holding.is_expiring,
         "charges": [_charge(each) for each in holding.subscriptions],
-        "bills": len(holding.bills),
+        "failed": [_bill(bill) for bill in holding.bills if bill.tries],
+        "bills": sum(not bill.tries for bill in holding.bills),
         "replace_address": f"{reverse('portal:card-add')}?{_asked(card.user_id is None, replaces=card.pk)}",
     }
 
@@ -96,6 +97,7 @@ def _bill(bill: Bill) -> dict[str, Any]:
         "due": day(bill.due_at, bill.subscription.time_zone),
         "is_past_due": bill.status == Bill.Status.PAST_DUE,
         "has_failed": bool(bill.tries),
+        "next_try": day(bill.charge_due_at, bill.subscription.time_zone),
     }
 
 

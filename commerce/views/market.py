@@ -9,8 +9,8 @@ from django.utils.translation.trans_real import parse_accept_lang_header
 
 from commerce.models import Market
 from commerce.queries.catalogue import market_of, markets
-from commerce.queries.eligibility import country_name
 from config.kit import access
+from config.kit.languages import country_name
 from directory.sign_in import safe_next
 
 COOKIE = "market"

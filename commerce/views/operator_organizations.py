@@ -17,7 +17,6 @@ from django.views.decorators.http import require_http_methods, require_safe
 from commerce.forms import LineField
 from commerce.operations import organizations as operations
 from commerce.queries.catalogue import markets
-from commerce.queries.eligibility import country_name
 from commerce.queries.organizations import (
     CUSTOMER_KINDS,
     ORGANIZATIONS,
@@ -30,6 +29,7 @@ from config.kit import access
 from config.kit.actors import Actor
 from config.kit.clock import now
 from config.kit.errors import DomainError, Malformed, NotAllowed, NotVisible, Text
+from config.kit.languages import country_name
 from config.kit.listings import page
 from config.kit.operator import render_operator_page
 from config.kit.tenancy import tenant_atomic

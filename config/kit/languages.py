@@ -6,6 +6,7 @@ Nobody's choice is written in an address: a link that is passed on opens in the 
 
 from collections.abc import Callable, Iterator
 
+from babel import Locale
 from django.conf import settings
 from django.http import HttpRequest, HttpResponseBase, StreamingHttpResponse
 from django.utils import translation
@@ -97,3 +98,9 @@ def _asked(request: HttpRequest) -> str:
         except LookupError:
             continue
     return ""
+
+
+def country_name(code: str) -> str:
+    """The country's name in the language in use; the code itself when unknown."""
+    locale = Locale.parse((translation.get_language() or "en").replace("-", "_"))
+    return str(locale.territories.get(code, code))

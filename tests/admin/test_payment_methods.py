@@ -3,6 +3,7 @@
 import os
 import re
 import uuid
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,19 @@ import pytest
 from django.conf import settings
 from playwright.sync_api import Browser, Page, expect
 
-from commerce.models import Card, Subscription
+from commerce.models import Bill, Card, Subscription
 from config.kit.tenancy import tenant_atomic
 from tests.admin.conftest import SignIn
 from tests.axe import violations
-from tests.factories import AT, client_of, make_card, make_subscription, make_tenant, make_user
+from tests.factories import (
+    AT,
+    client_of,
+    make_card,
+    make_open_bill,
+    make_subscription,
+    make_tenant,
+    make_user,
+)
 from tests.processor import card_token, charges, reset
 
 pytestmark = pytest.mark.django_db(databases=["default", "owner", "worker"], transaction=True)
@@ -52,6 +61,25 @@ def test_lists_the_own_cards_with_what_they_pay_and_no_others(
     assert "Power BI Pro" in text
     assert "2222" not in text
     assert "3333" not in text
+
+
+def test_a_card_that_failed_is_said_to_be_tried_again_or_not(sign_in: SignIn, contoso: Any, pat: Any) -> None:
+    card = make_card(contoso, pat)
+    tried, given_up, _coming = (
+        make_open_bill(make_subscription(contoso, owner=pat, card=card), at=AT) for _n in range(3)
+    )
+    with tenant_atomic(contoso.pk):
+        next_try = datetime(2026, 3, 4, 12, tzinfo=UTC)
+        Bill.objects.filter(pk=tried.pk).update(tries=1, failed_at=AT, charge_due_at=next_try)
+        Bill.objects.filter(pk=given_up.pk).update(tries=4, failed_at=AT, charge_due_at=None)
+
+    text = re.sub(r"\s+", " ", sign_in(pat).get(PAGE).text)
+
+    pays = text.split('data-label="Pays"')[1].split("</td>")[0]
+    assert "€113.74 failed, next try 4 Mar 2026" in pays
+    assert "€113.74 failed, no further try" in pays
+    assert f'href="/admin/billing/bills/{tried.number}/pay/"' in pays
+    assert "1 open bill" in pays
 
 
 def test_an_admin_without_purchases_sees_the_organizations_cards_alone(

@@ -45,7 +45,9 @@ def test_paying_leads_to_the_confirmation_with_everything_on_it(mike: User) -> N
         bill = Bill.objects.get()
     assert "You have Power BI Pro" in page
     assert "€22.75 is paid. One license is yours already, one is free for a colleague." in page
-    assert bill.number in page
+    assert f'href="/admin/billing/bills/{bill.number}/">{bill.number}</a>' in page
+    assert f'href="/admin/billing/bills/{bill.number}/pdf/"' in page
+    assert client.get(f"/admin/billing/bills/{bill.number}/").status_code == 200
     assert "€22.75 (with €3.95 VAT), Visa ending in 4242" in page
     assert "mike@contoso.example" in page
     assert 'href="/apps/power-bi-pro/"' in page

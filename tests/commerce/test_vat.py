@@ -2,7 +2,7 @@
 
 import pytest
 
-from commerce.vat import VatNumber, parse_vat_number
+from commerce.vat import EXAMPLES, VatNumber, parse_vat_number
 from config.kit.errors import Malformed
 
 
@@ -53,3 +53,26 @@ def test_what_cannot_be_a_number_of_the_country_is_refused(text: str, country: s
         parse_vat_number(text, country=country)
 
     assert refusal.value.field == "vat_number"
+
+
+def test_a_refusal_names_the_country_and_shows_what_a_number_looks_like() -> None:
+    with pytest.raises(Malformed) as refusal:
+        parse_vat_number("NL1234", country="NL")
+
+    assert str(refusal.value) == (
+        "This is not a VAT number (Netherlands). One looks like NL123456782B01. Check it, or leave it empty."
+    )
+
+
+def test_a_country_without_an_example_is_named_alone() -> None:
+    with pytest.raises(Malformed) as refusal:
+        parse_vat_number("16.727.230/0001-98", country="BR")
+
+    assert str(refusal.value) == "This is not a VAT number (Brazil). Check it, or leave it empty."
+
+
+@pytest.mark.parametrize("country", EXAMPLES)
+def test_an_example_is_a_number_of_its_country(country: str) -> None:
+    assert parse_vat_number(EXAMPLES[country], country=country) == VatNumber(
+        EXAMPLES[country], is_checked=True
+    )
