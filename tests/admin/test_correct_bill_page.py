@@ -131,7 +131,7 @@ def test_a_second_tab_is_led_to_the_new_bill_and_corrects_nothing(
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"vat_number": "NL123456789B01"}, "This is not a VAT number of NL."),
+        ({"vat_number": "NL123456789B01"}, "This is not a VAT number (Netherlands)."),
         ({"name": ""}, "This field is required."),
         (
             {
