@@ -1,13 +1,13 @@
 """Which card pays what (product §6): the one that was chosen while it is the payer's, else the payer's default."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
-from django.db.models import F, Q, QuerySet
+from django.db.models import F, OuterRef, Q, QuerySet, Subquery
 
-from commerce.models import Bill, Card, Subscription
+from commerce.models import Bill, Card, PaymentAttempt, Subscription
 from config.kit.actors import Actor
 from config.kit.errors import NotVisible
 from directory.permissions import Capability
@@ -191,6 +191,24 @@ def holding_of(card: Card) -> Holding:
         list(subscriptions.select_related("product")[:MOST_SUBSCRIPTIONS]),
         list(bills.select_related("subscription__product")[:MOST_BILLS]),
     )
+
+
+def with_declined(cards: "QuerySet[Card]", tries: "QuerySet[PaymentAttempt]") -> "QuerySet[Card]":
+    """Cards with `declined_at`: when the bank last said no to one of these tries with it; None where it did not.
+
+    A bank that wanted the cardholder did not say no: with the payer there the same card pays.
+    """
+    failed = (
+        tries.filter(card_processor_id=OuterRef("processor_id"), state=PaymentAttempt.State.FAILED)
+        .exclude(decline_kind="auth")
+        .order_by("-updated_at")
+    )
+    return cards.annotate(declined_at=Subquery(failed.values("updated_at")[:1]))
+
+
+def first_choice(cards: Sequence[Card]) -> Card | None:
+    """The card to offer first: the first one that was not declined; None where each was, or there is none."""
+    return next((card for card in cards if getattr(card, "declined_at", None) is None), None)
 
 
 def choices(cards: Iterable[Card], *, at: datetime, time_zone: str) -> list[Card]:

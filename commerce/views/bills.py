@@ -69,11 +69,13 @@ def bills(request: HttpRequest) -> HttpResponse:
     page = queries.page_of(rows, cursor=request.GET.get("page", ""))
     sums = queries.sums_of(rows)
     is_full = sees_others(actor)
+    lines = [_line(actor, row) for row in page.rows]
+    _mark_most_urgent(lines)
     context = {
         "title": _("Bills & payments"),
         "crumbs": [(_("Billing"), "")],
         "figures": _figures(actor, tenant, at),
-        "lines": [_line(actor, row) for row in page.rows],
+        "lines": lines,
         "next": _address(request.GET, page=page.next) if page.next else "",
         "back": _address(request.GET, page=page.back) if page.back else "",
         "is_full": is_full,
@@ -191,7 +193,15 @@ def _line(actor: Actor, row: queries.Row) -> dict[str, Any]:
         "pay": pay_address(
             actor, number=row.number, payer_id=row.payer_id, to_pay_minor=row.total_minor if is_due else 0
         ),
+        "due_at": row.due_at,
     }
+
+
+def _mark_most_urgent(lines: list[dict[str, Any]]) -> None:
+    """Of the bills to pay the one that is due first has the page's main button (design §1.2)."""
+    first = min((line for line in lines if line.get("pay")), key=lambda line: line["due_at"], default=None)
+    if first is not None:
+        first["is_first"] = True
 
 
 def what(product_name: str, licenses: int | None) -> str:

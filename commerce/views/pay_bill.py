@@ -7,6 +7,7 @@ from the bank and a lost answer all lead to the one charge.
 from datetime import datetime
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import urlencode
 
 from django.conf import settings
 from django.contrib import messages
@@ -16,10 +17,18 @@ from django.utils.translation import gettext as _
 from django.views.decorators.csp import csp_override
 
 from commerce.gateways import Declined, NeedsAuthentication
-from commerce.models import Bill, Card, PaymentAttempt
+from commerce.models import Bill, PaymentAttempt
 from commerce.operations import payments
 from commerce.operations.bills import BillNotOpen
-from commerce.views.paying import FROM_NOW_ON, NEW_CARD, billing_details, card_choice, ticked
+from commerce.views.paying import (
+    FROM_NOW_ON,
+    NEW_CARD,
+    billing_details,
+    card_choice,
+    chosen_of,
+    saved_cards,
+    ticked,
+)
 from commerce.views.payment import Problem, count_try, declined, no_card, processor
 from commerce.views.subscriptions import money
 from config.kit import access
@@ -30,6 +39,9 @@ from config.kit.errors import Malformed, NotVisible, PeerUnavailable
 from config.kit.rate import TooManyTries
 from config.kit.tenancy import tenant_atomic
 from directory.permissions import Capability
+
+# Of which page a link to this one says that it led here.
+FROM, PURCHASE, PAYMENT_METHODS = "from", "purchase", "payment-methods"
 
 
 @csp_override(settings.ADMIN_CARD_CSP)
@@ -52,7 +64,7 @@ def pay_bill(request: HttpRequest, number: str) -> HttpResponse:
     try:
         outcome = payments.finish_bill(actor=actor, number=number, at=at)
     except (Declined, NeedsAuthentication):
-        return _see(_address(bill))
+        return _see(_address(request, bill))
     except BillNotOpen:
         return _nothing_to_pay(request, bill)
     except PeerUnavailable:
@@ -79,23 +91,25 @@ def _pay(request: HttpRequest, bill: Bill, at: datetime) -> HttpResponse:
             at=at,
         )
     except (Declined, NeedsAuthentication):
-        return _see(_address(bill))
+        return _see(_address(request, bill))
     except BillNotOpen:
         return _nothing_to_pay(request, bill)
     except (Malformed, TooManyTries, PeerUnavailable) as error:
         problem = Problem(str(error), _("The bill is still open."), "card")
         return _form(request, bill, problem=problem, chosen=chosen, status=error.status)
-    return _go_on(request, bill, outcome) if isinstance(outcome, payments.BillPaid) else _see(_address(bill))
+    if isinstance(outcome, payments.BillPaid):
+        return _go_on(request, bill, outcome)
+    return _see(_address(request, bill))
 
 
 def _go_on(request: HttpRequest, bill: Bill, outcome: payments.BillOutcome) -> HttpResponse:
-    """The answer to an outcome: the payer's page, the bank's, or the one that waits."""
+    """The answer to an outcome: the page that led here, the bank's, or the one that waits."""
     actor: Actor = request.actor  # type: ignore[attr-defined]
     if isinstance(outcome, payments.BillPaid):
         told = _("%(bill)s is paid: %(amount)s.") % {"bill": bill.number, "amount": _total(bill)}
         messages.success(request, told)
-        return _see(reverse("portal:payment-methods"))
-    context = _frame(bill) | processor()
+        return _see(_back(request, bill))
+    context = _frame(request, bill) | processor()
     context["client_secret"] = outcome.client_secret if isinstance(outcome, payments.ActionNeeded) else ""
     with tenant_atomic(actor):
         return render_page(request, "commerce/pay_bill_waiting.html", context)
@@ -114,7 +128,7 @@ def _form(
         refused = payments.last_refusal(bill)
         if problem is None and refused is not None and refused.decline_code != "replaced":
             problem = declined(refused.decline_code, _("The bill is still open."))
-        context = _frame(bill) | processor() | _cards(request, actor, bill, refused, chosen)
+        context = _frame(request, bill) | processor() | _cards(request, actor, bill, refused, chosen)
         context |= {
             "problem": problem,
             "is_organizations": bill.payer_id is None,
@@ -127,34 +141,37 @@ def _cards(
     request: HttpRequest, actor: Actor, bill: Bill, refused: PaymentAttempt | None, chosen: str
 ) -> dict[str, Any]:
     """The payer's cards; whether the one chosen pays from now on is asked of who still owns the purchase."""
-    subscription = bill.subscription
+    subscription, tries = bill.subscription, bill.attempts.all()
     if bill.payer_id == subscription.owner_user_id:
         return card_choice(
-            actor, subscription, chosen=chosen, from_now_on=ticked(request, refused, default=None)
+            actor,
+            subscription,
+            tries=tries,
+            chosen=chosen,
+            from_now_on=ticked(request, refused, default=None),
         )
-    cards = list(Card.objects.of_payer(actor, bill.payer).order_by("-is_default", "-id"))
-    numbers = [str(card.pk) for card in cards]
-    return {
-        "cards": cards,
-        "chosen_card": chosen if chosen in (*numbers, NEW_CARD) else next(iter(numbers), NEW_CARD),
-    }
+    return chosen_of(saved_cards(actor, bill.payer, tries), chosen)
 
 
 def _nothing_to_pay(request: HttpRequest, bill: Bill) -> HttpResponse:
     told = _("%(bill)s is not open any more. Nothing was charged now.") % {"bill": bill.number}
     messages.info(request, told)
-    return _see(reverse("portal:payment-methods"))
+    return _see(_back(request, bill))
 
 
-def _frame(bill: Bill) -> dict[str, Any]:
+def _frame(request: HttpRequest, bill: Bill) -> dict[str, Any]:
     return {
         "title": _("Pay %(bill)s") % {"bill": bill.number},
-        "crumbs": [(_("Payment methods"), reverse("portal:payment-methods"))],
+        "crumbs": [
+            (_("Bills & payments"), reverse("portal:bills")),
+            (bill.number, reverse("portal:bill", args=[bill.number])),
+        ],
         "bill": bill,
         "product": bill.subscription.product,
         "zone": bill.subscription.time_zone,
         "total": _total(bill),
-        "address": _address(bill),
+        "address": _address(request, bill),
+        "back": _back(request, bill),
     }
 
 
@@ -162,8 +179,21 @@ def _total(bill: Bill) -> str:
     return money(bill.total_minor, bill.currency)
 
 
-def _address(bill: Bill) -> str:
-    return reverse("portal:bill-pay", args=[bill.number])
+def _address(request: HttpRequest, bill: Bill) -> str:
+    """This page, with what it knows of the way here."""
+    origin = request.GET.get(FROM, "")
+    query = f"?{urlencode({FROM: origin})}" if origin in (PURCHASE, PAYMENT_METHODS) else ""
+    return reverse("portal:bill-pay", args=[bill.number]) + query
+
+
+def _back(request: HttpRequest, bill: Bill) -> str:
+    """The page that led here: the purchase or the payment methods where the address says so, else the bill."""
+    origin = request.GET.get(FROM, "")
+    if origin == PURCHASE:
+        return reverse("portal:subscription", args=[bill.subscription.key])
+    if origin == PAYMENT_METHODS:
+        return reverse("portal:payment-methods")
+    return reverse("portal:bill", args=[bill.number])
 
 
 def _see(url: str) -> HttpResponse:

@@ -15,6 +15,7 @@ from typing import Any
 from django.conf import settings
 from django.contrib import messages
 from django.core import signing
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.translation import gettext as _
@@ -25,7 +26,7 @@ from commerce.models import BillTo, Card, Checkout, Market, PaymentAttempt, Subs
 from commerce.operations import payments
 from commerce.operations.checkouts import PriceChanged
 from commerce.queries import details
-from commerce.queries.cards import is_over, paying_card
+from commerce.queries.cards import first_choice, is_over, paying_card, with_declined
 from commerce.views.payment import Problem, another_total, count_try, declined, no_card, processor
 from commerce.views.wording import Told
 from config.kit import access
@@ -35,6 +36,7 @@ from config.kit.clock import now
 from config.kit.errors import DomainError, Malformed, NotVisible, PeerUnavailable, Text
 from config.kit.rate import TooManyTries
 from config.kit.tenancy import tenant_atomic
+from directory.models import User
 from directory.permissions import Capability
 
 State = Checkout.State
@@ -274,6 +276,7 @@ def _form(
         context |= card_choice(
             actor,
             counted.changed,
+            tries=counted.attempts.all(),
             chosen=chosen or request.GET.get("card", ""),
             from_now_on=ticked(request, latest, default=page.card_pays_from_now_on),
         )
@@ -312,26 +315,42 @@ def why_not_made(refused: DomainError) -> str:
 
 
 def card_choice(
-    actor: Actor, subscription: Subscription, *, chosen: str = "", from_now_on: bool | None = None
+    actor: Actor,
+    subscription: Subscription,
+    *,
+    tries: QuerySet[PaymentAttempt] | None = None,
+    chosen: str = "",
+    from_now_on: bool | None = None,
 ) -> dict[str, Any]:
     """The context of `_card_choice.html`: the payer's saved cards, the one that pays the purchase first.
 
+    A card that was declined in one of `tries` is marked, and not chosen by itself.
     Whether the card chosen pays from now on is asked where another one could: as the person or the page said, else
     yes where the present one failed or ends before the next charge.
     """
-    payer = subscription.owner_user
-    cards = list(Card.objects.of_payer(actor, payer).order_by("-is_default", "-id"))
+    cards = saved_cards(actor, subscription.owner_user, tries)
     cards.sort(key=lambda card: card.pk != subscription.card_id)
-    numbers = [str(card.pk) for card in cards]
-    first = numbers[0] if numbers else NEW_CARD
-    context: dict[str, Any] = {
-        "cards": cards,
-        "chosen_card": chosen if chosen in (*numbers, NEW_CARD) else first,
-    }
+    context = chosen_of(cards, chosen) | {"zone": subscription.time_zone}
     if cards and not subscription.is_on_account:
         is_better = _needs_another(subscription) if from_now_on is None else from_now_on
         context |= {"pays_for": subscription.product, "from_now_on": is_better}
     return context
+
+
+def saved_cards(
+    actor: Actor, payer: User | None, tries: QuerySet[PaymentAttempt] | None = None
+) -> list[Card]:
+    """A payer's cards, the default first, marked where one of `tries` was declined."""
+    cards = Card.objects.of_payer(actor, payer).order_by("-is_default", "-id")
+    return list(cards if tries is None else with_declined(cards, tries))
+
+
+def chosen_of(cards: list[Card], chosen: str) -> dict[str, Any]:
+    """Cards for `_card_choice.html`, and which of them is chosen: as was said, else the first that was not declined."""
+    numbers = [str(card.pk) for card in cards]
+    first = first_choice(cards)
+    other = str(first.pk) if first else NEW_CARD
+    return {"cards": cards, "chosen_card": chosen if chosen in (*numbers, NEW_CARD) else other}
 
 
 def _needs_another(subscription: Subscription) -> bool:

@@ -180,7 +180,7 @@ def _refused(
             {
                 "number": bill.number,
                 "amount": money(bill.total_minor, bill.currency),
-                "address": reverse("portal:bill-pay", args=[bill.number]),
+                "address": f"{reverse('portal:bill-pay', args=[bill.number])}?from=purchase",
             }
             for bill in bills
         ],

@@ -1,5 +1,6 @@
 """Bills & payments: who sees which, filters, sums, pages, and what the list costs (product §2, §4, §6)."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -269,6 +270,23 @@ def test_every_state_has_its_filter_badge_and_date(sign_in: SignIn, pat, purchas
     assert len(numbers(client.get(f"{ADDRESS}?status=open"))) == 2
     assert len(numbers(client.get(f"{ADDRESS}?status=past-due"))) == 1
     assert numbers(client.get(f"{ADDRESS}?status=paid")) == ["SK-NL-2026-000001"]
+
+
+def test_of_several_open_bills_the_one_due_first_has_the_main_button(sign_in: SignIn, pat, purchases):
+    later, first = (
+        add_bill(
+            purchases["own"], month=month, at=AT + timedelta(days=days), due_at=AT + timedelta(days=days)
+        )
+        for month, days in ((1, 60), (2, 40))
+    )
+
+    text = sign_in(pat).get(ADDRESS).text
+
+    buttons = re.findall(r'class="sk-btn sk-btn--sm( sk-btn--primary)?" href="([^"]*/pay/)"', text)
+    assert sorted(buttons) == [
+        ("", f"{ADDRESS}{later.number}/pay/"),
+        (" sk-btn--primary", f"{ADDRESS}{first.number}/pay/"),
+    ]
 
 
 def test_a_void_bill_comes_to_nothing(sign_in: SignIn, pat, purchases):
