@@ -2,7 +2,7 @@
  * handleNextAction). Every answer of the server is a page of the same address; this script takes over the parts
  * that changed and leaves the card fields as they are. Without it, and after a reload, the same pages stand alone. */
 
-const PARTS = ["problem", "what", "billing", "agree", "summary"];
+const PARTS = ["problem", "what", "card-choice", "billing", "agree", "summary"];
 const form = document.getElementById("pay");
 const bank = document.getElementById("bank");
 
@@ -51,6 +51,7 @@ function takeOver(page) {
     }
   }
   hideButtons();
+  showNewCard();
   document.title = page.title;
   document.querySelector("#problem [role=alert]")?.focus();
 }
@@ -84,9 +85,20 @@ function beReady(button) {
   button.removeAttribute("aria-disabled");
 }
 
+const isNewCard = () => new FormData(form).get("card") === "new";
+
+/** The fields of a new card stand there while one is to be entered. */
+function showNewCard() {
+  document.getElementById("new-card").hidden = !isNewCard();
+}
+
+/** The checkout: what was typed is checked by the server first, then it is paid, without leaving the page. */
 function startPaying(stripe) {
   const elements = mountCard(stripe, () => Number(document.getElementById("summary").dataset.total));
   let isBusy = false;
+
+  showNewCard();
+  form.addEventListener("change", showNewCard);
 
   form.addEventListener("submit", async (event) => {
     const button = event.submitter;
@@ -115,14 +127,12 @@ function startPaying(stripe) {
 /** Pages that post their form as it is: a saved card as its number, a new one as a token. */
 function startChanging(stripe) {
   const elements = mountCard(stripe, () => Number(form.dataset.total));
-  const isNew = () => new FormData(form).get("card") === "new";
-  const show = () => (document.getElementById("new-card").hidden = !isNew());
 
-  show();
-  form.addEventListener("change", show);
+  showNewCard();
+  form.addEventListener("change", showNewCard);
   postOnce(async () => {
     complain("");
-    const problem = isNew() ? await tokenOf(stripe, elements).catch(() => form.dataset.failed) : "";
+    const problem = isNewCard() ? await tokenOf(stripe, elements).catch(() => form.dataset.failed) : "";
     complain(problem);
     return !problem;
   });
@@ -167,12 +177,14 @@ async function tokenOf(stripe, elements) {
   return "";
 }
 
-/** Check the form, make a token of the card, pay with it. Nothing is charged before the last step. */
+/** Check the form, make a token of a new card, pay. Nothing is charged before the last step. */
 async function pay(stripe, elements) {
-  const { error: incomplete } = await elements.submit();
+  const isNew = isNewCard();
+  const { error: incomplete } = isNew ? await elements.submit() : {};
   if (incomplete) return complain(incomplete.message);
   const checked = await post("check");
   if (checked.status !== 204) return follow(stripe, checked);
+  if (!isNew) return follow(stripe, await post("pay"));
   const { error, confirmationToken } = await stripe.createConfirmationToken({
     elements,
     params: {
@@ -222,7 +234,7 @@ document.addEventListener("htmx:afterSettle", hideButtons);
 
 if (form && !document.getElementById("card")) postOnce(() => true);
 else if (window.Stripe && form) {
-  const start = document.getElementById("card-choice") ? startChanging : startPaying;
+  const start = form.dataset.checks ? startPaying : startChanging;
   start(window.Stripe(form.dataset.key));
 } else if (form) complain(form.dataset.failed);
 if (window.Stripe && bank) {

@@ -33,6 +33,7 @@ from commerce.operations.checkouts import (
     start_checkout,
 )
 from commerce.queries import checkouts as queries
+from commerce.queries.cards import choices
 from commerce.queries.catalogue import Offer, offer
 from commerce.queries.quotes import quote_for
 from commerce.queries.sites import way_back
@@ -41,6 +42,7 @@ from commerce.queries.standing import standing_of
 from commerce.queries.training import beside
 from commerce.quotes import Quote
 from commerce.views.market import shown_market
+from commerce.views.paying import NEW_CARD, chosen_of, number, saved_cards
 from commerce.views.payment import Problem, another_total, count_try, declined, no_card, over_limit, processor
 from config.kit import access
 from config.kit.actors import Actor
@@ -261,7 +263,6 @@ def _pay(request: HttpRequest, found: Checkout, at: datetime) -> HttpResponse:
     actor: Actor = request.actor  # type: ignore[attr-defined]
     form = CheckoutForm(request.POST, plans=found.product.plans.all())
     is_check = request.POST.get("action") == "check"
-    token = request.POST.get("confirmation_token", "")
     problem: Problem | None = None
     status = HTTPStatus.UNPROCESSABLE_ENTITY
     if form.is_valid():
@@ -289,8 +290,8 @@ def _pay(request: HttpRequest, found: Checkout, at: datetime) -> HttpResponse:
         else:
             if is_check:
                 return HttpResponse(status=HTTPStatus.NO_CONTENT)
-            if token:
-                return _charge(request, found, token, at)
+            if _is_saved(request) or request.POST.get("confirmation_token", ""):
+                return _charge(request, found, at)
             problem = no_card()
     if form.errors:
         problem = Problem(
@@ -333,11 +334,29 @@ def _keep_choice(actor: Actor, found: Checkout, values: dict[str, Any], at: date
     )
 
 
-def _charge(request: HttpRequest, found: Checkout, token: str, at: datetime) -> HttpResponse:
+def _is_saved(request: HttpRequest) -> bool:
+    """Whether a saved card was chosen."""
+    return request.POST.get("card", NEW_CARD) != NEW_CARD
+
+
+def _charge(request: HttpRequest, found: Checkout, at: datetime) -> HttpResponse:
     """One charge. Every answer leads back to the checkout's own address, which shows how it stands."""
     actor: Actor = request.actor  # type: ignore[attr-defined]
     try:
-        outcome = payments.pay_checkout(actor=actor, key=found.key, confirmation_token=token, at=at)
+        if _is_saved(request):
+            outcome = payments.pay_checkout(
+                actor=actor,
+                key=found.key,
+                card_id=number(request.POST["card"]),
+                tries=number(request.POST.get("tries", "")),
+                at=at,
+            )
+        else:
+            token = request.POST.get("confirmation_token", "")
+            outcome = payments.pay_checkout(actor=actor, key=found.key, confirmation_token=token, at=at)
+    except Malformed as error:
+        problem = Problem(str(error), _("Nothing was charged."), "card")
+        return _form_page(request, found, at, problem=problem, status=HTTPStatus.UNPROCESSABLE_ENTITY)
     except OverLimit as refused:
         with tenant_atomic(actor):
             found = queries.checkout_of(actor=actor, key=found.key, slug=found.product.slug)
@@ -409,8 +428,19 @@ def _form_page(
             "over_limit": refused,
             "door": request_door(actor=actor, product_id=product.pk) if free or refused else None,
             "terms_version": settings.TERMS_VERSION,
+            **_cards(request, actor, found, at, tenant.time_zone),
         }
         return render(request, template, context | processor(), status=status)
+
+
+def _cards(
+    request: HttpRequest, actor: Actor, found: Checkout, at: datetime, time_zone: str
+) -> dict[str, Any]:
+    """The buyer's cards for `_card_choice.html`; a new one stays chosen that was declined."""
+    cards = choices(saved_cards(actor, found.payer, found.attempts.all()), at=at, time_zone=time_zone)
+    tokens = list(found.attempts.order_by("id").values_list("confirmation_token", flat=True))
+    entered = NEW_CARD if tokens and tokens[-1] else ""
+    return chosen_of(cards, request.POST.get("card", entered)) | {"tries": len(tokens)}
 
 
 def _fresh_form(actor: Actor, found: Checkout, country: str, at: datetime) -> CheckoutForm:

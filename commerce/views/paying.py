@@ -190,7 +190,7 @@ def _pay(request: HttpRequest, found: Checkout, at: datetime) -> HttpResponse:
             request, found, at, problem=no_card(), chosen=chosen, status=HTTPStatus.UNPROCESSABLE_ENTITY
         )
     return pay_now(
-        request, found, at, chosen=chosen, token=token, version=_number(request.POST.get("version", ""))
+        request, found, at, chosen=chosen, token=token, version=number(request.POST.get("version", ""))
     )
 
 
@@ -215,7 +215,7 @@ def pay_now(
             actor=actor,
             key=found.key,
             version=version,
-            card_id=None if chosen == NEW_CARD else _number(chosen),
+            card_id=None if chosen == NEW_CARD else number(chosen),
             confirmation_token=token,
             from_now_on=FROM_NOW_ON in request.POST,
             at=at,
@@ -399,7 +399,7 @@ def _frame(found: Checkout) -> dict[str, Any]:
     }
 
 
-def _number(text: Text) -> int:
+def number(text: Text) -> int:
     """Digits as a number; anything else is a number that nothing has."""
     value = str(text)
     return int(value) if value.isascii() and value.isdigit() and len(value) < 18 else -1

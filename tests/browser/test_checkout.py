@@ -103,6 +103,34 @@ def test_who_leaves_while_the_bank_asks_is_asked_again(checkout: Page) -> None:
     assert charges() == 1
 
 
+def test_who_comes_back_pays_with_the_saved_card_or_enters_another(checkout: Page) -> None:
+    problems: list[str] = []
+    checkout.on("pageerror", lambda error: problems.append(str(error)))
+    fill_form(checkout)
+    fill_card(checkout, "4242424242424242")
+    checkout.locator("#pay-button").click()
+    expect(checkout.get_by_role("heading", name="You have Power BI Pro")).to_be_visible()
+
+    checkout.goto(f"{checkout.url.split('/buy/')[0]}/buy/power-bi-pro/")
+    expect(checkout.get_by_label("Visa ending in 4242")).to_be_checked()
+    expect(checkout.locator("#new-card")).to_be_hidden()
+    checkout.get_by_label("A new card").check()
+    expect(checkout.locator("#new-card")).to_be_visible()
+    fill_card(checkout, DECLINED)
+    checkout.locator("#id_agrees_to_terms").check()
+    checkout.locator("#id_agrees_to_data").check()
+    checkout.locator("#pay-button").click()
+    expect(checkout.get_by_role("alert").first).to_contain_text("The card has not enough funds.")
+    expect(checkout.locator("#new-card")).to_be_visible()
+    assert violations(checkout) == []
+
+    checkout.get_by_label("Visa ending in 4242").check()
+    checkout.locator("#pay-button").click()
+    expect(checkout.get_by_role("heading", name="You have Power BI Pro")).to_be_visible()
+    assert charges() == 2
+    assert problems == []
+
+
 @pytest.mark.parametrize(("width", "scheme"), [(1440, "light"), (390, "dark"), (320, "light")])
 def test_nothing_stands_in_the_way_of_reading_it(checkout: Page, width: int, scheme: Any) -> None:
     checkout.set_viewport_size({"width": width, "height": 900})

@@ -222,8 +222,8 @@ def test_how_often_the_pages_ask_the_database(mike: User) -> None:
     # checkout under way; tenant, market, price, calendar; the checkout and its audit.
     assert len(questions(buying)) == 21
     # Session, person, roles, tenant; tenant, checkout; exclusions, prices, calendar, address, plans, free licenses,
-    # own purchases, request, license; limits on spending; the bell.
-    assert len(questions(page)) == 17
+    # own purchases, request, license; limits on spending; buyer, cards, tries; the bell.
+    assert len(questions(page)) == 20
 
 
 @pytest.mark.parametrize("who", ["colleague", "stranger"])

@@ -1,15 +1,18 @@
 """Paying on the page: every way to press the button leads to one order (product §3.4, §3.5, F-18)."""
 
+import uuid
 from typing import Any
 
 import pytest
 from django.test import Client
 
-from commerce.models import Bill, Checkout, Order
+from commerce.models import Bill, Card, Checkout, Order
+from commerce.operations.payments import Saved, save_card
+from config.kit.clock import now
 from config.kit.tenancy import tenant_atomic
 from directory.models import User
 from tests.commerce.test_checkout_pages import checkout_of, enter, fields, text
-from tests.factories import client_of, make_tenant, make_user
+from tests.factories import actor_of, client_of, make_card, make_tenant, make_user
 from tests.processor import authenticate, card_token, charges, fault, intents
 
 pytestmark = [
@@ -214,3 +217,120 @@ def test_the_paid_checkout_is_told_from_the_open_one(mike: User) -> None:
     pay(client, address, mike)
 
     assert checkout_of(mike).state == Checkout.State.PAID
+
+
+# --- A saved card ----------------------------------------------------------------------------------------
+
+
+def bought_before(user: User, card: str = "pm_card_visa") -> Card:
+    """The card with which the person bought Power BI Pro."""
+    client, address = enter(user)
+    pay(client, address, user, card=card)
+    if intents()[0]["status"] == "requires_action":
+        authenticate(intents()[0]["id"])
+        client.get(address)
+    with tenant_atomic(user.tenant_id):
+        return Card.objects.get()
+
+
+def kept_card(user: User, card: str) -> Card:
+    """Another card of a person who bought before."""
+    with tenant_atomic(user.tenant_id):
+        user.refresh_from_db()
+    outcome = save_card(
+        actor=actor_of(user, at=now()),
+        key=uuid.uuid4(),
+        for_organization=False,
+        confirmation_token=card_token(card),
+        at=now(),
+    )
+    assert isinstance(outcome, Saved)
+    return outcome.card
+
+
+def tries_on(page: str) -> str:
+    return page.split('name="tries" value="')[1].split('"')[0]
+
+
+def pay_with(client: Client, address: str, user: User, card: Card, **changes: str) -> Any:
+    shown = text(client.get(address))
+    posted = fields(user, card=str(card.pk), tries=tries_on(shown), **changes)
+    return client.post(address, posted)
+
+
+def test_who_bought_before_pays_with_the_saved_card(mike: User) -> None:
+    card = bought_before(mike)
+    client, address = enter(mike)
+
+    shown = text(client.get(address))
+    answer = pay_with(client, address, mike, card)
+
+    assert f'name="card" value="{card.pk}" checked' in shown
+    assert "Visa ending in 4242" in shown
+    assert answer.headers["Location"] == f"{address}confirmation/"
+    assert (orders(mike), charges()) == (2, 2)
+
+
+def test_a_second_click_with_the_saved_card_charges_nothing_more(mike: User) -> None:
+    card = bought_before(mike)
+    client, address = enter(mike)
+    posted = fields(mike, card=str(card.pk), tries=tries_on(text(client.get(address))))
+
+    client.post(address, posted)
+    again = client.post(address, posted)
+
+    assert again.headers["Location"] in (address, f"{address}confirmation/")
+    assert (orders(mike), charges()) == (2, 2)
+
+
+def test_a_saved_card_whose_bank_asks_is_confirmed_at_the_same_address(mike: User) -> None:
+    card = bought_before(mike, "pm_card_authenticationRequired")
+    client, address = enter(mike)
+
+    answer = pay_with(client, address, mike, card)
+
+    assert answer.headers["Location"] == address
+    assert "Confirm with your bank" in text(client.get(address))
+    authenticate(intents()[0]["id"])
+    assert client.get(address).headers["Location"] == f"{address}confirmation/"
+    assert charges() == 2
+
+
+def test_a_saved_card_that_is_declined_is_marked_and_another_one_chosen(mike: User) -> None:
+    good = bought_before(mike)
+    bad = kept_card(mike, "pm_card_chargeCustomerFail")
+    client, address = enter(mike)
+    posted = fields(mike, card=str(bad.pk), tries=tries_on(text(client.get(address))))
+
+    client.post(address, posted)
+    shown = text(client.get(address))
+    client.post(address, posted)
+
+    assert 'role="alert"' in shown
+    assert shown.count("Declined on") == 1
+    assert f'name="card" value="{good.pk}" checked' in shown
+    assert len(intents()) == 2
+    assert (orders(mike), charges()) == (1, 1)
+
+
+@pytest.mark.parametrize("chosen", ["0", "x", "99999999999999999999", "colleague's"])
+def test_a_card_that_is_not_the_buyers_is_refused(mike: User, chosen: str) -> None:
+    if chosen == "colleague's":
+        chosen = str(make_card(mike.tenant, make_user(mike.tenant)).pk)
+    client, address = enter(mike)
+
+    answer = client.post(address, fields(mike, card=chosen, tries=tries_on(text(client.get(address)))))
+
+    assert answer.status_code == 422
+    assert "Choose one of the cards." in text(answer)
+    assert charges() == 0
+
+
+def test_an_expired_card_is_not_offered(mike: User) -> None:
+    card = make_card(mike.tenant, mike, last4="1111", expires_year=2020, expires_month=1)
+    client, address = enter(mike)
+
+    shown = text(client.get(address))
+
+    assert "1111" not in shown
+    assert f'value="{card.pk}"' not in shown

@@ -32,13 +32,15 @@ CHANGES = (Kind.ADD_SEATS, Kind.REACTIVATION)
 class Means:
     """With what the payer wants to pay: card details from the browser, good for one try, or a saved card.
 
-    `version` is that of the checkout on the page; None where the page checked it before. `from_now_on`: the card is
-    to pay the subscription's later charges too.
+    `version` is that of the checkout on the page; None where the page checked it before. `tries`: how many tries to
+    pay it the page knew of, where that tells two clicks on it apart. `from_now_on`: the card is to pay the
+    subscription's later charges too.
     """
 
     confirmation_token: str = ""
     card: Card | None = None
     version: int | None = None
+    tries: int | None = None
     from_now_on: bool = False
 
     @property
@@ -52,8 +54,19 @@ class Means:
         )
 
 
-def pay_checkout(*, actor: Actor, key: uuid.UUID, confirmation_token: str, at: datetime) -> Outcome:
+def pay_checkout(
+    *,
+    actor: Actor,
+    key: uuid.UUID,
+    at: datetime,
+    confirmation_token: str = "",
+    card_id: int | None = None,
+    tries: int | None = None,
+) -> Outcome:
     """Charge a filled-in checkout once and make its order; asked again, the same outcome.
+
+    With a new card by its token, or with a saved one of the buyer: `card_id` is the id of a `Card`, and `tries` how
+    many tries the page knew of, by which a second click gets the first one's answer.
 
     Opens its own short transactions, since it calls the processor: never call it inside one. A second click,
     tab or reload finds the attempt that is under way, or its end. Another card while the bank waits for a
@@ -61,17 +74,21 @@ def pay_checkout(*, actor: Actor, key: uuid.UUID, confirmation_token: str, at: d
 
     :raises NotVisible: no such checkout of this person.
     :raises CheckoutClosed: its 24 hours are over.
-    :raises TermsNotAccepted: nobody agreed. :raises Malformed: no card, or no billing address.
+    :raises TermsNotAccepted: nobody agreed. :raises Malformed: no card, not one of the buyer's, or no billing address.
     :raises NotEligible: with all reasons, decided again right before the charge. :raises PriceChanged: likewise.
-    :raises Declined: the bank said no; the checkout is open again.
+    :raises Conflict: the page did not know of a later try. :raises Declined: the bank said no; it is open again.
     :raises Retryable, Rejected: the processor did not take the question; nothing was charged.
     """
-    _require_token(confirmation_token)
+    if card_id is None:
+        _require_token(confirmation_token)
     checkout = _visible(actor, key)
     if checkout.kind in CHANGES:
         raise NotVisible
     kind_of(checkout).allow(actor, checkout)
-    return _pay(actor, checkout, Means(confirmation_token), at)
+    means = Means(confirmation_token)
+    if card_id is not None:
+        means = Means(card=_card_of(actor, checkout, card_id), tries=tries)
+    return _pay(actor, checkout, means, at)
 
 
 def pay_change(
@@ -105,15 +122,18 @@ def pay_change(
         raise NotVisible
     with tenant_atomic(actor):
         kind_of(checkout).allow(actor, checkout)
-        card = (
-            None
-            if card_id is None
-            else Card.objects.of_payer(actor, checkout.payer).filter(pk=card_id).first()
-        )
-    if card_id is not None and card is None:
-        raise Malformed(_("Choose one of the cards."), field="card")
-    means = Means("" if card else confirmation_token, card, version, from_now_on)
+    card = None if card_id is None else _card_of(actor, checkout, card_id)
+    means = Means("" if card else confirmation_token, card, version, from_now_on=from_now_on)
     return _pay(actor, checkout, means, at)
+
+
+def _card_of(actor: Actor, checkout: Checkout, card_id: int) -> Card:
+    """:raises Malformed: not a card of the payer."""
+    with tenant_atomic(actor):
+        card: Card | None = Card.objects.of_payer(actor, checkout.payer).filter(pk=card_id).first()
+    if card is None:
+        raise Malformed(_("Choose one of the cards."), field="card")
+    return card
 
 
 def _require_token(confirmation_token: str) -> None:
@@ -194,7 +214,7 @@ def _begin(
         checkout = lock_checkout(checkout_id)
         if checkout.state != State.OPEN:
             return None
-        means = replace(means, version=None)
+        means = replace(means, version=None, tries=None)
         return _new_attempt(actor, checkout, live.customer_processor_id, means, at)
 
 
@@ -251,7 +271,8 @@ def _is_answered(checkout: Checkout, customer_id: str, means: Means) -> bool:
         and checkout.attempts.filter(confirmation_token=means.confirmation_token).exists()
     ):
         return True
-    if means.version is None or means.version == checkout.version:
+    is_same_page = means.version in (None, checkout.version)
+    if is_same_page and (means.tries is None or means.tries == checkout.attempts.count()):
         return False
     latest = checkout.attempts.order_by("-id").first()
     if latest is not None and means.is_of(latest):
