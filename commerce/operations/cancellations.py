@@ -20,7 +20,7 @@ from commerce.operations.credits import issue_credit_note
 from commerce.operations.dunning import stop_trying_renewals
 from commerce.operations.handovers import withdraw_open_offer
 from commerce.operations.orders import write_order
-from commerce.operations.payments import refund_now
+from commerce.operations.payments import refund_now, withdraw_additions
 from commerce.operations.subscriptions import drop_scheduled, remember
 from commerce.queries.cancellations import Cancellation, Ending, cancellation_of
 from config.kit.actors import Actor
@@ -148,10 +148,13 @@ def cancel_subscription(
     at: datetime,
     reason: Reason | None = None,
 ) -> Canceled:
-    """As `cancel_now`, and then ask for the refunds at once; never call it inside a transaction."""
+    """As `cancel_now`, then ask for the refunds at once and withdraw charges that wait for a bank; never call it inside a
+    transaction."""
     canceled = cancel_now(actor=actor, key=key, version=version, seen=seen, at=at, reason=reason)
     for note in canceled.credit_notes:
         refund_now(note.pk, actor=actor, at=at)
+    if canceled.quote.ending != Ending.AT_TERM:
+        withdraw_additions(actor=actor, subscription_id=canceled.subscription.pk, at=at)
     return canceled
 
 

@@ -53,6 +53,14 @@ def receipt_of(*, actor: Actor, checkout: Checkout) -> Receipt | None:
     return Receipt(order, bill.subscription, bill, charged_at)
 
 
+def waiting_for_bank(*, actor: Actor, subscription: Subscription | None = None) -> list[Checkout]:
+    """The person's payments that wait for the bank's confirmation, the latest first; of a purchase, its changes. One query."""
+    rows = Checkout.objects.visible_to(actor).filter(state=Checkout.State.ACTION)
+    if subscription is not None:
+        rows = rows.filter(subscription=subscription)
+    return list(rows.select_related("product", "subscription").order_by("-id"))
+
+
 def last_bill_to(*, actor: Actor, at: datetime) -> BillTo | None:
     """Whom the person's latest checkout was billed to, so that nobody types it twice. One query."""
     latest: Checkout | None = (

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.conf import settings
+from django.contrib import messages
 from django.forms import BooleanField
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
@@ -42,7 +43,16 @@ from commerce.queries.standing import standing_of
 from commerce.queries.training import beside
 from commerce.quotes import Quote
 from commerce.views.market import shown_market
-from commerce.views.paying import NEW_CARD, chosen_of, number, saved_cards
+from commerce.views.paying import (
+    ANOTHER_CARD,
+    DROP,
+    NEW_CARD,
+    chosen_of,
+    number,
+    saved_cards,
+    use_another_card,
+    withdrawn,
+)
 from commerce.views.payment import Problem, another_total, count_try, declined, no_card, over_limit, processor
 from config.kit import access
 from config.kit.actors import Actor
@@ -162,6 +172,10 @@ def checkout(request: HttpRequest, slug: str, key: uuid.UUID) -> HttpResponse:
         found = queries.checkout_of(actor=actor, key=key, slug=slug)
     if request.method == "POST":
         action = request.POST.get("action", "")
+        if action == DROP:
+            return _drop(request, found, at)
+        if action == ANOTHER_CARD:
+            return use_another_card(request, found, at, address=checkout_url(found))
         return _pay(request, found, at) if action in ("pay", "check") else _change(request, found, at)
     return _show(request, found, at)
 
@@ -174,8 +188,15 @@ def _show(request: HttpRequest, found: Checkout, at: datetime) -> HttpResponse:
         return _settle(request, found, at)
     if state == Checkout.State.ABANDONED or found.expires_at <= at:
         return _see(buy_url(found))
-    problem = declined(found.last_error) if found.last_error else None
+    problem = declined(found.last_error) if found.last_error not in ("", "replaced") else None
     return _form_page(request, found, at, problem=problem)
+
+
+def _drop(request: HttpRequest, found: Checkout, at: datetime) -> HttpResponse:
+    if not withdrawn(request, found, at, payments.drop_checkout):
+        return _see(checkout_url(found))
+    messages.success(request, _("The purchase is dropped. Nothing was charged."))
+    return _see(reverse("commerce:product", args=[found.product.slug]))
 
 
 def _settle(request: HttpRequest, found: Checkout, at: datetime) -> HttpResponse:

@@ -24,9 +24,10 @@ from django.views.decorators.csp import csp_override
 from commerce.gateways import Declined, NeedsAuthentication
 from commerce.models import BillTo, Card, Checkout, Market, PaymentAttempt, Subscription
 from commerce.operations import payments
-from commerce.operations.checkouts import PriceChanged
+from commerce.operations.checkouts import CheckoutClosed, PriceChanged
 from commerce.queries import details
 from commerce.queries.cards import first_choice, is_over, paying_card, with_declined
+from commerce.queries.checkouts import waiting_for_bank
 from commerce.views.payment import Problem, another_total, count_try, declined, no_card, processor
 from commerce.views.wording import Told
 from config.kit import access
@@ -43,6 +44,8 @@ State = Checkout.State
 SEE_OTHER = HTTPStatus.SEE_OTHER
 NEW_CARD = "new"
 FROM_NOW_ON = "from_now_on"
+# What else is posted to the address of a payment that waits for the bank.
+DROP, ANOTHER_CARD = "drop", "another-card"
 # In the session: what this browser pays and waits for.
 UNTOLD, MOST_UNTOLD = "untold_payments", 20
 
@@ -106,9 +109,13 @@ def pay_change(request: HttpRequest, key: uuid.UUID, checkout: uuid.UUID) -> Htt
         )
     if found is None:
         raise NotVisible
-    if request.method == "POST":
-        return _pay(request, found, at)
-    return _show(request, found, at)
+    if request.method != "POST":
+        return _show(request, found, at)
+    if request.POST.get("action") == DROP:
+        return _drop(request, found, at)
+    if request.POST.get("action") == ANOTHER_CARD:
+        return use_another_card(request, found, at, address=pay_address(found))
+    return _pay(request, found, at)
 
 
 def _show(request: HttpRequest, found: Checkout, at: datetime) -> HttpResponse:
@@ -120,7 +127,9 @@ def _show(request: HttpRequest, found: Checkout, at: datetime) -> HttpResponse:
         return _settle(request, found, at)
     if found.state == State.ABANDONED or found.expires_at <= at:
         return _over(request, found)
-    problem = declined(found.last_error, _("Nothing has changed yet.")) if found.last_error else None
+    problem = None
+    if found.last_error and found.last_error != "replaced":
+        problem = declined(found.last_error, _("Nothing has changed yet."))
     return _form(request, found, at, problem=problem)
 
 
@@ -128,9 +137,49 @@ def _over(request: HttpRequest, found: Checkout) -> HttpResponse:
     if found.last_error == "nothing_to_give":
         told = _("This could no longer be changed when the charge came. It goes back to your card in full.")
     else:
-        told = _("This was kept for a day, or begun anew elsewhere. Nothing was charged for it.")
+        told = _("This was dropped, kept for a day, or begun anew elsewhere. Nothing was charged for it.")
     messages.warning(request, told)
     return _see(purchase_address(found.changed))
+
+
+def _drop(request: HttpRequest, found: Checkout, at: datetime) -> HttpResponse:
+    if not withdrawn(request, found, at, payments.drop_checkout):
+        return _see(pay_address(found))
+    messages.success(request, _("The payment is dropped. Nothing was charged, and nothing has changed."))
+    return _see(purchase_address(found.changed))
+
+
+def use_another_card(request: HttpRequest, found: Checkout, at: datetime, *, address: str) -> HttpResponse:
+    """End a charge that waits for the bank, and go back to the form."""
+    withdrawn(request, found, at, payments.stop_waiting)
+    return _see(address)
+
+
+def withdrawn(
+    request: HttpRequest, found: Checkout, at: datetime, operation: Callable[..., Checkout]
+) -> bool:
+    """Whether a charge that waited for the bank was ended by `operation`; else the page of its state says what is."""
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    try:
+        after = operation(actor=actor, key=found.key, at=at)
+    except (CheckoutClosed, PeerUnavailable) as refused:
+        messages.error(request, str(refused))
+        return False
+    return after.state in (State.OPEN, State.ABANDONED)
+
+
+def waiting_lines(actor: Actor, subscription: Subscription | None = None) -> list[dict[str, Any]]:
+    """For `_waiting_payments.html`: the person's payments that wait for the bank, each with its page."""
+    return [
+        {
+            "checkout": each,
+            "product": each.product,
+            "address": pay_address(each)
+            if each.subscription
+            else reverse("commerce:checkout", args=[each.product.slug, each.key]),
+        }
+        for each in waiting_for_bank(actor=actor, subscription=subscription)
+    ]
 
 
 def _settle(request: HttpRequest, found: Checkout, at: datetime) -> HttpResponse:

@@ -17,6 +17,7 @@ from commerce.queries.eligibility import eligibility_for
 from commerce.queries.handovers import offers_to
 from commerce.queries.training import beside
 from commerce.views.catalogue import catalogue_page
+from commerce.views.paying import waiting_lines
 from config.kit import access
 from config.kit.actors import Actor
 from config.kit.clock import now
@@ -47,6 +48,7 @@ def home(request: HttpRequest) -> HttpResponse:
         "admin": admin_tile(actor),
         "needs": entitlements.subscriptions_that_need(actor),
         "offers": offers_to(actor, at),
+        "waiting": waiting_lines(actor),
     }
     return render(request, "licensing/home.html", context)
 

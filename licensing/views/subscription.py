@@ -29,6 +29,7 @@ from commerce.states import last_day, per_period
 from commerce.views import wording
 from commerce.views.cancel_requests import notice_of
 from commerce.views.handovers import former_page
+from commerce.views.paying import waiting_lines
 from commerce.views.subscriptions import CHANNEL_NAMES, day, money, sees_all
 from commerce.views.trials import panel_of
 from config.kit import access
@@ -105,6 +106,7 @@ def subscription(request: HttpRequest, key: uuid.UUID) -> HttpResponse:
         "may_reactivate": may_manage and is_reactivable(purchase),
         "trial": panel_of(actor, purchase, now(), may_manage=may_manage),
         "may_take_over": actor.reaches(Capability.TAKE_OVER, **whose) and can_be_taken_over(purchase),
+        "waiting": waiting_lines(actor, purchase),
         "asked": notice_of(actor, purchase),
         "may_ask_to_cancel": actor.reaches(Capability.TAKE_OVER, **whose)
         and obstacle_to_asking(purchase) is None,

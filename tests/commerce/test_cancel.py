@@ -18,6 +18,7 @@ from commerce.models import (
     Bill,
     BillLine,
     Card,
+    Checkout,
     HandOver,
     OrderLine,
     PaymentAttempt,
@@ -76,7 +77,7 @@ from tests.factories import (
     plan,
 )
 from tests.faults.installation import wait_until
-from tests.processor import card_token, charges, control, fault
+from tests.processor import card_token, charges, control, fault, intents
 
 pytestmark = [
     pytest.mark.django_db(databases=["default", "owner", "worker"], transaction=True),
@@ -142,8 +143,8 @@ def cancel(who: User, subscription: Subscription, at: datetime, **changed: Any) 
     return cancel_subscription(actor=actor_of(who, at=at), key=subscription.key, at=at, **values)
 
 
-def add_five(who: User, subscription: Subscription, at: datetime) -> None:
-    """Five more seats, paid at once."""
+def add_five(who: User, subscription: Subscription, at: datetime, *, card: str = "pm_card_visa") -> Checkout:
+    """Five more seats, paid at once unless the card's bank asks."""
     row, actor = fresh(subscription), actor_of(who, at=at)
     with tenant_atomic(who.tenant_id):
         shown = quote_addition(actor=actor, subscription=row, quantity=row.quantity + 5, at=at)
@@ -156,9 +157,14 @@ def add_five(who: User, subscription: Subscription, at: datetime) -> None:
         seen_total_minor=shown.total_minor,
         at=at,
     )
-    pay_change(
-        actor=actor, key=checkout.key, version=checkout.version, confirmation_token=card_token(), at=at
-    )
+    token = card_token(card)
+    pay_change(actor=actor, key=checkout.key, version=checkout.version, confirmation_token=token, at=at)
+    return checkout
+
+
+def state_of(checkout: Checkout) -> str:
+    with use_login("worker"):
+        return str(Checkout.objects.get(pk=checkout.pk).state)
 
 
 def charge(bill: Bill, at: datetime) -> str:
@@ -795,3 +801,34 @@ def test_a_refund_without_an_answer_is_made_by_the_sweep(pat: User) -> None:
     assert (fresh(subscription).state, refunded()) == ("disabled", [])
     settle_refunds(at=on(4) + timedelta(hours=1))
     assert refunded() == [9906]
+
+
+def test_seats_whose_payment_waits_for_the_bank_are_withdrawn_with_it(pat: User) -> None:
+    bought = buy(pat)
+    waits = add_five(pat, bought, on(2), card="pm_card_threeDSecure2Required")
+    assert state_of(waits) == "action"
+
+    cancel(pat, bought, on(3))
+
+    assert state_of(waits) == "abandoned"
+    assert intents()[0]["status"] == "canceled"
+    assert charges() == 1
+
+
+def test_where_they_cannot_be_withdrawn_it_is_canceled_all_the_same(pat: User) -> None:
+    bought = buy(pat)
+    waits = add_five(pat, bought, on(2), card="pm_card_threeDSecure2Required")
+    fault("error", "/v1/payment_intents/*/cancel", status=503, count=9)
+
+    cancel(pat, bought, on(3))
+
+    assert (fresh(bought).state, state_of(waits)) == ("disabled", "action")
+
+
+def test_stopping_the_renewal_leaves_the_added_seats_to_be_paid(pat: User) -> None:
+    bought = buy(pat)
+    waits = add_five(pat, bought, on(12), card="pm_card_threeDSecure2Required")
+
+    cancel(pat, bought, on(13))
+
+    assert (fresh(bought).state, state_of(waits)) == ("active", "action")

@@ -208,6 +208,85 @@ def test_what_was_settled_elsewhere_while_the_bank_was_asked_is_said_once(pat: U
     assert "is paid. You have 14 licenses now" not in again
 
 
+def waiting(user: User) -> tuple[Client, Subscription, str]:
+    """Ten seats, and the page of four more whose payment waits for the bank."""
+    subscription = buy(user, "pm_card_authenticationRequired")
+    client = client_of(user)
+    page = begin(client, subscription, card=card_of(user)).headers["Location"]
+    assert "Confirm with your bank" in client.get(page).text
+    return client, subscription, page
+
+
+def change_state(user: User) -> str:
+    with tenant_atomic(user.tenant_id):
+        return str(Checkout.objects.get(kind="add_seats").state)
+
+
+def test_the_purchase_and_the_start_page_lead_to_a_payment_that_waits_for_the_bank(pat: User) -> None:
+    colleague = make_user(pat.tenant)
+    client, subscription, page = waiting(pat)
+
+    for address in (purchase_address(subscription), "/"):
+        text = client.get(address).text
+        assert "€45.50 for Power BI Pro waits for your bank" in words(text)
+        assert f'href="{page}"' in text
+    assert "waits for your bank" not in client_of(colleague).get("/").text
+
+
+def test_a_payment_that_waits_for_the_bank_can_be_dropped(pat: User) -> None:
+    client, subscription, page = waiting(pat)
+
+    dropped = client.post(page, {"action": "drop"}, follow=True)
+
+    assert dropped.redirect_chain == [(purchase_address(subscription), 303)]
+    assert "The payment is dropped. Nothing was charged, and nothing has changed." in words(dropped.text)
+    assert "waits for your bank" not in words(dropped.text)
+    assert intents()[0]["status"] == "canceled"
+    assert (change_state(pat), charges(), quantity(subscription)) == ("abandoned", 1, 10)
+
+
+def test_one_that_was_approved_meanwhile_is_paid_and_not_dropped(pat: User) -> None:
+    client, subscription, page = waiting(pat)
+    authenticate(intents()[0]["id"])
+
+    answered = client.post(page, {"action": "drop"}, follow=True)
+
+    assert "is paid. You have 14 licenses now" in words(answered.text)
+    assert (change_state(pat), charges(), quantity(subscription)) == ("paid", 2, 14)
+
+
+def test_while_the_bank_waits_another_card_can_be_used(pat: User) -> None:
+    client, subscription, page = waiting(pat)
+
+    form = client.post(page, {"action": "another-card"}, follow=True)
+    posted = {"version": shown_version(client, page), "card": "new"}
+    client.post(page, posted | {"confirmation_token": card_token("pm_card_mastercard")})
+
+    assert "How you pay" in words(form.text)
+    assert 'role="alert" id="problem"' not in form.text
+    assert (change_state(pat), charges(), quantity(subscription)) == ("paid", 2, 14)
+
+
+def test_what_cannot_be_ended_now_goes_on_waiting(pat: User) -> None:
+    client, _subscription, page = waiting(pat)
+    fault("error", "/v1/payment_intents/*/cancel", status=503, count=9)
+
+    answered = client.post(page, {"action": "drop"}, follow=True)
+
+    assert "Confirm with your bank" in answered.text
+    assert change_state(pat) == "action"
+
+
+def test_nobody_drops_anothers_payment(pat: User) -> None:
+    admin = make_user(pat.tenant, roles=("global_admin",))
+    _client, _subscription, page = waiting(pat)
+
+    answer = client_of(admin).post(page, {"action": "drop"})
+
+    assert answer.status_code == 404
+    assert change_state(pat) == "action"
+
+
 def test_a_lost_answer_shows_the_page_that_looks_again(pat: User, subscription: Subscription) -> None:
     client = client_of(pat)
     fault("lose_answer", "/v1/payment_intents/*/confirm")

@@ -334,3 +334,40 @@ def test_an_expired_card_is_not_offered(mike: User) -> None:
 
     assert "1111" not in shown
     assert f'value="{card.pk}"' not in shown
+
+
+# --- While the bank waits --------------------------------------------------------------------------------
+
+
+def waiting(user: User) -> tuple[Client, str]:
+    client, address = enter(user)
+    pay(client, address, user, card="pm_card_threeDSecure2Required")
+    assert "Confirm with your bank" in text(client.get(address))
+    return client, address
+
+
+def test_a_purchase_that_waits_for_the_bank_is_on_the_start_page_and_can_be_dropped(mike: User) -> None:
+    client, address = waiting(mike)
+    start = text(client.get("/"))
+
+    dropped = client.post(address, {"action": "drop"})
+
+    assert "€11.37 for Power BI Pro waits for your bank" in start
+    assert f'action="{address}"' in start
+    assert dropped.headers["Location"] == "/products/power-bi-pro/"
+    assert "The purchase is dropped. Nothing was charged." in text(client.get("/products/power-bi-pro/"))
+    assert intents()[0]["status"] == "canceled"
+    assert (checkout_of(mike).state, orders(mike), charges()) == ("abandoned", 0, 0)
+
+
+def test_a_purchase_that_waits_for_the_bank_takes_another_card(mike: User) -> None:
+    client, address = waiting(mike)
+
+    client.post(address, {"action": "another-card"})
+    form = text(client.get(address))
+    paid = pay(client, address, mike)
+
+    assert "Check and pay" in form
+    assert 'role="alert" tabindex' not in form
+    assert paid.headers["Location"] == f"{address}confirmation/"
+    assert (orders(mike), charges()) == (1, 1)

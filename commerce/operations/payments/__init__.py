@@ -8,7 +8,14 @@ from commerce.operations.payments.bills import BillOutcome, BillPaid, finish_bil
 from commerce.operations.payments.charging import ChargeResult, charge_bill, put_off, take_due_bills
 from commerce.operations.payments.groups import charge_bills
 from commerce.operations.payments.outcomes import ActionNeeded, Outcome, Paid, Pending
-from commerce.operations.payments.paying import finish_checkout, pay_change, pay_checkout
+from commerce.operations.payments.paying import (
+    drop_checkout,
+    finish_checkout,
+    pay_change,
+    pay_checkout,
+    stop_waiting,
+    withdraw_additions,
+)
 from commerce.operations.payments.reconciling import (
     abandon_checkouts,
     handle_events,
@@ -56,6 +63,7 @@ __all__ = [
     "book_by_hand",
     "charge_bill",
     "charge_bills",
+    "drop_checkout",
     "finish_bill",
     "finish_checkout",
     "finish_setup",
@@ -76,6 +84,8 @@ __all__ = [
     "settle_intent",
     "settle_refunds",
     "settle_setups",
+    "stop_waiting",
     "store_event",
     "take_due_bills",
+    "withdraw_additions",
 ]

@@ -7,10 +7,10 @@ from datetime import datetime
 from django.conf import settings
 from django.utils.translation import gettext_lazy as _
 
-from commerce.gateways import Intent, Retryable
+from commerce.gateways import Intent, Rejected, Retryable
 from commerce.gateways.declines import sentence_of
 from commerce.models import Card, Checkout, PaymentAttempt
-from commerce.operations.checkouts import CheckoutClosed, TermsNotAccepted
+from commerce.operations.checkouts import CheckoutClosed, TermsNotAccepted, abandon
 from commerce.operations.payments import attempts, outcomes
 from commerce.operations.payments.customers import customer_of
 from commerce.operations.payments.guards import lock_checkout, require_enough
@@ -174,6 +174,72 @@ def finish_checkout(*, actor: Actor, key: uuid.UUID, at: datetime) -> Outcome:
         return _drive(actor, checkout.pk, attempt, at)
     except Retryable:
         return Pending()
+
+
+def stop_waiting(*, actor: Actor, key: uuid.UUID, at: datetime) -> Checkout:
+    """End a charge that waits for the bank's confirmation; the checkout is open again, for another card.
+
+    One that does not wait stays as it is; one that was confirmed meanwhile is paid. Opens its own transactions, since
+    it calls the processor.
+
+    :raises NotVisible: no such checkout of this person. :raises NotAllowed: not theirs to pay.
+    :raises Retryable: it could not be ended; nothing was changed.
+    """
+    checkout = _visible(actor, key)
+    with tenant_atomic(actor):
+        kind_of(checkout).allow(actor, checkout)
+    _end_waiting(actor, checkout, at)
+    return _visible(actor, key)
+
+
+def drop_checkout(*, actor: Actor, key: uuid.UUID, at: datetime) -> Checkout:
+    """Give up a checkout, with the charge that waits for the bank; one that was paid, or given up before, stays so.
+
+    :raises CheckoutClosed: a charge is under way that waits for nobody. :raises DomainError: as `stop_waiting`.
+    """
+    stop_waiting(actor=actor, key=key, at=at)
+    checkout = _visible(actor, key)
+    with tenant_atomic(actor):
+        checkout = lock_checkout(checkout.pk)
+        if checkout.state in UNDER_WAY:
+            raise CheckoutClosed(checkout.state)
+        if checkout.state == State.OPEN:
+            abandon(actor, checkout, at)
+    return checkout
+
+
+def withdraw_additions(*, actor: Actor, subscription_id: int, at: datetime) -> None:
+    """Give up the seats that were to be added to a subscription that has ended, with charges that wait for a bank.
+
+    What cannot be withdrawn now goes back whole if it is confirmed: there is nothing to give for it. Never call it
+    inside a transaction.
+    """
+    with tenant_atomic(actor):
+        changes = list(
+            Checkout.objects.filter(
+                tenant_id=actor.tenant_id,
+                subscription_id=subscription_id,
+                kind=Kind.ADD_SEATS,
+                state__in=(State.OPEN, State.ACTION),
+            )
+        )
+    for change in changes:
+        try:
+            _end_waiting(actor, change, at)
+        except (Retryable, Rejected):
+            continue
+        with tenant_atomic(actor):
+            change = lock_checkout(change.pk)
+            if change.state == State.OPEN:
+                abandon(actor, change, at)
+
+
+def _end_waiting(actor: Actor, checkout: Checkout, at: datetime) -> None:
+    """:raises Retryable: it could not be ended."""
+    with tenant_atomic(actor):
+        live = attempts.live_attempt(checkout)
+    if live is not None and live.state == PaymentAttempt.State.ACTION and live.intent_id is not None:
+        outcomes.cancel(actor=actor, attempt_id=live.pk, intent_id=live.intent_id, reason="replaced", at=at)
 
 
 def _visible(actor: Actor, key: uuid.UUID) -> Checkout:
