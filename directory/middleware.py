@@ -56,7 +56,7 @@ from directory.sessions import (
     follow_rights,
 )
 from directory.sign_in import LONGEST_WAY
-from directory.staff import staff_grants
+from directory.staff import STAFF_TABLE, staff_grants
 
 SHOWN_FOR = "shown_for_tenant"
 READS = ("GET", "HEAD")
@@ -113,6 +113,9 @@ class AccessMiddleware:
             return self._to_sign_in(request)
         except _SecondFactorFirst:
             return self._to_second_factor(request)
+        except _EndReadingFirst:
+            body = render_to_string("errors/reading_elsewhere.html", request=request)
+            return HttpResponse(body, status=NotVisible.status)
         except ActingElsewhere as error:
             return acting_elsewhere(request, error)
         except DomainError as error:
@@ -220,6 +223,8 @@ class AccessMiddleware:
         if rule.sees and not actor.may(rule.sees):
             if rule.sees in staff_grants(actor.staff_roles):
                 raise _SecondFactorFirst
+            if actor.is_staff and rule.sees in STAFF_TABLE:
+                raise _EndReadingFirst
             raise NotVisible
         if rule.may and not actor.may(rule.may):
             raise NotAllowed
@@ -262,6 +267,10 @@ class _SignInFirst(Exception):
 
 class _SecondFactorFirst(Exception):
     """It is theirs to see, once they have shown it."""
+
+
+class _EndReadingFirst(Exception):
+    """It is a page of their own site, while they read an organization's."""
 
 
 class ActingElsewhere(DomainError):

@@ -66,6 +66,15 @@ def _exceeds(limits: Limits, limit: Limit | None, amount_minor: int, currency: s
     return amount_minor + (spent_minor if limit.basis == "person_month" else 0) > limit.minor
 
 
+def is_never_asked(limits: Limits) -> bool:
+    """Whether the cap, which no approval lifts, refuses all that the threshold would ask about."""
+    cap, threshold = limits.cap, limits.threshold
+    if cap is None or threshold is None or cap.minor > threshold.minor:
+        return False
+    # Small purchases add up to more in a month than the most for a single one.
+    return (cap.basis, threshold.basis) != ("purchase", "person_month")
+
+
 def needs_approval(spending: Spending) -> bool:
     """Whether the purchase would keep within the limits only by an approval."""
     limits = spending.limits

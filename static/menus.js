@@ -43,6 +43,7 @@ const goTo = document.querySelector(".sk-side__goto");
 if (goTo) {
   const field = goTo.querySelector("input");
   const menu = document.querySelector("#nav-sidebar-apps");
+  const nothing = document.querySelector(".sk-side__nothing");
   goTo.hidden = false;
 
   function narrow() {
@@ -53,6 +54,7 @@ if (goTo) {
       }
       list.hidden = list.previousElementSibling.hidden = !list.querySelector("li:not([hidden])");
     }
+    nothing.hidden = menu.querySelector("li:not([hidden])") !== null;
   }
 
   field.addEventListener("input", narrow);

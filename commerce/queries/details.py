@@ -114,15 +114,19 @@ def _with_tax(subscription: Subscription, quantity: int) -> int:
     return net + tax_on(net, subscription.tax_rate)
 
 
-def still_to_be_charged(subscription: Subscription) -> int:
-    """What the running term still costs, tax included: each later bill is rounded by itself."""
-    left = states.charges_left(
+def charges_left(subscription: Subscription) -> int:
+    """How many bills of the running term are still to come."""
+    return states.charges_left(
         due_at=subscription.due_at,
         term_end=subscription.term_end,
         billing_months=subscription.billing_months,
         time_zone=subscription.time_zone,
     )
-    return left * charge_with_tax(subscription)
+
+
+def still_to_be_charged(subscription: Subscription) -> int:
+    """What the running term still costs, tax included: each later bill is rounded by itself."""
+    return charges_left(subscription) * charge_with_tax(subscription)
 
 
 def order_history(actor: Actor, subscription: Subscription, *, only_own: bool = False) -> list[HistoryEntry]:

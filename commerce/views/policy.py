@@ -4,10 +4,11 @@ The form never saves by itself. It leads to a page that says what changes and wh
 exactly what that page shows, or nothing where somebody changed it meanwhile.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import urlencode
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -18,7 +19,7 @@ from django.views.decorators.http import require_safe
 from commerce.models import Product
 from commerce.queries.policy import Affected, Table, affected_by, table_of, undecided
 from commerce.views.policy_check import check_of
-from commerce.views.policy_form import Chosen, change_of, chosen_of, fields_of, rules_with
+from commerce.views.policy_form import Chosen, change_of, chosen_of, fields_of, rules_with, with_drafts
 from commerce.views.policy_wording import (
     LABELS,
     ORIGINS,
@@ -46,11 +47,14 @@ SEE_OTHER = HTTPStatus.SEE_OTHER
 
 # How many of the latest changes the page shows.
 LATEST = 5
+# Buttons that lead to the page anew: narrowed, with everything, with a person checked.
+GOES_ON = ("narrow", "clear", "check")
 
 
 @access.requires(sees=Capability.READ_POLICY)
 def policy(request: HttpRequest) -> HttpResponse:
-    """GET: what holds. POST: a page with whom the changes affect; from there, save."""
+    """GET: what holds, and what an address says is chosen but not saved yet. POST: a page with whom the changes
+    affect, from there save; or another filter, with what is chosen."""
     actor: Actor = request.actor  # type: ignore[attr-defined]
     at = now()
     if is_without_self_service(request):
@@ -60,9 +64,10 @@ def policy(request: HttpRequest) -> HttpResponse:
     if request.method == "POST":
         if not actor.may(Capability.CHANGE_POLICY):
             raise NotAllowed
-        return (
-            _save(request, actor, at) if request.POST.get("action") == "save" else _review(request, actor, at)
-        )
+        action = request.POST.get("action")
+        if action in GOES_ON:
+            return _go_on(request, actor, at)
+        return _save(request, actor, at) if action == "save" else _review(request, actor, at)
     return _page(request, actor, at)
 
 
@@ -70,10 +75,20 @@ def _page(
     request: HttpRequest, actor: Actor, at: datetime, *, problem: str = "", status: int = HTTPStatus.OK
 ) -> HttpResponse:
     table = table_of(actor)
-    fields = fields_of(actor, table)
+    fields = with_drafts(fields_of(actor, table), request.POST if request.method == "POST" else request.GET)
     tenant = request.tenant  # type: ignore[attr-defined]
     limits = table.policy.limits
     typed, origin = request.GET.get("q", "")[:100].strip(), request.GET.get("origin", "")
+    listed = [
+        row
+        for row in table.rows
+        if typed.casefold() in row.product.name.casefold()
+        and (origin not in ORIGINS or row.effective.origin == origin)
+    ]
+    out_of_sight = {f"product:{row.product.key}" for row in table.rows} - {
+        f"product:{row.product.key}" for row in listed
+    }
+    drafts = [field for field in fields.values() if field.selected != field.value]
     context: dict[str, Any] = {
         "title": _("Purchase policy"),
         "crumbs": control_crumbs(),
@@ -93,10 +108,11 @@ def _page(
                 "groups": [(each.group.name, LABELS[each.value]) for each in row.groups],
                 "value": label_of(row.effective),
             }
-            for row in table.rows
-            if typed.casefold() in row.product.name.casefold()
-            and (origin not in ORIGINS or row.effective.origin == origin)
+            for row in listed
         ],
+        "unsaved": len(drafts),
+        "carried": [field for field in drafts if field.name in out_of_sight],
+        "without_drafts": _address({"q": typed, "origin": origin}),
         "q": typed,
         "origin": origin,
         "origins": list(ORIGINS.items()),
@@ -114,6 +130,27 @@ def _page(
         "zone": tenant.time_zone,
     }
     return render_page(request, "commerce/policy.html", context, status=status)
+
+
+def _address(kept: Mapping[str, str], chosen: Sequence[Chosen] = (), anchor: str = "") -> str:
+    """The page with a filter, and with what was chosen and is not saved yet."""
+    params = {name: value for name, value in kept.items() if value}
+    query = urlencode(params | {each.field.name: each.value for each in chosen})
+    return f"{reverse('portal:policy')}{'?' if query else ''}{query}{anchor}"
+
+
+def _go_on(request: HttpRequest, actor: Actor, at: datetime) -> HttpResponse:
+    """The page as a button asked for it, with what was chosen."""
+    action = request.POST["action"]
+    names = [] if action == "clear" else ["q", "origin"]
+    names += ["person", "product"] if request.POST.get("person", "").strip() else []
+    try:
+        chosen = chosen_of(request, fields_of(actor, table_of(actor)))
+    except Malformed as wrong:
+        return _page(request, actor, at, problem=str(wrong), status=HTTPStatus.UNPROCESSABLE_ENTITY)
+    kept = {name: request.POST.get(name, "")[:254] for name in names}
+    address = _address(kept, chosen, "#try" if action == "check" else "")
+    return HttpResponseRedirect(address, status=SEE_OTHER)
 
 
 @access.requires(sees=Capability.READ_POLICY, may=Capability.CHANGE_POLICY)
@@ -168,6 +205,7 @@ def _confirm_page(
             rule.STRICTNESS[each.after.value] > rule.STRICTNESS[each.before.value] for each in affected
         ),
         "count": len(chosen),
+        "choose_more": _address({}, chosen),
         "why": request.POST.get("why", "")[: operations.WHY_LENGTH],
     }
     return render_page(request, "commerce/policy_confirm.html", context, status=status)

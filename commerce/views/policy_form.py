@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from django.http import HttpRequest
+from django.http import HttpRequest, QueryDict
 from django.utils.translation import gettext as _
 
 from commerce.queries.policy import Row, Table
@@ -21,12 +21,13 @@ from policies.rule import Rules
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One value of the form: its name there, what is stored, and what can be chosen in its place."""
+    """One value of the form: its name there, what is stored, what can be chosen, and what is but is not saved yet."""
 
     name: str
     label: str
     value: str
     options: Sequence[tuple[str, Text]]
+    draft: str | None = None
 
     @property
     def id(self) -> str:
@@ -35,6 +36,10 @@ class Field:
     @property
     def shown(self) -> str:
         return str(dict(self.options).get(self.value, ""))
+
+    @property
+    def selected(self) -> str:
+        return self.value if self.draft is None else self.draft
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +96,14 @@ def _options_of(row: Row) -> list[tuple[str, Text]]:
         ("", _("As inherited: %(value)s") % {"value": label_of(row.inherited)}),
         *(each for each in PolicyValue.choices if has_trial or each[0] != rule.TRIALS_ONLY),
     ]
+
+
+def with_drafts(fields: dict[str, Field], params: QueryDict) -> dict[str, Field]:
+    """The fields with what was chosen and is not saved yet; what cannot be chosen is passed over."""
+    return {
+        name: replace(field, draft=params[name]) if params.get(name) in dict(field.options) else field
+        for name, field in fields.items()
+    }
 
 
 def chosen_of(request: HttpRequest, fields: dict[str, Field]) -> list[Chosen]:

@@ -33,6 +33,7 @@ from config.kit.actors import Actor
 from config.kit.admin import render_page
 from config.kit.clock import now
 from config.kit.errors import Conflict, DomainError, Malformed, PeerUnavailable, Text
+from config.kit.money import tax_label
 from config.kit.tenancy import tenant_atomic
 from directory.models import Tenant
 from directory.permissions import Capability
@@ -135,7 +136,7 @@ def _card_text(actor: Actor, plan: TakeOverPlan) -> str:
 def _figures(
     actor: Actor, tenant: Tenant, subscription: Subscription, plan: TakeOverPlan
 ) -> list[tuple[Text, Text, Text]]:
-    """Label, value and note of each figure: who pays, the price, what moves, the next charge."""
+    """Label, value and note of each figure: who pays, the price, the next charge, the rest of the term, what moves."""
     currency = subscription.currency
     if plan.agreement is not None:
         how = _("On account, %(days)d days to pay") % {"days": plan.agreement.payment_days}
@@ -158,6 +159,12 @@ def _figures(
                 day(next_charge_at, subscription.time_zone),
             )
         )
+    left = details.charges_left(subscription)
+    if left and subscription.state == Subscription.State.ACTIVE:
+        still = ngettext("%(count)d bill, %(tax)s included", "%(count)d bills, %(tax)s included", left)
+        facts = {"count": left, "tax": tax_label(subscription.tax_name)}
+        total = money(details.still_to_be_charged(subscription), currency)
+        figures.append((_("Still to be charged in this term"), total, still % facts))
     count = len(plan.bills)
     note = (
         ngettext("%d open bill moves", "%d open bills move", count) % count if count else _("No bill is open")

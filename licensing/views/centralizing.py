@@ -61,9 +61,16 @@ def choose(request: HttpRequest) -> HttpResponse:
         "lines": [_purchase_line(row, ticked) for row in rows[:MOST_PURCHASES]],
         "has_more": len(rows) > MOST_PURCHASES,
         "q": words,
-        "is_mixed": len({row.product_id for row in found}) > 1,
+        "problem": _problem(found, is_unticked="unticked" in request.GET),
     }
     return render_page(request, "licensing/centralize.html", context)
+
+
+def _problem(found: list[Subscription], *, is_unticked: bool) -> str:
+    """What kept the person from the next step."""
+    if len({row.product_id for row in found}) > 1:
+        return _("Choose purchases of one product")
+    return _("Tick at least one purchase") if is_unticked and not found else ""
 
 
 def keys_of(params: QueryDict) -> list[uuid.UUID]:
@@ -133,11 +140,13 @@ def target(request: HttpRequest) -> HttpResponse:
     """The central subscriptions of the product with their free licenses, or the way to buy one."""
     actor: Actor = request.actor  # type: ignore[attr-defined]
     keys = keys_of(request.GET)
+    if not keys:
+        told = {"product": request.GET.get("product", ""), "q": request.GET.get("q", ""), "unticked": "1"}
+        return _to_first_step(told)
     purchases = list(movable(actor).filter(key__in=keys[: MOST_PURCHASES + 1]))
     products = {row.product_id for row in purchases}
     if len(products) != 1 or len(purchases) > MOST_PURCHASES:
-        address = reverse("portal:centralize") + "?" + urlencode([("purchase", key) for key in keys])
-        return HttpResponseRedirect(address, status=HTTPStatus.SEE_OTHER)
+        return _to_first_step([("purchase", str(key)) for key in keys])
     product = purchases[0].product
     people = sum(row.assigned for row in purchases)
     context = {
@@ -165,6 +174,12 @@ def target(request: HttpRequest) -> HttpResponse:
         "back": f"{reverse('portal:centralize')}?{kept_keys(keys)}",
     }
     return render_page(request, "licensing/centralize_target.html", context)
+
+
+def _to_first_step(params: dict[str, str] | list[tuple[str, str]]) -> HttpResponse:
+    return HttpResponseRedirect(
+        f"{reverse('portal:centralize')}?{urlencode(params)}", status=HTTPStatus.SEE_OTHER
+    )
 
 
 def kept_keys(keys: Iterable[uuid.UUID]) -> str:

@@ -30,8 +30,8 @@ from policies.models import (
     TenantPolicy,
 )
 from policies.operations.notices import queue_policy_changed
-from policies.queries.policies import ContactText, contact_text
-from policies.spending import Limit
+from policies.queries.policies import ContactText, contact_text, limits_in
+from policies.spending import Limit, is_never_asked
 
 CONTACT_TEXT_LENGTH = 1000
 WHY_LENGTH = 500
@@ -150,6 +150,13 @@ def _no_value() -> Malformed:
     return Malformed(_("That is no value of this policy."), field="value")
 
 
+def _never_asked() -> Malformed:
+    told = _(
+        "Nobody would ever be asked: what is above this is refused already. Enter less than the most that may be spent."
+    )
+    return Malformed(told, field="threshold")
+
+
 def _limit(limit: Limit | None, currency: str, name: str) -> Stored:
     if limit is None:
         return {"minor": None, "basis": "", "currency": ""}
@@ -169,7 +176,7 @@ def change_policies(
     Holds for purchases from now on; what was bought is untouched. Locks the tenant's policy. Admins get a mail.
 
     :raises NotVisible, NotAllowed: the actor may not read, or not change, the policy.
-    :raises Malformed: the reason is too long. :raises PolicyMoved: another value than the page showed.
+    :raises Malformed: the reason is too long, or the cap leaves nothing to ask about. :raises PolicyMoved: another value than the page showed.
     :raises NotVisible: no such group.
     """
     why = why.replace("\x00", "").strip()
@@ -181,6 +188,10 @@ def change_policies(
         made = [
             row for change in changes if (row := _make(actor, policy, change, at=at, why=why)) is not None
         ]
+        if any(row.target in (Target.CAP, Target.THRESHOLD) for row in made) and is_never_asked(
+            limits_in(policy)
+        ):
+            raise _never_asked()
         queue_policy_changed(actor=actor, changes=made, at=at)
     return made
 

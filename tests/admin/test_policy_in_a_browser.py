@@ -69,6 +69,35 @@ def test_without_script_two_changes_are_saved_after_a_look_at_whom_they_affect(
     expect(page.get_by_label("For every product")).to_have_value("Disabled")
 
 
+def test_changes_are_counted_outlive_a_filter_and_are_not_left_behind_unasked(
+    open_page: Any, bill: User, said: None
+) -> None:
+    page = open_page(bill, PAGE, "desktop")
+    count, save = page.locator("[data-count]"), page.get_by_role("button", name="Save changes")
+    expect(save).to_be_in_viewport()
+    expect(count).to_be_hidden()
+    page.get_by_label("Self-service purchase of Visio Plan 2", exact=True).select_option("Do not allow")
+    expect(count).to_have_text("1")
+
+    page.get_by_label("Search products").fill("power bi pro")
+    page.keyboard.press("Enter")
+    expect(page.get_by_label("Self-service purchase of Visio Plan 2", exact=True)).to_have_count(0)
+    page.get_by_label("Self-service purchase of Power BI Pro", exact=True).select_option("Do not allow")
+    expect(count).to_have_text("2")
+    asked = []
+    page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.dismiss()))
+    page.get_by_role("link", name="Requests").click(no_wait_after=True)
+    page.wait_for_function("true")
+    assert asked == ["beforeunload"]
+
+    save.click()
+    expect(page.get_by_role("heading", name="2 changes")).to_be_visible()
+    page.get_by_role("link", name="Change more").click()
+    expect(count).to_have_text("2")
+    page.get_by_role("link", name="Discard").click()
+    expect(count).to_be_hidden()
+
+
 @pytest.mark.parametrize("look", LOOKS)
 def test_the_pages_stand_axe_and_a_phone(open_page: Any, bill: User, said: None, look: str) -> None:
     wrong = []

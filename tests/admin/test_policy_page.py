@@ -1,6 +1,7 @@
 """The purchase policy's pages: what holds and why, whom changes affect before they are saved, undo (product §9)."""
 
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 from django.test import Client
@@ -81,6 +82,61 @@ def test_saving_a_narrowed_list_leaves_the_others_as_they_are(browser: Client, c
 
     assert "Save the policy" in text(shown)
     assert history(contoso) == [("product", product("visio-plan-2").key, None, "Disabled")]
+
+
+def test_what_is_chosen_and_not_saved_yet_goes_along_with_every_filter(
+    browser: Client, contoso: Tenant
+) -> None:
+    visio, power_bi = (f"product:{product(slug).key}" for slug in ("visio-plan-1", "power-bi-pro"))
+    chosen = {visio: "Disabled", power_bi: "", "default": "OnlyTrialsWithoutPaymentMethod"}
+
+    answer = post(browser, contoso, PAGE, action="narrow", q="power bi", origin="", person="", **chosen)
+    narrowed = text(browser.get(answer["Location"]))
+    cleared = post(
+        browser, contoso, PAGE, action="clear", q="power bi", **{visio: "Disabled", power_bi: "Disabled"}
+    )
+    everything = text(browser.get(cleared["Location"]))
+
+    assert answer.status_code == 303
+    assert power_bi not in unquote(answer["Location"])
+    assert "Self-service purchase of Visio Plan 1" not in narrowed
+    assert f'<input type="hidden" name="{visio}" value="Disabled" data-stored="">' in narrowed
+    assert '<option value="OnlyTrialsWithoutPaymentMethod" selected>' in narrowed.split('id="default"')[1]
+    assert "Changes not saved yet: <strong data-count>2</strong>" in narrowed
+    for name in (visio, power_bi):
+        field = everything.split(f'name="{name}"')[1].split("</select>")[0]
+        assert '<option value="Disabled" selected>' in field
+    assert history_is_empty(contoso)
+
+
+def test_a_person_is_checked_without_losing_what_is_chosen(browser: Client, contoso: Tenant) -> None:
+    name = f"product:{product('visio-plan-1').key}"
+
+    answer = post(
+        browser,
+        contoso,
+        PAGE,
+        action="check",
+        person="bill@x.example",
+        product="visio-plan-1",
+        **{name: "Disabled"},
+    )
+    page = text(browser.get(answer["Location"]))
+
+    assert answer["Location"].endswith("#try")
+    assert "Nobody here has this address." in page
+    assert "Changes not saved yet: <strong data-count>1</strong>" in page
+
+
+def test_what_is_refused_keeps_what_was_chosen(browser: Client, contoso: Tenant) -> None:
+    name = f"product:{product('visio-plan-1').key}"
+
+    answer = post(browser, contoso, PAGE, action="review", default="Perhaps", **{name: "Disabled"})
+
+    assert answer.status_code == 422
+    assert (
+        '<option value="Disabled" selected>' in text(answer).split(f'name="{name}"')[1].split("</select>")[0]
+    )
 
 
 def test_the_file_says_what_holds_for_every_product_and_why(browser: Client, bill: User) -> None:
@@ -267,6 +323,36 @@ def test_what_is_no_amount_is_refused(contoso: Tenant, browser: Client, typed: s
     assert answer.status_code == 422
     assert "Enter an amount such as 50 or 49.90." in text(answer)
     assert history_is_empty(contoso)
+
+
+@pytest.mark.parametrize(
+    ("cap_basis", "basis"),
+    [("purchase", "purchase"), ("person_month", "person_month"), ("person_month", "purchase")],
+)
+@pytest.mark.parametrize("threshold", ["100", "500"])
+def test_a_threshold_that_the_cap_never_lets_anybody_reach_is_refused(
+    contoso: Tenant, browser: Client, cap_basis: str, basis: str, threshold: str
+) -> None:
+    values = {"cap": "100", "cap_basis": cap_basis, "threshold": threshold, "threshold_basis": basis}
+
+    answer = post(browser, contoso, f"{PAGE}spending/", **values)
+
+    assert answer.status_code == 422
+    told = "Nobody would ever be asked: what is above this is refused already. Enter less than the most that may be spent."
+    assert told in text(answer)
+    assert (
+        f'id="threshold" name="threshold" inputmode="decimal" autocomplete="off" value="{threshold}"'
+        in text(answer)
+    )
+    assert history_is_empty(contoso)
+
+
+def test_a_months_threshold_above_what_one_purchase_may_cost_is_taken(
+    contoso: Tenant, browser: Client
+) -> None:
+    values = {"cap": "100", "cap_basis": "purchase", "threshold": "500", "threshold_basis": "person_month"}
+
+    assert post(browser, contoso, f"{PAGE}spending/", **values).status_code == 303
 
 
 def history_is_empty(tenant: Tenant) -> bool:

@@ -21,6 +21,7 @@ from tests.factories import (
     make_self_service_subscription,
     make_tenant,
     make_user,
+    plan,
 )
 
 pytestmark = pytest.mark.django_db(databases=["default", "owner", "worker"], transaction=True)
@@ -83,6 +84,27 @@ def confirm(client: Client, subscription: Subscription, page: str) -> Any:
 def fresh(subscription: Subscription) -> Subscription:
     with tenant_atomic(subscription.tenant_id):
         return Subscription.objects.get(pk=subscription.pk)
+
+
+def test_a_year_paid_monthly_says_what_is_still_to_be_charged_in_it(
+    sign_in: SignIn, contoso: Tenant, pat: User, bill: User
+) -> None:
+    make_agreement(contoso)
+    yearly = make_self_service_subscription(pat, plan=plan(code="yearly-monthly"), at=BOUGHT)
+
+    page = shown(sign_in(bill), yearly)
+
+    still = page.split("Still to be charged in this term")[1].split("</div>")[0]
+    assert "€1,151.37" in still
+    assert "11 bills, VAT included" in still
+
+
+def test_a_month_has_nothing_left_to_be_charged_in_it(
+    sign_in: SignIn, contoso: Tenant, bill: User, bought: Subscription
+) -> None:
+    make_agreement(contoso)
+
+    assert "Still to be charged" not in shown(sign_in(bill), bought)
 
 
 def test_it_says_who_pays_what_moves_and_when_and_does_that(

@@ -26,6 +26,8 @@ from tests.factories import (
 
 pytestmark = pytest.mark.django_db(databases=["default", "owner", "worker"], transaction=True)
 
+# Wide enough for the admin center's menu beside the page.
+WIDE = {"width": 1440, "height": 900}
 NARROWEST = {"width": 320, "height": 700}
 # 1280 x 900 at 200 %.
 ZOOMED = {"width": 640, "height": 450}
@@ -119,9 +121,10 @@ def test_menus_open_and_close_by_the_keyboard_and_the_focus_comes_back(walk: Wal
     expect(page.get_by_role("link", name="Meldingen")).to_be_hidden()
     expect(summary).to_be_focused()
 
-    page.set_viewport_size(NARROWEST)  # type: ignore[arg-type]
-    page.goto("/admin/billing/your-products/")
-    skips_to_the_content(page, "#content-start")
+    for width in (WIDE, NARROWEST):
+        page.set_viewport_size(width)  # type: ignore[arg-type]
+        page.goto("/admin/billing/your-products/")
+        skips_to_the_content(page, "#content-start")
     opener = page.get_by_role("button", name="Menu tonen of verbergen")
     opener.focus()
     page.keyboard.press("Enter")
@@ -135,8 +138,7 @@ def test_menus_open_and_close_by_the_keyboard_and_the_focus_comes_back(walk: Wal
 
 def test_the_menu_is_narrowed_by_what_is_typed_and_enter_leads_there(walk: Walk) -> None:
     page = walk(Cast().gina, "desktop")
-    # Wide enough for the menu beside the page.
-    page.set_viewport_size({"width": 1440, "height": 900})
+    page.set_viewport_size(WIDE)  # type: ignore[arg-type]
     menu = page.locator("#nav-sidebar-apps")
     field = page.get_by_role("searchbox", name="Ga naar een pagina van het menu")
     key = page.locator(".sk-side__goto kbd")
@@ -151,7 +153,12 @@ def test_the_menu_is_narrowed_by_what_is_typed_and_enter_leads_there(walk: Walk)
         [re.compile("Aankoopbeleid"), re.compile("Gegevensbeleid")]
     )
     expect(menu.get_by_role("heading")).to_have_count(1)
+    nothing = page.get_by_text("Niets gevonden")
+    expect(nothing).to_be_hidden()
+    page.keyboard.type("xyz")
+    expect(nothing).to_be_visible()
     page.keyboard.press("Escape")
+    expect(nothing).to_be_hidden()
     expect(menu.get_by_role("link", name="Betaalmethoden")).to_be_visible()
     page.keyboard.type("gegevensb")
     page.keyboard.press("Enter")

@@ -216,6 +216,18 @@ def test_purchases_of_two_products_come_back_to_the_first_step(
     assert "Choose purchases of one product" in text_of(response)
 
 
+def test_going_on_with_nothing_ticked_stays_and_says_so(bill: User, bought: Subscription) -> None:
+    response = client_of(bill).get(f"{WAY}target/", {"product": "power-bi-pro", "q": "pat"}, follow=True)
+
+    page = text_of(response)
+    assert "Tick at least one purchase" in page
+    assert "<title>" in page
+    assert "Problem:" in page.split("</title>")[0]
+    assert "Self-service purchases of Power BI Pro" in page
+    assert f'name="purchase" value="{bought.key}"' in page
+    assert 'type="search" value="pat"' in page
+
+
 def test_what_could_not_be_done_can_be_tried_again(
     contoso: Tenant, bill: User, pat: User, target: Subscription, bought: Subscription
 ) -> None:

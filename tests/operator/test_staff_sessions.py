@@ -93,6 +93,22 @@ def test_with_a_reason_they_read_for_an_hour_under_a_banner(contoso, vendor, sve
     assert trail(vendor) == ["directory.staff_session.opened"]
 
 
+@pytest.mark.parametrize("address", ["/operator/", "/operator/organizations/", PAGE])
+def test_their_own_site_says_that_reading_ends_first_and_has_the_button(contoso, sven, address):
+    client = client_of(sven, with_factor=True)
+    opened(client, sven)
+
+    page = client.get(address)
+    nowhere = client.get("/operator/nowhere/")
+
+    assert page.status_code == 404
+    assert "You are reading Contoso" in page.text
+    assert "End reading to go to your own site." in page.text
+    assert page.text.count(reverse("portal:stop-acting")) == 2
+    assert BANNER in page.text
+    assert "Contoso" not in nowhere.text
+
+
 @pytest.mark.parametrize(("seconds", "is_read"), [(-1, True), (0, False), (1, False)])
 def test_it_lasts_to_the_last_second_and_not_one_longer(contoso, sven, clock, seconds, is_read):
     session = make_staff_session(sven, contoso, now())
