@@ -39,9 +39,19 @@ class GroupEnding:
     at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class GroupRenamed:
+    """A group has another name, which its locked row says already."""
+
+    group: Group
+    actor: Actor
+    at: datetime
+
+
 # Inside the transaction of the change, so a callback either happens with it or not at all.
 membership_changed: Hook[MembershipChange] = Hook()
 group_ending: Hook[GroupEnding] = Hook()
+group_renamed: Hook[GroupRenamed] = Hook()
 # Inside the transaction too, which holds the person's row: callbacks write, and wait for no other lock.
 person_leaving: Hook[Departure] = Hook()
 # Once that is committed, each callback in a transaction of its own. What is missed when the process dies in between,

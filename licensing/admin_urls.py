@@ -58,6 +58,7 @@ urlpatterns: list[URLPattern] = [
     path("licenses/<uuid:key>/give-central/", giving.give_central, name="give-central"),
     path("licenses/<uuid:key>/assign/", assigning.license_assign, name="license-assign"),
     path("licenses/<uuid:key>/unassign/", assigning.license_unassign, name="license-unassign"),
+    path("groups/<uuid:key>/delete/", groups.delete, name="group-delete"),
     path("licenses/<uuid:key>/groups/", groups.add_group, name="license-groups"),
     path("licenses/<uuid:key>/groups/<uuid:license>/", groups.group, name="license-group"),
     path("licenses/<uuid:key>/waiting/", waiting.waiting_list, name="license-waiting"),

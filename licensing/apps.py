@@ -7,7 +7,7 @@ class LicensingConfig(AppConfig):
     def ready(self) -> None:
         from commerce import hooks
         from commerce.queries.standing import licenses_told_by
-        from directory.hooks import membership_changed, person_left
+        from directory.hooks import group_renamed, membership_changed, person_left
         from directory.names import add_places
         from directory.operations import jobs
         from directory.operations.links import leads_to
@@ -31,6 +31,7 @@ class LicensingConfig(AppConfig):
         hooks.subscriptions_deleted.register(assignments.end_assignments)
         person_left.register(leaving.free_licenses)
         membership_changed.register(groups.note_change)
+        group_renamed.register(groups.follow_name)
         jobs.register(exporting.EXPORT)
         jobs.register(bulk.ASSIGN_MANY)
         jobs.register(bulk.UNASSIGN_MANY)

@@ -1,4 +1,5 @@
-"""Taking people out of groups, and groups as the organization's own directory keeps them; `people` makes groups."""
+"""Taking people out of groups, renaming and deleting them, and as the organization's own directory keeps them;
+`people` makes groups."""
 
 import uuid
 from collections.abc import Collection
@@ -12,7 +13,14 @@ from django.utils.translation import gettext_lazy as _
 from config.kit.actors import Actor
 from config.kit.errors import Malformed, NotVisible
 from config.kit.tenancy import connection, tenant_atomic
-from directory.hooks import GroupEnding, MembershipChange, group_ending, membership_changed
+from directory.hooks import (
+    GroupEnding,
+    GroupRenamed,
+    MembershipChange,
+    group_ending,
+    group_renamed,
+    membership_changed,
+)
 from directory.models import Group, GroupMembership
 from directory.operations.audit import entry, record, record_all
 from directory.operations.people import group_taken_refused, lock_managed, require_may_manage
@@ -90,15 +98,35 @@ def keep_group(
         group = lock_group(actor, group_key)
         if state_of(group) != seen:
             raise Moved
-        before = {"name": group.name, "external_id": group.external_id}
-        after = {"name": name, "external_id": external_id}
-        if before != after:
-            with group_taken_refused():
-                Group.objects.filter(pk=group.pk).update(**after, changed_at=at)
-            group.name, group.external_id = name, external_id
-            record(actor, "directory.group.changed", at=at, **_target(group), before=before, after=after)
+        _call(actor, group, name, external_id, at)
         fill_group(actor=actor, group=group, added=added, removed=removed, at=at)
     return group
+
+
+def rename_group(*, actor: Actor, group_key: uuid.UUID, name: str, at: datetime) -> Group:
+    """Give a group another name; what higher apps keep under its name follows.
+
+    :raises NotVisible: no such group in the acting tenant. :raises GroupNameTaken: as named.
+    :raises NotAllowed: the actor may not manage people and groups.
+    """
+    with tenant_atomic(actor):
+        group = lock_group(actor, group_key)
+        _call(actor, group, name, group.external_id, at)
+    return group
+
+
+def _call(actor: Actor, group: Group, name: str, external_id: str, at: datetime) -> None:
+    """Give a locked group its names. :raises GroupNameTaken, GroupExternalIdTaken: as named."""
+    before = {"name": group.name, "external_id": group.external_id}
+    after = {"name": name, "external_id": external_id}
+    if before == after:
+        return
+    with group_taken_refused():
+        Group.objects.filter(pk=group.pk).update(**after, changed_at=at)
+    group.name, group.external_id = name, external_id
+    record(actor, "directory.group.changed", at=at, **_target(group), before=before, after=after)
+    if name != before["name"]:
+        group_renamed(GroupRenamed(group, actor, at))
 
 
 def fill_group(

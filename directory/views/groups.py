@@ -16,7 +16,7 @@ from config.kit.admin import render_page
 from config.kit.clock import now
 from config.kit.errors import Conflict, DomainError, Malformed, NotAllowed
 from directory.models import Group
-from directory.operations.groups import remove_member
+from directory.operations.groups import remove_member, rename_group
 from directory.operations.people import add_member, create_group
 from directory.permissions import Capability
 from directory.queries import group_for, groups_page, members_page, outsiders
@@ -64,23 +64,27 @@ def _make(actor: Actor, name: str) -> str:
     """The address of the new group. :raises Malformed: that is no name."""
     if not actor.may(Capability.MANAGE_MEMBERS):
         raise NotAllowed
-    if not 0 < len(name) <= LONGEST_NAME or not name.isprintable():
-        raise Malformed(_("Give it a name of up to 200 characters."), field="name")
+    _check_name(name)
     group = create_group(actor=actor, name=name, at=now())
     return reverse("portal:group", args=[group.key])
+
+
+def _check_name(name: str) -> None:
+    if not 0 < len(name) <= LONGEST_NAME or not name.isprintable():
+        raise Malformed(_("Give it a name of up to 200 characters."), field="name")
 
 
 @access.requires(sees=Capability.SEE_PEOPLE)
 @require_http_methods(["GET", "HEAD", "POST"])
 def group(request: HttpRequest, key: uuid.UUID) -> HttpResponse:
-    """Who is in a group. POST: put somebody in, or take somebody out."""
+    """Who is in a group. POST: put somebody in, take somebody out, or rename it."""
     actor: Actor = request.actor  # type: ignore[attr-defined]
     found = group_for(actor, key)
     problem: DomainError | None = None
     if request.method == "POST":
         try:
             said = _change(request, actor, found)
-        except Malformed as refused:
+        except (Conflict, Malformed) as refused:
             problem = refused
         else:
             messages.success(request, said)
@@ -97,8 +101,10 @@ def group(request: HttpRequest, key: uuid.UUID) -> HttpResponse:
         "back": f"?{urlencode({'page': page.back})}" if page.back else "",
         "may_manage": may_manage,
         "query": query,
+        "name": request.POST.get("name", found.name)[:LONGEST_NAME],
         "found": outsiders(found, query) if query and may_manage else [],
         "problem": str(problem) if problem else "",
+        "wrong_name": problem is not None and request.POST.get("action") == "rename",
     }
     status = problem.status if problem else HTTPStatus.OK
     return render_page(request, "directory/group.html", context, status=status)
@@ -107,11 +113,17 @@ def group(request: HttpRequest, key: uuid.UUID) -> HttpResponse:
 def _change(request: HttpRequest, actor: Actor, group: Group) -> str:
     """Do what was pressed; what to say about it.
 
-    :raises Malformed: nobody is named. :raises SignInTooOld: the group has roles for a customer.
+    :raises Malformed: nobody is named, or that is no name. :raises GroupNameTaken: as named.
+    :raises SignInTooOld: the group has roles for a customer.
     """
     if not actor.may(Capability.MANAGE_MEMBERS):
         raise NotAllowed
     person, action = request.POST.get("person", ""), request.POST.get("action", "")
+    if action == "rename":
+        name = request.POST.get("name", "").strip()
+        _check_name(name)
+        renamed = rename_group(actor=actor, group_key=group.key, name=name, at=now())
+        return _("The group is called %(name)s now.") % {"name": renamed.name}
     if not (person.isascii() and person.isdigit() and len(person) <= 18) or action not in ("add", "remove"):
         raise Malformed(_("Choose somebody from the list."), field="person")
     if action == "add" and gives_roles(group):

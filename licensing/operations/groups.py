@@ -21,7 +21,7 @@ from config.kit.doorbell import ring_after_commit
 from config.kit.errors import Conflict, NotVisible, constraint_of
 from config.kit.sweeps import alone
 from config.kit.tenancy import atomic, login_alias, tenant_atomic, use_login
-from directory.hooks import MembershipChange
+from directory.hooks import GroupRenamed, MembershipChange
 from directory.models import Group, GroupMembership
 from directory.operations import audit
 from directory.permissions import Capability
@@ -92,6 +92,14 @@ def assign_group(
         if follow(license.pk, actor.tenant_id, at=at):
             _touch(actor.tenant_id, group.pk)
     return license
+
+
+def follow_name(renamed: GroupRenamed) -> None:
+    """Licenses of the group are listed under its new name; ended ones keep the old. On `directory.hooks.group_renamed`."""
+    group = renamed.group
+    GroupLicense.objects.filter(tenant_id=group.tenant_id, group=group, ended_at__isnull=True).update(
+        group_name=group.name
+    )
 
 
 def unassign_group(

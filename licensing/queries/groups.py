@@ -13,7 +13,7 @@ from commerce.models import Subscription
 from config.kit.tenancy import connection
 from directory.models import Group, User
 from licensing.entitlements import GIVES_ACCESS
-from licensing.models import GroupLicense
+from licensing.models import Assignment, GroupLicense
 
 type Why = Literal["disabled", "guest", "service_off", "taken_back", "holds_product", "no_seat"]
 MOST_NAMED = 200
@@ -65,6 +65,25 @@ def groups_to_add(subscription: Subscription, query: str = "") -> list[Group]:
     if query:
         rows = rows.filter(name__icontains=query)
     return list(rows.order_by("name", "id")[: MOST_OFFERED + 1])
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The licenses that came from a group: how many, and up to 200 of them by name, with person and product."""
+
+    count: int
+    seats: list[Assignment]
+
+
+def lost_with(group: Group) -> Lost:
+    """The licenses that end when the group is deleted. Two queries, one for a few."""
+    rows = Assignment.objects.live().filter(
+        tenant_id=group.tenant_id, group_license__group=group, group_license__ended_at__isnull=True
+    )
+    seats = list(
+        rows.select_related("user", "subscription__product").order_by("user__name", "id")[: MOST_NAMED + 1]
+    )
+    return Lost(rows.count() if len(seats) > MOST_NAMED else len(seats), seats[:MOST_NAMED])
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,5 @@
-"""Groups that have licenses of a subscription: adding one, who of it has none and why, ending it (product §7.3)."""
+"""Groups that have licenses of a subscription: adding one, who of it has none and why, ending it; and
+what ends with a group that is deleted (product §7.3)."""
 
 import uuid
 from http import HTTPStatus
@@ -8,18 +9,22 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
-from django.views.decorators.http import require_POST
+from django.views.decorators.http import require_http_methods, require_POST
 
 from config.kit import access
 from config.kit.actors import Actor
 from config.kit.admin import render_page
 from config.kit.clock import now
 from config.kit.errors import DomainError, NotAllowed, NotVisible, Text
+from directory.operations.groups import delete_group, state_of
+from directory.operations.provisioning import Moved
 from directory.permissions import Capability
+from directory.queries import group_for
+from directory.queries.partners import gives_roles
 from licensing.models import GroupLicense
 from licensing.operations.groups import assign_group, unassign_group
 from licensing.queries import holders
-from licensing.queries.groups import MOST_NAMED, Why, members_without, row_of
+from licensing.queries.groups import MOST_NAMED, Why, lost_with, members_without, row_of
 
 WHY: dict[Why, Text] = {
     "disabled": gettext_lazy("Account is disabled"),
@@ -93,3 +98,39 @@ def group(request: HttpRequest, key: uuid.UUID, license: uuid.UUID) -> HttpRespo
         "may_assign": holders.may_assign(actor, subscription),
     }
     return render_page(request, "licensing/group.html", context)
+
+
+@access.requires(sees=Capability.SEE_PEOPLE, may=Capability.MANAGE_MEMBERS)
+@require_http_methods(["GET", "HEAD", "POST"])
+def delete(request: HttpRequest, key: uuid.UUID) -> HttpResponse:
+    """GET: who loses which license, and what else ends with the group. POST: delete it, if that is still so."""
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    found = group_for(actor, key)
+    state, lost, problem = state_of(found), lost_with(found), ""
+    seen = f"{state.members}.{state.last}.{lost.count}"
+    if request.method == "POST":
+        try:
+            if request.POST.get("seen") != seen:
+                raise Moved
+            delete_group(actor=actor, group_key=key, seen=state, at=now())
+        except Moved:
+            problem = _("The group has changed since you opened this page. Nothing was deleted. Look again.")
+        else:
+            messages.success(request, _("The group %(name)s is deleted.") % {"name": found.name})
+            return HttpResponseRedirect(reverse("portal:groups"), status=HTTPStatus.SEE_OTHER)
+    context = {
+        "title": _("Delete %(name)s") % {"name": found.name},
+        "crumbs": [
+            (_("Groups"), reverse("portal:groups")),
+            (found.name, reverse("portal:group", args=[key])),
+        ],
+        "group": found,
+        "members": state.members,
+        "lost": lost,
+        "more": lost.count - len(lost.seats),
+        "gives_roles": gives_roles(found),
+        "seen": seen,
+        "problem": problem,
+    }
+    status = HTTPStatus.CONFLICT if problem else HTTPStatus.OK
+    return render_page(request, "licensing/group_delete.html", context, status=status)

@@ -231,6 +231,8 @@ EXPLICIT = {
     "portal:person-roles": sees_person,
     "portal:person-sessions": sees_person,
     "portal:group": manages_group,
+    "portal:group-delete": lambda actor, kind: kind == ORG,
+    "portal:group-delete": lambda actor, kind: kind == ORG,
     "portal:audit": lambda actor, kind: sees_any(actor),
     "portal:audit-export": lambda actor, kind: sees_any(actor),
     "portal:audit-entry": lambda actor, kind: (

@@ -812,6 +812,7 @@ EXAMPLES = {
     "portal:person-roles": purchaser_person,
     "portal:person-sessions": purchaser_person,
     "portal:group": group,
+    "portal:group-delete": group,
     "portal:relationship": relationship,
     "portal:relationship-end": relationship,
     "portal:solution-withdraw": solution,

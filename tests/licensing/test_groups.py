@@ -499,3 +499,95 @@ def test_a_group_that_makes_no_sense_changes_nothing(contoso: Tenant, gina: User
 
     assert statuses == [303, 303, 404]
     assert holders(subscription) == {}
+
+
+def test_a_rename_is_seen_wherever_the_group_is_named(
+    contoso: Tenant, gina: User, sales: Group, at: datetime
+) -> None:
+    subscription = make_subscription(contoso, quantity=5)
+    assign_group(actor=actor_of(gina), subscription_key=subscription.key, group_key=sales.key, at=at)
+    client = client_of(gina)
+    address = reverse("portal:group", args=[sales.key])
+
+    renamed = client.post(address, {"action": "rename", "name": " Sales & service "}, follow=True).text
+
+    assert "The group is called Sales &amp; service now." in renamed
+    assert "<h1>Sales &amp; service</h1>" in renamed
+    assert "Sales &amp; service" in client.get(reverse("portal:license-assign", args=[subscription.key])).text
+    with tenant_atomic(gina.tenant_id):
+        told = AuditEntry.objects.get(code="directory.group.changed")
+    assert (told.before["name"], told.after["name"]) == ("Sales", "Sales & service")
+
+
+@pytest.mark.parametrize(
+    ("name", "says", "status"),
+    [
+        ("", "Give it a name of up to 200 characters.", 422),
+        ("x" * 201, "Give it a name of up to 200 characters.", 422),
+        ("Support", "A group of this name exists.", 409),
+    ],
+)
+def test_a_name_that_does_not_fit_renames_nothing(
+    gina: User, admin: Actor, sales: Group, at: datetime, name: str, says: str, status: int
+) -> None:
+    create_group(actor=admin, name="Support", at=at)
+
+    answer = client_of(gina).post(
+        reverse("portal:group", args=[sales.key]), {"action": "rename", "name": name}
+    )
+
+    assert answer.status_code == status
+    assert says in answer.text
+    assert f'value="{name[:200]}"' in answer.text
+    with tenant_atomic(gina.tenant_id):
+        assert Group.objects.get(pk=sales.pk).name == "Sales"
+
+
+def test_deleting_a_group_says_who_loses_which_license_and_then_they_do(
+    contoso: Tenant, gina: User, sales: Group, at: datetime
+) -> None:
+    subscription = make_subscription(contoso, quantity=5)
+    assign_group(actor=actor_of(gina), subscription_key=subscription.key, group_key=sales.key, at=at)
+    client = client_of(gina)
+    address = reverse("portal:group-delete", args=[sales.key])
+
+    assert f'href="{address}"' in client.get(reverse("portal:group", args=[sales.key])).text
+    page = client.get(address).text
+    answer = client.post(address, {"seen": seen_on(page)}, follow=True)
+
+    assert re.findall(r"<b>(Ann|Ben|Cas|Dan)</b>", page) == ["Ann", "Ben", "Cas"]
+    assert "Power BI Pro" in page
+    assert "The group Sales is deleted." in answer.text
+    even_out_groups(at=at)
+    with tenant_atomic(gina.tenant_id):
+        assert not Group.objects.exists()
+        assert not Assignment.objects.live().exists()
+
+
+def test_a_group_that_changed_since_the_page_was_shown_is_not_deleted(
+    gina: User, admin: Actor, sales: Group, people: list[User], at: datetime
+) -> None:
+    client = client_of(gina)
+    address = reverse("portal:group-delete", args=[sales.key])
+    page = client.get(address).text
+    add_member(actor=admin, group_key=sales.key, user_id=people[3].pk, at=at)
+
+    answer = client.post(address, {"seen": seen_on(page)})
+
+    assert answer.status_code == 409
+    assert "Nothing was deleted" in answer.text
+    with tenant_atomic(gina.tenant_id):
+        assert Group.objects.filter(pk=sales.pk).exists()
+
+
+def test_who_only_reads_people_neither_renames_nor_deletes(contoso: Tenant, sales: Group) -> None:
+    client = client_of(make_user(contoso, roles=("global_reader",)))
+    page = client.get(reverse("portal:group", args=[sales.key]))
+
+    assert "Delete" not in page.text
+    assert client.get(reverse("portal:group-delete", args=[sales.key])).status_code == 403
+    assert client.post(page.request["PATH_INFO"], {"action": "rename", "name": "Mine"}).status_code == 403
+
+
+def seen_on(page: str) -> str:
+    return page.split('name="seen" value="')[1].split('"')[0]
