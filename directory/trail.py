@@ -85,6 +85,13 @@ TARGETS: Final[Mapping[str, Text]] = {
     "subscription": _("Purchase"),
     "bill": _("Bill"),
     "card": _("Card"),
+    "card_setup": _("Card"),
+    "attempt": _("Charge"),
+    "refund": _("Refund"),
+    "dispute": _("Contested charge"),
+    "customer": _("Customer at the card processor"),
+    "event": _("Event of the card processor"),
+    "hand_over": _("Offer to a colleague"),
     "product": _("Product"),
     "billing": _("Billing of the installation"),
     "data_policy": _("Data policy"),
@@ -183,6 +190,11 @@ def add_words(words: Mapping[str, Text]) -> None:
 
 def is_named(code: str) -> bool:
     return code in _WORDS
+
+
+def kind_of(target_type: str) -> Text:
+    """What an entry is about, where that has no name."""
+    return TARGETS.get(target_type, target_type.replace("_", " ").capitalize())
 
 
 def title_of(code: str) -> Text:

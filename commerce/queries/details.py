@@ -1,6 +1,7 @@
 """Everything that one purchase's page shows, apart from who holds its licenses (product §8)."""
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -12,6 +13,7 @@ from commerce.queries.subscriptions import Row
 from config.kit.actors import Actor
 from config.kit.errors import NotVisible
 from config.kit.money import tax_on
+from directory.models import User
 from directory.permissions import Capability
 
 MOST_BILLS = 120
@@ -173,3 +175,12 @@ def change_log(actor: Actor, subscription: Subscription) -> list[SubscriptionEve
         return []
     events = SubscriptionEvent.objects.filter(tenant_id=actor.tenant_id, subscription=subscription)
     return list(events.order_by("-id")[:MOST_EVENTS])
+
+
+def people_of(events: Sequence[SubscriptionEvent]) -> dict[int, str]:
+    """The names of those whom events name, by id; of who was deleted, what stands for the name. One query, or none."""
+    ids = {pk for event in events for pk in event.facts.get("user_ids", ())}
+    if not ids:
+        return {}
+    rows = User.objects.filter(tenant_id=events[0].tenant_id, pk__in=ids)
+    return dict(rows.values_list("pk", "name"))

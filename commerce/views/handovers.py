@@ -28,7 +28,7 @@ from commerce.queries import checkouts, details, handovers
 from commerce.queries.eligibility import eligibility_for
 from commerce.states import per_period
 from commerce.views.subscriptions import CHANNEL_NAMES, day, money
-from commerce.views.wording import event_title, history_title
+from commerce.views.wording import history_title, titled
 from config.kit import access
 from config.kit.actors import Actor
 from config.kit.admin import render_page
@@ -296,6 +296,6 @@ def former_page(request: HttpRequest, actor: Actor, key: uuid.UUID) -> HttpRespo
         "handed": handed,
         "zone": subscription.time_zone,
         "history": [(entry, history_title(entry)) for entry in history],
-        "events": [(event, event_title(event)) for event in handovers.events_until(subscription, handed.at)],
+        "events": titled(handovers.events_until(subscription, handed.at)),
     }
     return render_page(request, "commerce/former_purchase.html", context)

@@ -1,5 +1,6 @@
 """The words for what happened to a purchase and what comes next (design §2)."""
 
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from django.utils.translation import gettext as _
@@ -112,9 +113,37 @@ class Told(NamedTuple):
     text: str
 
 
-def event_title(event: SubscriptionEvent) -> Text:
-    """What happened; several licenses at once are counted."""
+# What is told of one person's license.
+OF_ONE: dict[str, Text] = {
+    "license_assigned": gettext_lazy("License assigned to %(name)s"),
+    "license_from_waiting_list": gettext_lazy("License given to %(name)s from the waiting list"),
+    "license_unassigned": gettext_lazy("License unassigned from %(name)s"),
+    "licenses_freed": gettext_lazy("License of %(name)s, who left, is free"),
+}
+
+
+def titled(events: Sequence[SubscriptionEvent]) -> list[tuple[SubscriptionEvent, Text]]:
+    """Events of one purchase, each with its sentence. One query, where some name people."""
+    people = details.people_of(events)
+    return [(event, event_title(event, people)) for event in events]
+
+
+def event_title(event: SubscriptionEvent, people: Mapping[int, str]) -> Text:
+    """What happened, and to whom: one is named in the sentence, several behind it, unless some would be left out.
+
+    `people`: names by id, of those whom the event names.
+    """
     count = event.facts.get("count", 1)
+    names = [people[pk] for pk in event.facts.get("user_ids", ()) if pk in people]
+    if event.code not in OF_ONE or len(names) != count:
+        return _happened(event, count)
+    if count == 1:
+        return str(OF_ONE[event.code]) % {"name": names[0]}
+    return f"{_happened(event, count)}: {', '.join(names)}"
+
+
+def _happened(event: SubscriptionEvent, count: int) -> Text:
+    """What happened; several licenses at once are counted."""
     if event.code == "license_assigned" and count > 1:
         return str(ngettext("%d license assigned", "%d licenses assigned", count) % count)
     if event.code == "license_unassigned" and count > 1:

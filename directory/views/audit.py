@@ -25,7 +25,7 @@ from directory.models import AuditEntry, Tenant
 from directory.operations.links import open_to
 from directory.queries.audit import Chosen, areas_seen, entries_page, entry_for, every_entry, sees_any
 from directory.views import audit_files
-from directory.views.audit_wording import changes_of, who_did
+from directory.views.audit_wording import changes_of, holder_of, who_did
 
 HOUR = timedelta(hours=1)
 # Where the page of a target is, by its type; the id is its argument.
@@ -83,7 +83,7 @@ def audit_entry(request: HttpRequest, entry_id: int) -> HttpResponse:
         "who": who_did(entry, tenant),
         "door": trail.DOORS.get(entry.door, entry.door),
         "area": trail.AREAS.get(trail.area_of(entry.code), ""),
-        "target_type": trail.TARGETS.get(entry.target_type, entry.target_type.replace("_", " ").capitalize()),
+        "target_type": trail.kind_of(entry.target_type),
         "target_page": open_to(actor, [page]).get(page, "") if page else "",
         "changes": changes_of(entry, tenant.time_zone),
     }
@@ -174,7 +174,12 @@ def _start(day: date, zone: str) -> datetime:
 
 
 def _line(entry: AuditEntry) -> dict[str, Any]:
-    return {"entry": entry, "title": trail.title_of(entry.code)}
+    return {
+        "entry": entry,
+        "title": trail.title_of(entry.code),
+        "about": entry.target_label or trail.kind_of(entry.target_type),
+        "person": holder_of(entry),
+    }
 
 
 def _page_of(entry: AuditEntry) -> str:

@@ -31,6 +31,13 @@ def who_did(entry: AuditEntry, tenant: Tenant) -> str:
     return _("%(name)s of %(partner)s, for %(customer)s") % facts
 
 
+def holder_of(entry: AuditEntry) -> str:
+    """Whose license an entry is about; empty for all others."""
+    if not entry.code.startswith("licensing.license."):
+        return ""
+    return str((entry.after or {}).get("user") or (entry.before or {}).get("user") or "")
+
+
 def changes_of(entry: AuditEntry, zone: str) -> list[Change]:
     """Each fact with its value before and after, in the order of the names."""
     before, after = (dict(_facts(side or {}, zone)) for side in (entry.before, entry.after))

@@ -255,6 +255,29 @@ def test_an_entry_says_in_words_what_was_before_and_after_and_leads_to_what_it_i
     assert page.context["target_page"] == reverse("portal:person", args=[mike.key])
 
 
+def test_the_list_says_to_whom_a_license_went_and_what_an_entry_without_a_name_is_about():
+    tenant = make_tenant()
+    gina = make_user(tenant, name="Gina", roles=("global_admin",))
+    facts = {"target": ("subscription", "1"), "label": "Power BI Pro"}
+    note(actor_of(gina), "licensing.license.assigned", **facts, after={"user": "Erik Evers"})
+    note(actor_of(gina), "licensing.license.unassigned", **facts, before={"user": "Daan Hendriks"})
+    note(actor_of(gina), "commerce.card.added", target=("card", "1"))
+    note(actor_of(gina), "commerce.attempt.failed", target=("attempt", "1"))
+
+    page = read(gina)
+
+    about = [
+        (row["about"], row["person"]) for row in page.context["rows"] if "signed_in" not in row["entry"].code
+    ]
+    assert [(str(what), whom) for what, whom in about] == [
+        ("Charge", ""),
+        ("Card", ""),
+        ("Power BI Pro", "Daan Hendriks"),
+        ("Power BI Pro", "Erik Evers"),
+    ]
+    assert "<small>Erik Evers</small>" in page.text
+
+
 def exported(user, form, **params):
     query = "&".join(f"{name}={value}" for name, value in params.items())
     response = client_of(user).post(reverse("portal:audit-export"), {"format": form, "query": query})

@@ -14,7 +14,7 @@ from commerce.models import Subscription
 from config.kit.tenancy import tenant_atomic
 from directory.models import Tenant, User
 from licensing.models import Assignment
-from licensing.operations.assignments import assign_licenses
+from licensing.operations.assignments import assign_licenses, unassign_licenses
 from tests.factories import (
     AT,
     actor_of,
@@ -464,6 +464,25 @@ def test_a_form_shown_for_another_tenant_is_a_409(subscription: Subscription, al
 
 
 # --- Costs ------------------------------------------------------------------------------------------------
+
+
+def test_the_change_log_says_whose_license_it_is(
+    contoso: Tenant, alice: User, bob: User, at: datetime
+) -> None:
+    subscription = make_subscription(contoso, owner=alice, quantity=5)
+    carl = make_user(contoso, name="Carl Cook")
+    actor = actor_of(alice)
+    assign_licenses(actor=actor, subscription_key=subscription.key, user_ids=[bob.pk], at=at)
+    assign_licenses(actor=actor, subscription_key=subscription.key, user_ids=[alice.pk, carl.pk], at=at)
+    unassign_licenses(actor=actor, subscription_key=subscription.key, user_ids=[bob.pk], at=at)
+
+    page = client_of(alice).get(f"/admin/billing/your-products/{subscription.key}/")
+
+    assert [str(what) for _event, what in page.context["events"]][:3] == [
+        "License unassigned from Bob Brown",
+        "2 licenses assigned: Alice Adams, Carl Cook",
+        "License assigned to Bob Brown",
+    ]
 
 
 def queries(client: Any, url: str) -> int:
