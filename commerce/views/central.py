@@ -16,7 +16,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from commerce.models import AgreementPrice, Plan, Product
+from commerce.models import AgreementPrice, Plan
 from commerce.operations.central import Choice, buy_centrally, quote_purchase
 from commerce.queries.central import CentralQuote, Seen, agreed_prices, latest_bill_to
 from commerce.states import last_day, per_period
@@ -152,26 +152,15 @@ def _page(
         bill_to = latest_bill_to(actor.tenant_id)
         if asked.reference == "\0":
             asked = asked._replace(reference=bill_to.own_reference if bill_to else "")
-        product = _product(prices, asked)
-        offered = [price for price in prices if price.plan.product_id == product.pk]
-        price = next((each for each in offered if each.plan.code == asked.plan), offered[0])
         context |= {
-            "asked": asked._replace(plan=price.plan.code),
-            "product": product,
+            "asked": asked,
             "products": list(dict.fromkeys(each.plan.product for each in prices)),
-            "plans": [_plan_line(each) for each in offered],
             "billed_to": bill_to.name if bill_to else tenant.name,
-            "agreement": price.agreement,
         }
-        try:
-            choice = _choice(price.plan, asked)
-            quote = quote_purchase(actor=actor, choice=choice, at=at)
-        except Malformed as wrong:
-            context |= {"wrong": str(wrong), "wrong_field": wrong.field}
-        except DomainError as why:
-            context |= {"problem": context["problem"] or str(why)}
-        else:
-            context |= _preview(actor, tenant, choice, quote, at)
+        offered = [price for price in prices if price.plan.product.slug == asked.product]
+        if offered:
+            context |= _chosen(actor, tenant, asked, offered, at)
+            context["problem"] = context["problem"] or context.pop("obstacle", "")
         return render_page(
             request,
             "commerce/buy_centrally.html",
@@ -180,10 +169,25 @@ def _page(
         )
 
 
-def _product(prices: list[AgreementPrice], asked: Asked) -> Product:
-    """The product asked for, else the first that there is a price for."""
-    products = (price.plan.product for price in prices)
-    return next((each for each in products if each.slug == asked.product), prices[0].plan.product)
+def _chosen(
+    actor: Actor, tenant: Tenant, asked: Asked, offered: list[AgreementPrice], at: datetime
+) -> dict[str, Any]:
+    """The plans of the chosen product, and what the choice costs, or why it cannot be bought."""
+    price = next((each for each in offered if each.plan.code == asked.plan), offered[0])
+    context: dict[str, Any] = {
+        "asked": asked._replace(plan=price.plan.code),
+        "product": price.plan.product,
+        "plans": [_plan_line(each) for each in offered],
+        "agreement": price.agreement,
+    }
+    try:
+        choice = _choice(price.plan, asked)
+        quote = quote_purchase(actor=actor, choice=choice, at=at)
+    except Malformed as wrong:
+        return context | {"wrong": str(wrong), "wrong_field": wrong.field}
+    except DomainError as why:
+        return context | {"obstacle": str(why)}
+    return context | _preview(actor, tenant, choice, quote, at)
 
 
 def _plan_line(price: AgreementPrice) -> dict[str, Any]:

@@ -201,7 +201,7 @@ def test_a_later_start_is_scheduled_and_not_billed_yet(sign_in: SignIn, contoso:
 def test_what_makes_no_sense_says_so_beside_its_field(
     sign_in: SignIn, contoso: Tenant, bill: User, asked: dict[str, str], why: str
 ) -> None:
-    page = shown(sign_in(bill), **asked)
+    page = shown(sign_in(bill), product="power-bi-pro", **asked)
 
     assert why in page
     assert 'aria-invalid="true"' in page
@@ -215,7 +215,8 @@ def test_a_quote_that_is_not_this_organizations_buys_nothing(
     fabrikam = make_tenant(name="Fabrikam")
     make_agreement(fabrikam)
     if quote.startswith("another"):
-        quote = quote_of(shown(sign_in(make_user(fabrikam, roles=("billing_admin",)))))
+        admin = make_user(fabrikam, roles=("billing_admin",))
+        quote = quote_of(shown(sign_in(admin), product="power-bi-pro"))
 
     response = sign_in(bill).post(PAGE, {"quote": quote})
 
@@ -283,6 +284,35 @@ def test_the_last_reference_is_offered_again_and_the_details_stay(
     first, second, third = bought_by(contoso)
     assert first.bill_to_id == second.bill_to_id
     assert (third.bill_to.name, third.bill_to.own_reference) == ("Contoso", "")
+
+
+@pytest.mark.parametrize("asked", [{}, {"product": ""}, {"product": "no-such", "quantity": "5"}])
+def test_nothing_can_be_bought_before_a_product_is_chosen(
+    sign_in: SignIn, contoso: Tenant, bill: User, asked: dict[str, str]
+) -> None:
+    page = shown(sign_in(bill), **asked)
+
+    assert '<option value="" selected>Choose a product</option>' in page
+    assert "Choose a product to see what it costs." in page
+    assert 'name="quote"' not in page
+    assert 'name="plan"' not in page
+
+
+@pytest.mark.parametrize("role", ["billing_admin", "global_admin"])
+def test_your_products_leads_who_buys_centrally_there_and_not_to_the_shop(
+    sign_in: SignIn, contoso: Tenant, role: str
+) -> None:
+    page = text_of(sign_in(make_user(contoso, roles=(role,))).get("/admin/billing/your-products/"))
+
+    actions = page.split('sk-adminhead__actions">')[1].split("</header>")[0]
+    assert f'<a class="sk-btn sk-btn--primary" href="{PAGE}">' in actions
+    assert "Buy a product" not in actions
+
+
+def test_without_an_agreement_the_way_to_the_shop_stands_on_the_page(sign_in: SignIn) -> None:
+    page = shown(sign_in(make_user(make_tenant(name="Fabrikam"), roles=("global_admin",))))
+
+    assert 'href="/products/"' in page.split('id="none"')[1]
 
 
 def test_the_menu_leads_admins_there(sign_in: SignIn, contoso: Tenant, bill: User) -> None:

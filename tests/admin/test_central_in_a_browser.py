@@ -39,8 +39,13 @@ def test_the_pages_of_central_buying_and_taking_over_are_clean_in_every_look(ope
     found: list[str] = []
 
     for title, who, address in (
-        ("buy centrally", bill, "/admin/billing/buy/?plan=yearly-monthly&quantity=25&reference=CC+4711"),
-        ("buy centrally wrong", bill, "/admin/billing/buy/?quantity=x&when=later"),
+        (
+            "buy centrally",
+            bill,
+            "/admin/billing/buy/?product=power-bi-pro&plan=yearly-monthly&quantity=25&reference=CC+4711",
+        ),
+        ("buy centrally wrong", bill, "/admin/billing/buy/?product=power-bi-pro&quantity=x&when=later"),
+        ("buy centrally first", bill, "/admin/billing/buy/"),
         ("buy centrally none", fiona, "/admin/billing/buy/"),
         ("take over", bill, f"/admin/billing/your-products/{bought.key}/take-over/"),
         ("take over not now", fiona, f"/admin/billing/your-products/{other.key}/take-over/"),
