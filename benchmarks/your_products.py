@@ -45,7 +45,7 @@ from directory.actors import build_actor  # noqa: E402
 from directory.models import User  # noqa: E402
 
 REPEATS = 5
-OUR_KEY = re.compile(r'class="sk-rowlink" href="([0-9a-f-]{36})/"')
+OUR_KEY = re.compile(r'class="sk-rowlink" href="([0-9a-f-]{36})/[^"]*"')
 STOCK_ID = re.compile(r'name="_selected_action" value="(\d+)"')
 OURS = "/admin/billing/your-products/"
 STOCK = "/stock/commerce/subscription/"

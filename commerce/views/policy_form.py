@@ -100,8 +100,9 @@ def _options_of(row: Row) -> list[tuple[str, Text]]:
 
 def with_drafts(fields: dict[str, Field], params: QueryDict) -> dict[str, Field]:
     """The fields with what was chosen and is not saved yet; what cannot be chosen is passed over."""
+    given = params.dict()
     return {
-        name: replace(field, draft=params[name]) if params.get(name) in dict(field.options) else field
+        name: replace(field, draft=str(given[name])) if given.get(name) in dict(field.options) else field
         for name, field in fields.items()
     }
 

@@ -64,6 +64,8 @@ OWNER_NAMES: tuple[tuple[str, Text], ...] = (
 )
 # What the form offers; an address may name any number of days up to a year.
 DAYS = (7, 30, 90)
+# The filter with which a purchase was opened, in its page's address.
+LIST = "list"
 FILTERS = ("channel", "product", "status", "owner", "purchaser", "left", "within", "q", "sort")
 
 
@@ -73,7 +75,7 @@ def your_products(request: HttpRequest) -> HttpResponse:
     actor: Actor = request.actor  # type: ignore[attr-defined]
     tenant: Tenant = request.tenant  # type: ignore[attr-defined]
     at = now()
-    products = queries.products_by_id()
+    products, bought = queries.products_bought(actor)
     chosen = parse_filter(request.GET, products, at=at)
     rows = queries.rows_for(actor, chosen)
     page = queries.page_of(rows, chosen, cursor=request.GET.get("page", ""))
@@ -81,7 +83,7 @@ def your_products(request: HttpRequest) -> HttpResponse:
     taken_over = queries.taken_over_of(page.rows) if is_full else {}
     make_line = line_of if is_full else own_line_of
     off = data_policies(actor=actor).off(products)
-    words = Words()
+    words, query = Words(), urlencode(kept_filter(request.GET))
     lines = [
         make_line(row, products[row.product_id], tenant.name, taken_over.get(row.id), words=words)
         | {"is_off": row.product_id in off}
@@ -92,18 +94,24 @@ def your_products(request: HttpRequest) -> HttpResponse:
         "title": _("Your products"),
         "crumbs": [(_("Billing"), "")],
         "lines": [_escaped(line) for line in lines],
+        "list": f"?{urlencode({LIST: query})}" if query else "",
         "next": _address(request.GET, page=page.next) if page.next else "",
         "back": _address(request.GET, page=page.back) if page.back else "",
         "is_narrowed": chosen.is_narrowed,
         "may_buy": actor.may(Capability.BUY),
+        "may_buy_centrally": actor.may(Capability.BUY_CENTRALLY),
     }
     if not is_full:
         context["handed_over"] = handed_over_by(actor)
         return render_page(request, "commerce/your_products_own.html", context)
     context |= {
         "may_centralize": may_centralize,
+        "tickable": sum("tick" in line for line in lines),
         "columns": _columns(request.GET, chosen),
-        "products": sorted(products.values(), key=lambda product: product.name),
+        "products": sorted(
+            (each for pk, each in products.items() if pk in bought or pk == chosen.product_id),
+            key=lambda product: product.name,
+        ),
         "statuses": states.FILTERS.items(),
         "owners": OWNER_NAMES,
         "days": [(str(days), _ends_within(days)) for days in _offered_days(request.GET.get("within", ""))],
@@ -117,7 +125,7 @@ def your_products(request: HttpRequest) -> HttpResponse:
         "views": _views(actor, request.GET),
         "may_save": not actor.is_staff
         and (chosen.is_narrowed or chosen.sort != "product" or chosen.descending),
-        "query": urlencode(kept_filter(request.GET)),
+        "query": query,
     }
     if chosen.purchaser_key is not None:
         context["purchaser"] = queries.purchaser_of(actor, chosen.purchaser_key)
@@ -512,6 +520,12 @@ def kept_filter(params: QueryDict, *without: str) -> list[tuple[str, str]]:
     """The filter's own parts of an address, in order; the page is left behind."""
     names = [name for name in FILTERS if name not in without]
     return [(name, value) for name in names for value in params.getlist(name) if value]
+
+
+def list_address(params: QueryDict) -> str:
+    """The list as it was when a purchase was opened from it; whatever else the address of its page says is left out."""
+    query = urlencode(kept_filter(QueryDict(params.get(LIST, "")[:1000])))
+    return f"{reverse('portal:your-products')}{'?' if query else ''}{query}"
 
 
 def _address(params: QueryDict, *without: str, **more: str) -> str:

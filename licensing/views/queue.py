@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib import messages
+from django.db.models import Q
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
@@ -73,7 +74,10 @@ def requests(request: HttpRequest) -> HttpResponse:
         ],
         "show": show,
         "product": product,
-        "products": Product.objects.order_by("name"),
+        "products": Product.objects.filter(
+            Q(pk__in=LicenseRequest.objects.visible_to(actor).values("product_id"))
+            | Q(pk=product.pk if product else None)
+        ).order_by("name"),
         "may_decide": show in ("waiting", "forwarded") and actor.may(Capability.GIVE_FREE_SEAT),
         "sees_settings": actor.may(Capability.SEE_SETTINGS),
         "process": request_process(actor=actor),

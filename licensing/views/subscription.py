@@ -7,7 +7,6 @@ import uuid
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
-from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from commerce.gateways.declines import sentence_of
@@ -30,7 +29,7 @@ from commerce.views import wording
 from commerce.views.cancel_requests import notice_of
 from commerce.views.handovers import former_page
 from commerce.views.paying import waiting_lines
-from commerce.views.subscriptions import CHANNEL_NAMES, day, money, sees_all
+from commerce.views.subscriptions import CHANNEL_NAMES, day, list_address, money, sees_all
 from commerce.views.trials import panel_of
 from config.kit import access
 from config.kit.actors import Actor
@@ -70,7 +69,7 @@ def subscription(request: HttpRequest, key: uuid.UUID) -> HttpResponse:
     fact, note = wording.paid_by(actor, purchase)
     context: dict[str, Any] = {
         "title": _title(purchase, is_full=is_full),
-        "crumbs": [(_("Your products"), reverse("portal:your-products"))],
+        "crumbs": [(_("Your products"), list_address(request.GET))],
         "subscription": purchase,
         "product": purchase.product,
         "status": status,
@@ -96,7 +95,7 @@ def subscription(request: HttpRequest, key: uuid.UUID) -> HttpResponse:
             (failed, sentence_of(failed.decline)) for failed in failed_payments(actor, purchase)
         ],
         "steps": wording.life(actor, purchase),
-        "events": [(event, wording.event_title(event)) for event in details.change_log(actor, purchase)],
+        "events": wording.titled(details.change_log(actor, purchase)),
         "ends_on": day(last_day(purchase.term_end), zone),
         "renews_on": day(purchase.term_end, zone),
         "may_switch": may_manage and purchase.state in SWITCHABLE,

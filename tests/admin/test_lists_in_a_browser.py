@@ -4,12 +4,14 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from playwright.sync_api import expect
 
 from config.kit.clock import now
 from config.kit.tenancy import tenant_atomic
 from directory.models import Job, JobRow, User
 from licensing.operations.assignments import assign_licenses
 from tests.admin.browser import LOOKS, problems_of
+from tests.axe import violations
 from tests.factories import (
     actor_of,
     make_bill,
@@ -109,12 +111,12 @@ def test_every_page_is_accessible_and_keeps_to_its_policy(open_page: Any) -> Non
 def test_saved_views_are_kept_without_script(open_page: Any) -> None:
     cast = Cast()
     page = open_page(cast.bill, f"{PRODUCTS}?left=1", "no script")
-    page.get_by_text("Saved views").click()
+    page.get_by_text("Save view…").click()
     page.get_by_label("Name for what is shown now").fill("Gone people")
 
     page.get_by_role("button", name="Save view").click()
-    page.get_by_text("Saved views").click()
 
+    expect(page.get_by_role("link", name="Gone people")).to_have_attribute("aria-current", "true")
     assert page.get_by_role("link", name="Gone people").get_attribute("href") == "?left=1"
 
 
@@ -136,3 +138,27 @@ def test_a_large_export_is_followed_on_its_page(open_page: Any, monkeypatch: pyt
     with page.expect_download() as download:
         page.get_by_role("link", name="Download").click()
     assert download.value.suggested_filename == f"your-products-{now():%Y-%m-%d}.csv"
+
+
+def test_ticks_are_counted_all_set_and_cleared(open_page: Any) -> None:
+    cast = Cast()
+    make_self_service_subscription(cast.pat, plan=plan("visio-plan-2"), at=now())
+    page = open_page(cast.bill, PRODUCTS, "desktop")
+    bar = page.locator("#centralize")
+    boxes = page.locator('input[name="purchase"]')
+    expect(bar.get_by_role("button", name="Centralize…")).to_be_hidden()
+
+    boxes.first.check()
+    expect(bar.get_by_role("status")).to_have_text("1 selected")
+    bar.get_by_role("button", name="Select all 2").click()
+    expect(bar.get_by_role("status")).to_have_text("2 selected")
+    expect(boxes.last).to_be_checked()
+    assert violations(page) == []
+    bar.get_by_role("button", name="Clear").click()
+    expect(bar.get_by_role("status")).to_be_hidden()
+    expect(boxes.first).not_to_be_checked()
+
+    boxes.first.check()
+    bar.get_by_role("button", name="Centralize…").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Centralize")
+    expect(page.locator('input[name="purchase"]:checked')).to_have_count(1)

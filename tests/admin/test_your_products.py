@@ -156,6 +156,56 @@ def test_filters_and_searches(sign_in: SignIn, bill, purchases, query, expected)
     assert names(sign_in(bill).get(f"{ADDRESS}?{query}")) == expected
 
 
+def test_the_product_filter_offers_what_the_organization_ever_bought(sign_in: SignIn, bill, purchases):
+    make_subscription(make_tenant(), plan=plan("project-plan-1"))
+
+    client = sign_in(bill)
+    offered = [product.name for product in client.get(ADDRESS).context["products"]]
+    with_asked = [
+        product.name for product in client.get(f"{ADDRESS}?product=project-plan-3").context["products"]
+    ]
+
+    assert offered == ["Power BI Pro", "Visio Plan 1", "Visio Plan 2"]
+    assert with_asked == ["Power BI Pro", "Project Plan 3", "Visio Plan 1", "Visio Plan 2"]
+
+
+def test_a_purchase_leads_back_to_the_list_as_it_was(sign_in: SignIn, bill, purchases):
+    client = sign_in(bill)
+    key = purchases["pat"].key
+
+    plain, narrowed = client.get(ADDRESS), client.get(f"{ADDRESS}?q=pat+p&sort=-seats&page=")
+    page = client.get(f"{ADDRESS}{key}/?list=q%3Dpat%2Bp%26sort%3D-seats")
+    odd = client.get(f"{ADDRESS}{key}/?list=next%3D//evil.example%26q%3D%22x")
+
+    assert f'href="{key}/"' in plain.text
+    assert f'href="{key}/?list=q%3Dpat%2Bp%26sort%3D-seats"' in narrowed.text
+    assert f'<a href="{ADDRESS}?q=pat+p&amp;sort=-seats">Your products</a>' in page.text
+    assert f'<a href="{ADDRESS}?q=%22x">Your products</a>' in odd.text
+    assert f'<a href="{ADDRESS}">Your products</a>' in client.get(f"{ADDRESS}{key}/").text
+
+
+def test_what_cannot_be_ticked_stands_in_the_same_column(sign_in: SignIn, contoso, bill, purchases):
+    reader = make_user(contoso, roles=("global_reader",))
+
+    page, read = sign_in(bill).get(ADDRESS).text, sign_in(reader).get(ADDRESS).text
+
+    assert page.count('name="purchase"') == 2
+    assert page.count('class="sk-check__none"') == 1
+    assert "sk-check__none" not in read
+
+
+def test_the_views_are_in_sight_and_the_current_one_is_marked(sign_in: SignIn, bill, purchases):
+    client = sign_in(bill)
+
+    save(client, "Gone people", "left=1&sort=-price")
+    page = client.get(f"{ADDRESS}?left=1&sort=-price").text
+
+    views = page.split('aria-labelledby="views"')[1].split("</ul>")[0]
+    assert '<a class="sk-chip" href="?left=1&amp;sort=-price" aria-current="true">Gone people</a>' in views
+    assert views.count("aria-current") == 1
+    assert page.index('<details class="sk-more') > page.index("Gone people")
+
+
 def test_words_that_hit_a_lot_are_found_all_the_same(sign_in: SignIn, bill, purchases, monkeypatch):
     monkeypatch.setattr("commerce.queries.subscriptions.FEW", 1)
 

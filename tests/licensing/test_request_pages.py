@@ -318,6 +318,16 @@ def test_a_reader_sees_the_request_beside_the_queue_without_buttons(
     assert 'name="action"' not in page
 
 
+def test_the_queue_offers_the_products_that_were_asked_for(lisa: User, mike: User, at: datetime) -> None:
+    asked_by(mike, at)
+
+    def offered(page: Any) -> list[str]:
+        return [product.slug for product in page.context["products"]]
+
+    assert offered(client_of(lisa).get(QUEUE)) == ["power-bi-pro"]
+    assert offered(client_of(lisa).get(f"{QUEUE}?product=visio-plan-1")) == ["power-bi-pro", "visio-plan-1"]
+
+
 def test_the_queue_is_filtered_by_state_and_product(lisa: User, mike: User, at: datetime) -> None:
     asked_by(mike, at)
 
