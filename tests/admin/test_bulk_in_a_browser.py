@@ -118,6 +118,7 @@ def test_the_pages_stand_axe_and_a_phone(
         "assign": f"{base}/assign/",
         "holders": f"{base}/",
         "group": f"{base}/groups/{group.key}/",
+        "group-delete": f"/admin/groups/{sales.key}/delete/",
         "waiting list": f"{base}/waiting/",
         "take back": f"{base}/unassign/list/",
         "idle": "/admin/licenses/idle/?days=90",
