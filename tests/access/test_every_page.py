@@ -232,7 +232,6 @@ EXPLICIT = {
     "portal:person-sessions": sees_person,
     "portal:group": manages_group,
     "portal:group-delete": lambda actor, kind: kind == ORG,
-    "portal:group-delete": lambda actor, kind: kind == ORG,
     "portal:audit": lambda actor, kind: sees_any(actor),
     "portal:audit-export": lambda actor, kind: sees_any(actor),
     "portal:audit-entry": lambda actor, kind: (
