@@ -7,13 +7,14 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from django.core.exceptions import EmptyResultSet
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.db.models.expressions import RawSQL
 
 from commerce.models import OrderLine, Product, Subscription
 from commerce.models.subscriptions import SubscriptionQuerySet
 from config.kit import keyset
 from config.kit.actors import Actor
+from config.kit.compiled import Compiled
 from config.kit.tenancy import connection
 from directory.models import User
 from directory.models.people import fold
@@ -232,17 +233,18 @@ def in_channels(rows: SubscriptionQuerySet, channels: tuple[str, ...]) -> Subscr
 
 def products_by_id() -> dict[int, Product]:
     """The whole catalogue, a few dozen rows, for names and tiles. One query."""
-    return {product.pk: product for product in _CATALOGUE.all()}
+    return {product.pk: product for product in Product.objects.only(*_NAMES)}
 
 
 def products_bought(actor: Actor) -> tuple[dict[int, Product], set[int]]:
-    """The whole catalogue, and the ids of those that the organization ever bought, for the product filter. One query."""
-    rows = _CATALOGUE.annotate(is_bought=RawSQL(_BOUGHT, [actor.tenant_id, actor.tenant_id]))  # noqa: S611
-    found = [(product, product.is_bought) for product in rows]  # type: ignore[attr-defined]
-    return {each.pk: each for each, _ in found}, {each.pk for each, is_bought in found if is_bought}
+    """The same, and the ids of those that the organization ever bought, for the product filter. One query."""
+    rows = _CATALOGUE.rows(tenant_id=actor.tenant_id)
+    alias = connection().alias
+    products = {values[0]: Product.from_db(alias, _NAMES, values) for *values, _is_bought in rows}
+    return products, {row[0] for row in rows if row[-1]}
 
 
-_CATALOGUE = Product.objects.only("slug", "name", "category")
+_NAMES = ("id", "slug", "name", "category")
 # One look into the index of the list for each product that is there, however many purchases there are of it.
 _BOUGHT = """
     id IN (
@@ -258,6 +260,17 @@ _BOUGHT = """
         )
         SELECT product_id FROM bought)
 """
+
+
+def _catalogue_of(tenant_id: int) -> QuerySet[Product, Any]:
+    is_bought = RawSQL(_BOUGHT, [tenant_id, tenant_id])  # noqa: S611
+    rows: QuerySet[Product, Any] = Product.objects.annotate(is_bought=is_bought).values_list(
+        *_NAMES, "is_bought"
+    )
+    return rows
+
+
+_CATALOGUE = Compiled(_catalogue_of, tenant_id=int)
 
 
 def found_ids(words: Sequence[str]) -> list[int]:
