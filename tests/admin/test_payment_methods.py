@@ -78,7 +78,7 @@ def test_a_card_that_failed_is_said_to_be_tried_again_or_not(sign_in: SignIn, co
     pays = text.split('data-label="Pays"')[1].split("</td>")[0]
     assert "€113.74 failed, next try 4 Mar 2026" in pays
     assert "€113.74 failed, no further try" in pays
-    assert f'href="/admin/billing/bills/{tried.number}/pay/"' in pays
+    assert f'href="/admin/billing/bills/{tried.number}/pay/?from=payment-methods"' in pays
     assert "1 open bill" in pays
 
 
