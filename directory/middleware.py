@@ -248,17 +248,18 @@ def _here(request: HttpRequest) -> str:
     if request.method in READS:
         address = request.get_full_path()
     else:
-        address = _path_here(request.headers.get("Referer", ""), request.get_host())
+        address = _path_here(request.headers.get("Referer", ""))
     return address if len(address) <= LONGEST_WAY else ""
 
 
-def _path_here(address: str, host: str) -> str:
-    """Path and query of an address of this host; empty for any other, and for what is none."""
+def _path_here(address: str) -> str:
+    """Path and query of an address of this site; empty for any other, and for what is none."""
     try:
         page = urlsplit(address)
     except ValueError:
         return ""
-    return urlunsplit(("", "", page.path, page.query, "")) if page.netloc == host else ""
+    is_ours = page.netloc == urlsplit(settings.PUBLIC_URL).netloc
+    return urlunsplit(("", "", page.path, page.query, "")) if is_ours else ""
 
 
 class _SignInFirst(Exception):

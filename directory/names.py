@@ -41,12 +41,12 @@ class Place:
     emptied: str = "'-'"
 
 
-_places: list[Place] = []
+_places: dict[Place, None] = {}
 
 
 def add_places(places: Iterable[Place]) -> None:
-    """Say where names stand; once, when the app starts."""
-    _places.extend(places)
+    """Say where names stand, when the app starts."""
+    _places.update(dict.fromkeys(places))
 
 
 def places(fate: Fate | None = None) -> tuple[Place, ...]:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from commerce.models import RefundAttempt, Subscription
-from commerce.tasks import refund
+from commerce.tasks import REFUND
 from config.kit import doorbell
 from config.kit.clock import now
 from config.kit.tenancy import tenant_atomic, use_login
@@ -239,7 +239,7 @@ def test_a_worker_is_asked_for_the_refund_once_the_cancellation_is_committed(
         done = post(secret, f"{path}/cancel", {name: preview[name] for name in names})
 
     assert (preview["ending"], done.json()["state"]) == ("at_once", "disabled")
-    assert rung.count(refund.name) == 1
+    assert rung.count(REFUND) == 1
     with tenant_atomic(contoso.pk):
         assert RefundAttempt.objects.get().amount_minor == preview["refundMinor"]
 

@@ -71,7 +71,14 @@ def test_a_charge_that_cannot_be_recorded_holds_up_no_other(
 
     done = reconciling.reconcile(SOON)
 
-    assert done == {"events": done["events"], "attempts": 3, "checkouts": 0, "setups": 0, "cards": 0}
+    assert done == {
+        "events": done["events"],
+        "attempts": 3,
+        "late": 0,
+        "checkouts": 0,
+        "setups": 0,
+        "cards": 0,
+    }
     with use_login("worker"):
         states = PaymentAttempt.objects.order_by("pk").values_list("state", flat=True)
         assert list(states) == ["unknown", "succeeded", "succeeded"]

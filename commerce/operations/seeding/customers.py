@@ -9,6 +9,7 @@ from uuid import UUID
 from django.conf import settings
 from django.utils.translation import gettext_lazy as _
 
+from commerce import dunning
 from commerce.models import Product
 from commerce.operations.seeding import choices, rows
 from config.kit.errors import Malformed, NotAllowed
@@ -157,6 +158,8 @@ def _parameters(wanted: Wanted, at: datetime, due_days: list[datetime]) -> dict[
         "folded_last": [fold(name) for name in LAST_NAMES],
         "products": list(products),
         "folded_products": list(products.values()),
+        "end_step": dunning.END,
+        "deadline_days": dunning.DEADLINE_DAYS,
     }
 
 

@@ -99,7 +99,8 @@ WITH series AS (
 INSERT INTO commerce_bill
        (id, tenant_id, number, vendor_entity_id, series_year, series_number, order_id, subscription_id, bill_to_id,
         payer_id, type, status, collection, issued_at, due_at, period_start, period_end, currency, subtotal_minor,
-        tax_name, tax_rate, tax_minor, total_minor, paid_minor, paid_at, tries, last_decline)
+        tax_name, tax_rate, tax_minor, total_minor, paid_minor, paid_at, tries, last_decline, decline_kind, failed_at,
+        dunning_step, next_dunning_at)
 SELECT b.id, d.tenant_id,
        d.bill_series || '-' || b.series_year || '-' || lpad(number::text, greatest(6, length(number::text)), '0'),
        b.vendor_entity_id, b.series_year, number, d.order_id, d.id, d.bill_to_id,
@@ -109,7 +110,10 @@ SELECT b.id, d.tenant_id,
        b.starts, CASE WHEN d.channel = 'central' THEN b.starts + interval '30 days' ELSE b.starts END,
        b.starts, b.ends, d.currency, b.subtotal, d.tax_name, d.tax_rate, b.tax, b.subtotal + b.tax,
        CASE WHEN b.is_paid THEN b.subtotal + b.tax ELSE 0 END, CASE WHEN b.is_paid THEN b.starts END,
-       b.has_failed::int, CASE WHEN b.has_failed THEN 'generic_decline' ELSE '' END
+       b.has_failed::int, CASE WHEN b.has_failed THEN 'generic_decline' ELSE '' END,
+       CASE WHEN b.has_failed THEN 'hard' ELSE '' END, CASE WHEN b.has_failed THEN b.starts END,
+       CASE WHEN b.has_failed THEN %(end_step)s ELSE 0 END,
+       CASE WHEN b.has_failed THEN least(b.starts + make_interval(days => %(deadline_days)s), b.ends) END
   FROM seed_bill b
   JOIN seed_row d ON d.id = b.subscription_id
   JOIN series ON series.vendor_entity_id = b.vendor_entity_id AND series.year = b.series_year
