@@ -12,6 +12,7 @@ from commerce import states
 from commerce.models import Subscription
 from commerce.operations.recurring import SWITCHABLE, NothingToRenew, set_recurring_billing
 from commerce.queries import details
+from commerce.queries.dunning import failed_payments
 from commerce.views.subscriptions import day, money
 from commerce.views.wording import life, unpaid
 from config.kit import access
@@ -86,6 +87,6 @@ def _page(
         "renews_on": day(end, zone),
         "charge": money(details.charge_with_tax(subscription), subscription.currency),
         "still": money(still, subscription.currency) if still else "",
-        "unpaid": unpaid(actor, subscription),
+        "unpaid": unpaid(subscription, failed_payments(actor, subscription)),
     }
     return render_page(request, "commerce/recurring_billing.html", context, status=status)

@@ -12,7 +12,7 @@ from commerce.operations.cancellations import Reason
 from commerce.queries import details
 from commerce.queries.cancellations import Ending
 from commerce.queries.details import HistoryEntry
-from commerce.queries.dunning import failed_payments
+from commerce.queries.dunning import FailedPayment
 from commerce.views.subscriptions import day, day_of, money
 from config.kit.actors import Actor
 from config.kit.errors import Text
@@ -228,9 +228,8 @@ class Unpaid(NamedTuple):
     until: str
 
 
-def unpaid(actor: Actor, subscription: Subscription) -> Unpaid | None:
-    """Of its failed payments, all together; None where none failed. One query where there are any."""
-    failed = failed_payments(actor, subscription)
+def unpaid(subscription: Subscription, failed: Sequence[FailedPayment]) -> Unpaid | None:
+    """Of its failed payments, all together; None where none failed."""
     if not failed:
         return None
     amounts = [each.total_minor for each in failed if each.total_minor is not None]

@@ -67,6 +67,7 @@ def subscription(request: HttpRequest, key: uuid.UUID) -> HttpResponse:
     is_full = sees_all(actor) and not whose["is_own"]
     status = details.status_of(purchase)
     fact, note = wording.paid_by(actor, purchase)
+    failed = failed_payments(actor, purchase)
     context: dict[str, Any] = {
         "title": _title(purchase, is_full=is_full),
         "crumbs": [(_("Your products"), list_address(request.GET))],
@@ -91,9 +92,8 @@ def subscription(request: HttpRequest, key: uuid.UUID) -> HttpResponse:
         "history": [
             (entry, wording.history_title(entry)) for entry in details.order_history(actor, purchase)
         ],
-        "failed_payments": [
-            (failed, sentence_of(failed.decline)) for failed in failed_payments(actor, purchase)
-        ],
+        "failed_payments": [(each, sentence_of(each.decline)) for each in failed],
+        "unpaid": wording.unpaid(purchase, failed),
         "steps": wording.life(actor, purchase),
         "events": wording.titled(details.change_log(actor, purchase)),
         "ends_on": day(last_day(purchase.term_end), zone),

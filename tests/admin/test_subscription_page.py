@@ -1,6 +1,7 @@
 """One purchase's page, limited and full (product §4, §8)."""
 
 import uuid
+from datetime import timedelta
 
 import pytest
 
@@ -8,7 +9,7 @@ from commerce.models import SubscriptionEvent
 from config.kit.tenancy import tenant_atomic
 from licensing.models import Assignment
 from tests.admin.conftest import SignIn
-from tests.factories import AT, make_relationship, make_subscription, make_tenant, make_user
+from tests.factories import AT, make_bill, make_relationship, make_subscription, make_tenant, make_user
 
 pytestmark = pytest.mark.django_db(databases=["default", "owner", "worker"])
 
@@ -50,6 +51,20 @@ def bought(contoso, pat):
             tenant=contoso, subscription=subscription, at=AT, code="purchased", actor_label="Pat Peters"
         )
     return subscription
+
+
+def test_what_failed_is_said_to_be_open_also_once_nothing_more_is_charged(sign_in: SignIn, contoso, pat):
+    subscription = make_subscription(
+        contoso, owner=pat, recurring_billing=False, payment_failed_at=AT, pay_by_at=AT + timedelta(days=20)
+    )
+    failed = make_bill(subscription, failed_at=AT, dunning_step=8, next_dunning_at=AT + timedelta(days=20))
+
+    page = sign_in(pat).get(address(subscription)).text
+
+    assert (
+        f'Pay by</dt><dd>30 Mar 2026</dd><dd class="is-note">€{failed.total_minor / 100:.2f} is open' in page
+    )
+    assert "No further charge" not in page
 
 
 def test_the_purchaser_sees_holders_dates_and_the_switch(sign_in: SignIn, pat, bought):

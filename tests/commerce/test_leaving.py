@@ -202,7 +202,7 @@ def test_an_old_history_says_what_happened_and_not_by_whom(contoso: Tenant, pat:
         told.refresh_from_db()
     assert young == ("Pat Peeters", facts)
     assert (told.actor_label, told.facts) == ("-", {"count": 1})
-    assert event_title(told) == EVENTS["handed_over"]
+    assert event_title(told, {}) == EVENTS["handed_over"]
     assert violations(at=before + SECOND, only=["I-26"]) == []
 
 
