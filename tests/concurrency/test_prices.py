@@ -23,7 +23,7 @@ def test_of_many_who_change_the_same_price_one_does_and_the_others_are_told() ->
     actor = staff_actor_of(make_staff(make_tenant(kind="vendor"), "staff_catalogue"))
     begins_at = now() + timedelta(days=40)
     price = add_price(
-        staff=actor, plan_id=plan().pk, market="NL", unit_price_minor=1, begins_at=begins_at, at=now()
+        staff=actor, plan_id=plan().pk, market="NL", unit_price_minor=100, begins_at=begins_at, at=now()
     )
     shown = Seen(price.unit_price_minor, price.valid_from)
 

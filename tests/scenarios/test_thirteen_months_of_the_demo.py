@@ -121,6 +121,8 @@ def test_thirteen_months_of_the_demo_are_these_events_and_leave_every_book_in_or
         "relationship_decided": 1,
         "relationship_ending": 6,
         "relationship_ended": 3,
+        # Nobody answered for sixty days.
+        "request_lapsed": 1,
     }
     assert violations(at=at) == []
 
