@@ -188,7 +188,7 @@ def _show(request: HttpRequest, found: Checkout, at: datetime) -> HttpResponse:
         return _settle(request, found, at)
     if state == Checkout.State.ABANDONED or found.expires_at <= at:
         return _see(buy_url(found))
-    problem = declined(found.last_error) if found.last_error not in ("", "replaced") else None
+    problem = declined(found.last_error) if found.last_error else None
     return _form_page(request, found, at, problem=problem)
 
 

@@ -127,9 +127,7 @@ def _show(request: HttpRequest, found: Checkout, at: datetime) -> HttpResponse:
         return _settle(request, found, at)
     if found.state == State.ABANDONED or found.expires_at <= at:
         return _over(request, found)
-    problem = None
-    if found.last_error and found.last_error != "replaced":
-        problem = declined(found.last_error, _("Nothing has changed yet."))
+    problem = declined(found.last_error, _("Nothing has changed yet.")) if found.last_error else None
     return _form(request, found, at, problem=problem)
 
 

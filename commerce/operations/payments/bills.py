@@ -142,7 +142,9 @@ def _begin(actor: Actor, bill_id: int, customer_id: str, means: Means, at: datet
         waits_for_bank = live.state == State.ACTION and not means.is_of(live)
     if not waits_for_bank or live.intent_id is None:
         return None
-    outcomes.cancel(actor=actor, attempt_id=live.pk, intent_id=live.intent_id, reason="replaced", at=at)
+    outcomes.cancel(
+        actor=actor, attempt_id=live.pk, intent_id=live.intent_id, reason=outcomes.REPLACED, at=at
+    )
     with tenant_atomic(actor):
         bill = lock_bill(bill_id)
         if attempts.live_attempt(bill) is not None:

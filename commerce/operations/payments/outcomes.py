@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 
 State = PaymentAttempt.State
 MISMATCH = "mismatch"
+# The payer ended a charge that waited for the bank: nothing went wrong.
+REPLACED = "replaced"
 # The charge came too late: until it is refunded, `decline_code` says so, and afterwards that it was.
 TO_REFUND, GIVEN_BACK = "to_refund", "given_back"
 
@@ -211,7 +213,7 @@ def _end(actor: Actor, attempt: PaymentAttempt, state: str, *, kind: str, code: 
     if attempt.checkout is not None:
         if attempt.checkout.state in (Checkout.State.PAYING, Checkout.State.ACTION):
             spending.release(actor, attempt.checkout, at)
-            attempt.checkout.last_error = attempt.decline_code
+            attempt.checkout.last_error = "" if code == REPLACED else attempt.decline_code
             _set_checkout(attempt.checkout, Checkout.State.OPEN)
     elif attempt.bill is not None and state == State.FAILED and not attempt.on_session:
         # A person who tries a card by hand sees the answer; the calendar counts the tries made without them.

@@ -239,7 +239,9 @@ def _end_waiting(actor: Actor, checkout: Checkout, at: datetime) -> None:
     with tenant_atomic(actor):
         live = attempts.live_attempt(checkout)
     if live is not None and live.state == PaymentAttempt.State.ACTION and live.intent_id is not None:
-        outcomes.cancel(actor=actor, attempt_id=live.pk, intent_id=live.intent_id, reason="replaced", at=at)
+        outcomes.cancel(
+            actor=actor, attempt_id=live.pk, intent_id=live.intent_id, reason=outcomes.REPLACED, at=at
+        )
 
 
 def _visible(actor: Actor, key: uuid.UUID) -> Checkout:
@@ -275,7 +277,9 @@ def _begin(
             return _new_attempt(actor, checkout, customer_id, means, at)
     if not waits_for_bank or live is None or live.intent_id is None:
         return None
-    outcomes.cancel(actor=actor, attempt_id=live.pk, intent_id=live.intent_id, reason="replaced", at=at)
+    outcomes.cancel(
+        actor=actor, attempt_id=live.pk, intent_id=live.intent_id, reason=outcomes.REPLACED, at=at
+    )
     with tenant_atomic(actor):
         checkout = lock_checkout(checkout_id)
         if checkout.state != State.OPEN:
